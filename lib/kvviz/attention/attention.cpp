@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/attention/attention.hpp"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
+
+#include <limits>
+
+#include "kvviz/core/error.hpp"
+
+namespace kvviz {
+namespace {
+
+at::Tensor inner_contiguous(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+
+kernels::HeadsView view(const at::Tensor& x) { return {x.data_ptr<float>(), x.stride(1), x.stride(2)}; }
+
+// Every KV head once for each of its query heads.
+at::Tensor shared_by(const at::Tensor& x, int64_t group) {
+  if (group == 1) return x;
+  return x.unsqueeze(2).expand({x.size(0), x.size(1), group, x.size(2), x.size(3)}).flatten(1, 2);
+}
+
+// [queries, keys], true where the key is hidden from the query.
+at::Tensor hidden_keys(int64_t queries, int64_t keys, int64_t window) {
+  const at::Tensor key = at::arange(keys);
+  const at::Tensor query = at::arange(keys - queries, keys).unsqueeze(1);
+  at::Tensor hidden = key.gt(query);
+  if (window > 0) hidden = hidden.logical_or(query.sub(key).ge(window));
+  return hidden;
+}
+
+}  // namespace
+
+at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const AttentionSpec& spec, const kernels::AttentionRequest& request,
+                               std::vector<kernels::HeadAttention>* statistics) {
+  require<std::logic_error>(q.size(0) == 1, "streaming attention takes one sequence at a time, got ", q.size(0));
+  const at::Tensor query = inner_contiguous(q), key = inner_contiguous(k), value = inner_contiguous(v);
+  const at::Tensor out = at::empty({1, q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
+  const kernels::AttentionProblem problem{
+      .query_heads = q.size(1),
+      .kv_heads = k.size(1),
+      .head_dim = q.size(3),
+      .queries = q.size(2),
+      .keys = k.size(2),
+      .scale = static_cast<float>(spec.scale),
+      .softcap = static_cast<float>(spec.softcap),
+      .window = spec.window,
+      .q = view(query),
+      .k = view(key),
+      .v = view(value),
+      .out = {out.data_ptr<float>(), out.stride(1), out.stride(2)},
+  };
+  auto measured = kernels::attention(problem, request);
+  if (statistics != nullptr) *statistics = std::move(measured);
+  return out;
+}
+
+at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionSpec& spec,
+                           at::Tensor* weights) {
+  const int64_t group = q.size(1) / k.size(1);
+  const at::Tensor key = shared_by(k, group);
+  const at::Tensor value = shared_by(v, group);
+  at::Tensor logits = at::matmul(q.mul(spec.scale), key.transpose(2, 3));
+  if (spec.softcap > 0) logits = logits.div(spec.softcap).tanh().mul(spec.softcap);
+  logits = logits.masked_fill(hidden_keys(q.size(2), k.size(2), spec.window),
+                              -std::numeric_limits<double>::infinity());
+  const at::Tensor probability = at::softmax(logits, -1);
+  if (weights != nullptr) *weights = probability;
+  return at::matmul(probability, value);
+}
+
+}  // namespace kvviz

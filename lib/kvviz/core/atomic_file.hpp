@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <string_view>
+
+namespace kvviz {
+
+/// A file that appears whole or not at all: write to `temporary()`, then `commit()` renames it over the target.
+/// Without a commit the destructor removes the temporary file, so the target stays as it was.
+class AtomicFile {
+ public:
+  /// Makes the target's folder. Throws DataError when the folder cannot be made or written.
+  explicit AtomicFile(std::filesystem::path target);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  const std::filesystem::path& temporary() const { return temporary_; }
+  /// Throws DataError when the rename fails.
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;
+  bool committed_ = false;
+};
+
+/// Writes `bytes` to `target` through an AtomicFile. Throws DataError (unwritable folder, full disk).
+void write_file(const std::filesystem::path& target, std::string_view bytes);
+
+/// The whole file. Throws DataError naming the file when it cannot be read.
+std::string read_file(const std::filesystem::path& file);
+
+}  // namespace kvviz

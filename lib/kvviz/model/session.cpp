@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/session.hpp"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+namespace kvviz {
+namespace {
+
+// Room for `more` tokens after the first `used`: exactly that much at first, then doubling.
+void reserve(at::Tensor& store, const at::Tensor& added, int64_t used) {
+  const int64_t needed = used + added.size(1);
+  const int64_t capacity = store.defined() ? store.size(1) : 0;
+  if (needed <= capacity) return;
+  at::Tensor larger =
+      at::empty({added.size(0), std::max(needed, 2 * capacity), added.size(2)}, added.options());
+  if (used > 0) larger.narrow(1, 0, used).copy_(store.narrow(1, 0, used));
+  store = larger;
+}
+
+void append(at::Tensor& store, const at::Tensor& added, int64_t used) {
+  reserve(store, added, used);
+  store.narrow(1, used, added.size(1)).copy_(added);
+}
+
+}  // namespace
+
+Session::Session(const Decoder& decoder) : decoder_(decoder), stores_(decoder.config().layers.size()) {}
+
+at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
+  Store& store = stores_[static_cast<size_t>(x.layer)];
+  append(store.key, x.key[0], tokens_);
+  append(store.value, x.value[0], tokens_);
+  const int64_t length = tokens_ + x.key.size(2);
+  std::vector<kernels::HeadAttention> statistics;
+  const at::Tensor out =
+      streaming_attention(x.query, store.key.narrow(1, 0, length).unsqueeze(0),
+                          store.value.narrow(1, 0, length).unsqueeze(0), x.spec, watch.attention, &statistics);
+  if (watch.on_attention && watch.attention.statistics) watch.on_attention(x.layer, std::move(statistics));
+  if (watch.on_layer) watch.on_layer(x.layer);
+  return out;
+}
+
+at::Tensor Session::extend(std::span<const int32_t> ids, const Watch& watch) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor input = at::empty({1, static_cast<int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor hidden = decoder_.hidden(
+      input, tokens_, [&](const LayerQkv& x) { return attend(x, watch); }, watch.probe);
+  tokens_ += static_cast<int64_t>(ids.size());
+  return hidden[0];
+}
+
+KvCache Session::cache(int64_t tokens) const {
+  const ModelConfig& config = decoder_.config();
+  KvCache cache;
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    cache.layers.push_back({.key = stores_[i].key.narrow(1, 0, tokens),
+                            .value = stores_[i].value.narrow(1, 0, tokens),
+                            .query_heads = static_cast<int>(config.layers[i].heads),
+                            .window = static_cast<int>(config.layers[i].window)});
+  }
+  if (config.position == PositionKind::rope) {
+    cache.pairing = config.rope.pairing;
+    cache.rotary_dim = static_cast<int>(config.rope.rotary_dim);
+  }
+  return cache;
+}
+
+}  // namespace kvviz

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/tensor/runtime.hpp"
+
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/kernels/thread_pool.hpp"
+
+namespace kvviz {
+
+int set_threads(int threads) {
+  require<UsageError>(threads >= 0, "--threads ", threads, ": expected 1 or more, or 0 for all CPUs");
+  if (threads > 0) kernels::set_thread_count(threads);
+  at::set_num_threads(kernels::thread_count());
+  return kernels::thread_count();
+}
+
+std::string dtype_name(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return "f32";
+    case at::kHalf:
+      return "f16";
+    case at::kBFloat16:
+      return "bf16";
+    default:
+      return c10::toString(type);
+  }
+}
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+}  // namespace kvviz
