@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/tokenizer/sentencepiece_tokenizer.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <unordered_map>
+#include <utility>
+
+#include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/error.hpp"
+#include "kvviz/core/sha256.hpp"
+#include "kvviz/tokenizer/bpe_tokenizer.hpp"
+#include "kvviz/tokenizer/sentencepiece_api.hpp"
+#include "kvviz/tokenizer/utf8.hpp"
+
+namespace kvviz {
+namespace {
+
+/// A buffer of the library, released at the end of its scope.
+class Buffer {
+ public:
+  explicit Buffer(const KvvizSpApi& api) : api_(api) {}
+  ~Buffer() { api_.release(buffer_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  KvvizSpBuffer* out() { return &buffer_; }
+  std::string_view text() const { return {static_cast<const char*>(buffer_.data), buffer_.size}; }
+
+ private:
+  const KvvizSpApi& api_;
+  KvvizSpBuffer buffer_{};
+};
+
+class Model {
+ public:
+  Model(const std::filesystem::path& file, const KvvizSpApi& api) : api_(api) {
+    const std::string bytes = read_file(file);
+    Buffer error(api);
+    model_ = api.open(bytes.data(), bytes.size(), error.out());
+    require(model_ != nullptr, "[tokenizer] ", file.string(),
+            " is not a SentencePiece model: ", error.text());
+  }
+  ~Model() { api_.close(model_); }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  int32_t size() const { return api_.size(model_); }
+  std::optional<int32_t> bos() const { return known(api_.bos(model_)); }
+  std::optional<int32_t> eos() const { return known(api_.eos(model_)); }
+
+  std::string_view piece(int32_t id, KvvizSpKind& kind) const {
+    size_t size = 0;
+    const char* text = api_.piece(model_, id, &size, &kind);
+    return {text, size};
+  }
+
+  std::vector<int32_t> encode(std::string_view text) const {
+    Buffer ids(api_);
+    Buffer error(api_);
+    const int failed = api_.encode(model_, text.data(), text.size(), ids.out(), error.out());
+    require(failed == 0, "[tokenizer] SentencePiece cannot encode the text: ", error.text());
+    std::vector<int32_t> result(ids.text().size() / sizeof(int32_t));
+    if (!result.empty()) std::memcpy(result.data(), ids.text().data(), ids.text().size());
+    return result;
+  }
+
+  std::string decode(const std::vector<int32_t>& ids) const {
+    Buffer text(api_);
+    Buffer error(api_);
+    const int failed = api_.decode(model_, ids.data(), ids.size(), text.out(), error.out());
+    require(failed == 0, "[tokenizer] SentencePiece cannot decode the ids: ", error.text());
+    return std::string(text.text());
+  }
+
+ private:
+  static std::optional<int32_t> known(int32_t id) { return id < 0 ? std::nullopt : std::optional(id); }
+
+  const KvvizSpApi& api_;
+  KvvizSpModel* model_;
+};
+
+// SentencePiece writes a byte as <0xE4> and a space as U+2581.
+BpeToken token_of(std::string_view piece, KvvizSpKind kind) {
+  if (kind == KVVIZ_SP_BYTE && piece.size() == 6) {
+    uint8_t byte = 0;
+    std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+    return {BpeToken::Kind::text, std::string{static_cast<char>(byte)}};
+  }
+  if (kind != KVVIZ_SP_TEXT) return {BpeToken::Kind::special, std::string(piece)};
+  return {BpeToken::Kind::text, replaced(piece, metaspace, " ")};
+}
+
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  SentencePieceTokenizer(const std::filesystem::path& file, const TokenizerConfig& config)
+      : model_(file, sentencepiece_api()) {
+    std::vector<std::filesystem::path> files = {file};
+    files.insert(files.end(), config.files.begin(), config.files.end());
+    hash_ = sha256_files(files);
+    size_ = model_.size();
+    std::unordered_map<std::string, int32_t> ids;
+    for (int32_t id = 0; id < size_; ++id) {
+      KvvizSpKind kind{};
+      const std::string_view piece = model_.piece(id, kind);
+      ids.emplace(piece, id);
+      tokens_.push_back(token_of(piece, kind));
+    }
+    for (const AddedToken& token : config.added) add(token, ids);
+    const auto id_of = [&](const std::string& name) {
+      const auto found = ids.find(name);
+      return found == ids.end() ? std::nullopt : std::optional(found->second);
+    };
+    ends_ = sequence_ends(config, {.bos = model_.bos(), .eos = model_.eos(), .adds_bos = true}, id_of);
+  }
+
+  std::vector<int32_t> encode(std::string_view text) const override {
+    require_utf8(text);
+    return model_.encode(text);
+  }
+
+  std::string decode(const std::vector<int32_t>& ids) const override {
+    std::string text;
+    std::vector<int32_t> run;
+    const auto flush = [&] {
+      if (!run.empty()) text += model_.decode(run);
+      run.clear();
+    };
+    for (const int32_t id : ids) {
+      require(
+          id >= 0 && id < vocabulary() && tokens_[static_cast<size_t>(id)].kind != BpeToken::Kind::missing,
+          "[tokenizer] token id ", id, " is not in the vocabulary of ", vocabulary(), " tokens");
+      const BpeToken& token = tokens_[static_cast<size_t>(id)];
+      if (id < size_) {
+        run.push_back(id);
+      } else if (token.kind == BpeToken::Kind::text) {
+        flush();
+        text += token.bytes;
+      }
+    }
+    flush();
+    return text;
+  }
+
+  std::string piece(int32_t id) const override {
+    if (id < 0 || id >= vocabulary()) return cat("<id ", id, '>');
+    const BpeToken& token = tokens_[static_cast<size_t>(id)];
+    return token.kind == BpeToken::Kind::missing ? cat("<id ", id, '>') : to_utf8(token.bytes, BadBytes::hex);
+  }
+
+  int32_t vocabulary() const override { return static_cast<int32_t>(tokens_.size()); }
+  std::optional<int32_t> bos() const override { return ends_.bos; }
+  std::optional<int32_t> eos() const override { return ends_.eos; }
+  bool adds_bos() const override { return ends_.adds_bos; }
+  const std::string& hash() const override { return hash_; }
+
+ private:
+  // An added token inside the model's own range only repeats what the model says.
+  void add(const AddedToken& token, std::unordered_map<std::string, int32_t>& ids) {
+    constexpr int32_t most_tokens = 1 << 22;
+    require(token.id >= 0 && token.id < most_tokens, "[tokenizer] the token '", token.text, "' has the id ",
+            token.id);
+    if (token.id < size_) return;
+    if (token.id >= vocabulary()) tokens_.resize(static_cast<size_t>(token.id) + 1);
+    tokens_[static_cast<size_t>(token.id)] = {token.special ? BpeToken::Kind::special : BpeToken::Kind::text,
+                                              token.text};
+    ids.emplace(token.text, token.id);
+  }
+
+  Model model_;
+  std::vector<BpeToken> tokens_;  ///< by id: the model's, then the added ones
+  int32_t size_ = 0;              ///< of the model alone
+  SequenceEnds ends_;
+  std::string hash_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> open_sentencepiece(const std::filesystem::path& file,
+                                              const TokenizerConfig& config) {
+  return std::make_unique<SentencePieceTokenizer>(file, config);
+}
+
+}  // namespace kvviz

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/error.hpp"
+#include "kvviz/tokenizer/tokenizer.hpp"
+#include "unit/tokenizer/support.hpp"
+
+namespace kvviz::test {
+namespace {
+
+std::string open_error(const std::string& bytes) {
+  const TempFolder folder;
+  folder.write("tokenizer.model", bytes);
+  return error_of<DataError>([&] { open_tokenizer(folder.path()); });
+}
+
+}  // namespace
+
+TEST_CASE("[sentencepiece] pieces as a reader sees them") {
+  const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
+  CHECK(tokenizer->piece(0) == "<unk>");
+  CHECK(tokenizer->piece(1) == "<s>");
+  CHECK(tokenizer->piece(3 + 0x0A) == "\n");
+  CHECK(tokenizer->piece(3 + 0x41) == "A");
+  CHECK(tokenizer->piece(3 + 0xE4) == "<0xE4>");
+  CHECK(tokenizer->piece(15043) == " Hello");
+  CHECK(tokenizer->piece(259) == "  ");
+  CHECK(tokenizer->piece(32000) == "<id 32000>");
+  CHECK(tokenizer->piece(-1) == "<id -1>");
+}
+
+TEST_CASE("[sentencepiece] byte pieces decode to the text they spell, or to replacements") {
+  const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
+  CHECK(tokenizer->decode({3 + 0xE4, 3 + 0xBD, 3 + 0xA0}) == "\xE4\xBD\xA0");
+  CHECK(contains(tokenizer->decode({15043, 3 + 0xE4}), "Hello\xEF\xBF\xBD"));
+  CHECK(tokenizer->decode({1, 15043, 2}) == "Hello");
+  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({32000}); }), "32000"));
+  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({-1}); }), "-1"));
+}
+
+TEST_CASE("[sentencepiece] tokens added beside the model are named and decoded, and stay text when written") {
+  const auto tokenizer = open_tokenizer(fixtures() / "sentencepiece-bpe");
+  CHECK(tokenizer->vocabulary() == 503);
+  CHECK(tokenizer->bos() == 1);
+  CHECK(tokenizer->eos() == 500);
+  CHECK(tokenizer->piece(500) == "<|im_end|>");
+  CHECK(tokenizer->piece(501) == "<id 501>");
+  CHECK(tokenizer->piece(502) == "<extra>");
+  const std::vector<int32_t> ids = tokenizer->encode("the <|im_end|>");
+  CHECK(std::find(ids.begin(), ids.end(), 500) == ids.end());
+  CHECK(tokenizer->decode(ids) == "the <|im_end|>");
+  std::vector<int32_t> marked = tokenizer->encode("the");
+  marked.insert(marked.end(), {500, 502});
+  CHECK(tokenizer->decode(marked) == "the<extra>");
+  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({501}); }), "501"));
+}
+
+TEST_CASE("[sentencepiece] what is not a model is refused, and nothing crashes on damaged ones") {
+  const std::string model = read_file(fixtures() / "sentencepiece-bpe" / "tokenizer.model");
+  CHECK(contains(open_error(""), "is not a SentencePiece model"));
+  CHECK(contains(open_error("IQ== 0\nIg== 1\n"), "is not a SentencePiece model"));
+  CHECK(contains(open_error(model.substr(0, model.size() / 2)), "is not a SentencePiece model"));
+  CHECK(contains(open_error(std::string(4096, '\xFF')), "tokenizer.model"));
+}
+
+TEST_CASE("[sentencepiece] invalid UTF-8 is refused with its offset") {
+  const auto tokenizer = open_tokenizer(fixtures() / "sentencepiece-bpe");
+  CHECK(contains(error_of<DataError>([&] { tokenizer->encode("ab\xFF"); }), "offset 2"));
+}
+
+TEST_CASE("[tokenizer] several threads share one tokenizer") {
+  const std::string text = "The harbour town wakes before the sun does. \xE6\xB8\xAF";
+  for (const char* name : {"sentencepiece-bpe", "bytes"}) {
+    const auto tokenizer = open_tokenizer(fixtures() / name);
+    const std::vector<int32_t> want = tokenizer->encode(text);
+    std::vector<std::vector<int32_t>> got(8);
+    std::vector<std::thread> threads;
+    for (auto& ids : got) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 200; ++round) ids = tokenizer->encode(text);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& ids : got) CHECK(ids == want);
+  }
+}
+
+TEST_CASE("[sentencepiece] a long text in one call") {
+  const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
+  std::string text;
+  while (text.size() < 300'000)
+    text += "The harbour town wakes before the sun does, " + std::to_string(text.size()) + "\n";
+  CHECK(tokenizer->decode(tokenizer->encode(text)) == text);
+}
+
+}  // namespace kvviz::test
