@@ -53,8 +53,8 @@ std::string difference(const Got& got, const Want& want, Tol tol, const std::str
 template <class Got, class Want>
 void check_close(const Got& got, const Want& want, Tol tol) {
   const std::string difference = detail::difference(got, want, tol, "");
-  INFO(difference);
-  CHECK(difference.empty());
+  DOCTEST_INFO(difference);  // libtorch's logging has a CHECK of its own
+  DOCTEST_CHECK(difference.empty());
 }
 
 }  // namespace kvviz::test

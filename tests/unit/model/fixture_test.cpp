@@ -109,9 +109,9 @@ TEST_CASE("[model] scores agree with the log-softmax of transformers' logits") {
   }
 }
 
-TEST_CASE("[model] stories260K, a trained model, agrees with llama2.c") {
+TEST_CASE("[model] stories260K, a trained model, agrees with llama2.c" * doctest::test_suite("refdata")) {
   const fs::path folder = fs::path(KVVIZ_REFDATA) / "stories260K-hf";
-  REQUIRE_MESSAGE(fs::exists(folder), "set KVVIZ_REFDATA to the folder with the reference models");
+  REQUIRE(fs::exists(folder));
   const LoadedModel model = load_model(folder);
   const test::Expected golden(folder / "golden_greedy96.safetensors");
   const auto ids = golden.ids();

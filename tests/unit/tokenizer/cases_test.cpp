@@ -76,7 +76,8 @@ TEST_CASE("[tokenizer] every supported setting of tokenizer.json: ids of the pac
 }
 
 TEST_CASE(
-    "[tokenizer] GPT-2: tokenizer.json and vocab.json + merges.txt give the ids of the package tokenizers") {
+    "[tokenizer] GPT-2: tokenizer.json and vocab.json + merges.txt give the ids of the package tokenizers" *
+    doctest::test_suite("refdata")) {
   const std::filesystem::path gpt2 = refdata() / "tokenizers" / "gpt2";
   const TempFolder whole;
   whole.link("tokenizer.json", gpt2 / "tokenizer.json");
@@ -87,17 +88,20 @@ TEST_CASE(
   check_folder(parts.path(), "gpt2");
 }
 
-TEST_CASE("[tokenizer] Qwen2: vocab.json + merges.txt gives the ids of the package tokenizers") {
+TEST_CASE("[tokenizer] Qwen2: vocab.json + merges.txt gives the ids of the package tokenizers" *
+          doctest::test_suite("refdata")) {
   check_folder(refdata() / "tokenizers" / "qwen2", "qwen2");
 }
 
-TEST_CASE("[tokenizer] GPT-NeoX: tokenizer.json gives the ids of the package tokenizers") {
+TEST_CASE("[tokenizer] GPT-NeoX: tokenizer.json gives the ids of the package tokenizers" *
+          doctest::test_suite("refdata")) {
   const TempFolder folder;
   folder.link("tokenizer.json", refdata() / "tokenizers" / "gpt-neox-20b" / "20B_tokenizer.json");
   check_folder(folder.path(), "gpt-neox-20b");
 }
 
-TEST_CASE("[tokenizer] stories260K: tokenizer.json gives the ids of the package tokenizers and of llama2.c") {
+TEST_CASE("[tokenizer] stories260K: tokenizer.json gives the ids of the package tokenizers and of llama2.c" *
+          doctest::test_suite("refdata")) {
   const std::filesystem::path folder = refdata() / "stories260K-hf";
   const auto tokenizer = open_tokenizer(folder);
   check_cases(*tokenizer, "stories260k");
@@ -113,7 +117,8 @@ TEST_CASE("[tokenizer] stories260K: tokenizer.json gives the ids of the package 
   }
 }
 
-TEST_CASE("[tokenizer] Llama-2, Mistral and unigram models: ids of the package sentencepiece") {
+TEST_CASE("[tokenizer] Llama-2, Mistral and unigram models: ids of the package sentencepiece" *
+          doctest::test_suite("refdata")) {
   const std::pair<const char*, const char*> models[] = {
       {"llama2", "llama2/tokenizer.model"},
       {"mistral-v1", "mistral/tokenizer.model.v1"},
@@ -126,7 +131,7 @@ TEST_CASE("[tokenizer] Llama-2, Mistral and unigram models: ids of the package s
   }
 }
 
-TEST_CASE("[tokenizer] texts come back from their ids") {
+TEST_CASE("[tokenizer] texts come back from their ids" * doctest::test_suite("refdata")) {
   const std::filesystem::path folders[] = {fixtures() / "bytes-gpt2", fixtures() / "sentencepiece-bpe",
                                            refdata() / "stories260K-hf"};
   for (const std::filesystem::path& folder : folders) {

@@ -35,7 +35,7 @@ std::vector<int32_t> with_bos(const Tokenizer& tokenizer, const std::string& tex
 
 }  // namespace
 
-TEST_CASE("[tokenizer] golden GPT-2 cases") {
+TEST_CASE("[tokenizer] golden GPT-2 cases" * doctest::test_suite("refdata")) {
   const json cases = golden("distilgpt2");
   REQUIRE(cases.size() == 18);
   for (const char* vocabulary : {"tokenizer.json", "vocab.json"}) {
@@ -54,7 +54,8 @@ TEST_CASE("[tokenizer] golden GPT-2 cases") {
   }
 }
 
-TEST_CASE("[tokenizer] golden Whisper cases, whose English vocabulary is GPT-2's between its own marks") {
+TEST_CASE("[tokenizer] golden Whisper cases, whose English vocabulary is GPT-2's between its own marks" *
+          doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "gpt2");
   const json cases = golden("openai/whisper-tiny.en");
   REQUIRE(cases.size() == 18);
@@ -68,7 +69,7 @@ TEST_CASE("[tokenizer] golden Whisper cases, whose English vocabulary is GPT-2's
   }
 }
 
-TEST_CASE("[tokenizer] golden Llama-2 cases") {
+TEST_CASE("[tokenizer] golden Llama-2 cases" * doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
   const json cases = golden("coreml-projects/Llama-2-7b-chat-coreml");
   REQUIRE(cases.size() == 18);

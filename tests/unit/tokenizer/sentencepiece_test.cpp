@@ -20,7 +20,7 @@ std::string open_error(const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("[sentencepiece] pieces as a reader sees them") {
+TEST_CASE("[sentencepiece] pieces as a reader sees them" * doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
   CHECK(tokenizer->piece(0) == "<unk>");
   CHECK(tokenizer->piece(1) == "<s>");
@@ -33,7 +33,8 @@ TEST_CASE("[sentencepiece] pieces as a reader sees them") {
   CHECK(tokenizer->piece(-1) == "<id -1>");
 }
 
-TEST_CASE("[sentencepiece] byte pieces decode to the text they spell, or to replacements") {
+TEST_CASE("[sentencepiece] byte pieces decode to the text they spell, or to replacements" *
+          doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
   CHECK(tokenizer->decode({3 + 0xE4, 3 + 0xBD, 3 + 0xA0}) == "\xE4\xBD\xA0");
   CHECK(contains(tokenizer->decode({15043, 3 + 0xE4}), "Hello\xEF\xBF\xBD"));
@@ -89,7 +90,7 @@ TEST_CASE("[tokenizer] several threads share one tokenizer") {
   }
 }
 
-TEST_CASE("[sentencepiece] a long text in one call") {
+TEST_CASE("[sentencepiece] a long text in one call" * doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "llama2");
   std::string text;
   while (text.size() < 300'000)

@@ -24,7 +24,8 @@ std::unique_ptr<Tokenizer> with_config(const std::string& fixture, const std::st
 
 }  // namespace
 
-TEST_CASE("[special tokens] GPT-2 ends and begins with <|endoftext|> and adds nothing") {
+TEST_CASE("[special tokens] GPT-2 ends and begins with <|endoftext|> and adds nothing" *
+          doctest::test_suite("refdata")) {
   for (const char* vocabulary : {"tokenizer.json", "vocab.json"}) {
     const TempFolder folder;
     folder.link(vocabulary, refdata() / "tokenizers" / "gpt2" / vocabulary);
@@ -41,7 +42,8 @@ TEST_CASE("[special tokens] GPT-2 ends and begins with <|endoftext|> and adds no
   }
 }
 
-TEST_CASE("[special tokens] Qwen2 adds nothing; config.json names a BOS for those who ask") {
+TEST_CASE("[special tokens] Qwen2 adds nothing; config.json names a BOS for those who ask" *
+          doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "qwen2");
   CHECK(tokenizer->vocabulary() == 151646);
   CHECK(tokenizer->bos() == 151643);
@@ -51,7 +53,8 @@ TEST_CASE("[special tokens] Qwen2 adds nothing; config.json names a BOS for thos
   CHECK(tokenizer->piece(9707) == "Hello");
 }
 
-TEST_CASE("[special tokens] Llama adds a BOS, with tokenizer_config.json and without") {
+TEST_CASE("[special tokens] Llama adds a BOS, with tokenizer_config.json and without" *
+          doctest::test_suite("refdata")) {
   const auto llama = open_tokenizer(refdata() / "tokenizers" / "llama2");
   CHECK(llama->bos() == 1);
   CHECK(llama->eos() == 2);
@@ -114,7 +117,8 @@ TEST_CASE("[special tokens] special tokens written in a text are text, other add
   CHECK(tokenizer->decode({0, tool.front(), 1}) == "<tool>");
 }
 
-TEST_CASE("[special tokens] pieces show bytes that are no text in hexadecimal") {
+TEST_CASE("[special tokens] pieces show bytes that are no text in hexadecimal" *
+          doctest::test_suite("refdata")) {
   const auto tokenizer = open_tokenizer(refdata() / "tokenizers" / "gpt2");
   CHECK(tokenizer->piece(995) == " world");
   CHECK(tokenizer->piece(198) == "\n");

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
+
+#include "kvviz/options.hpp"
+
+namespace kvviz {
+
+/// Adds the fields of an options struct (its static `fields`) as options of the command.
+template <class Options>
+void bind_fields(CLI::App& app, Options& options, const char* group) {
+  Options::fields(options, [&](auto& field, const char* name, const char* meaning) {
+    app.add_option(std::string("--") + name, field, meaning)->group(group);
+  });
+}
+
+void bind(CLI::App& app, ModelOptions& options);
+void bind(CLI::App& app, TextOptions& options);
+void bind(CLI::App& app, OutputOptions& options);
+
+}  // namespace kvviz

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include "kvviz/options.hpp"
+
+namespace kvviz {
+
+// Rules between options, checked after parsing and before anything is opened. All throw UsageError.
+
+/// At most one text, and an article chosen only where articles are read.
+void check(const TextOptions& options);
+
+/// Text and analysis options fit together; a cache file comes without a text.
+void check(const AnalyzeOptions& options);
+
+}  // namespace kvviz

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#include <map>
+
+#include "kvviz/bind.hpp"
+#include "kvviz/check.hpp"
+#include "kvviz/command.hpp"
+#include "kvviz/engine.hpp"
+
+namespace kvviz {
+
+Action declare_analyze(CLI::App& app) {
+  auto o = std::make_shared<AnalyzeOptions>();
+  bind(app, o->model);
+  app.add_option("--cache", o->cache, "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+      ->group("Model");
+  bind(app, o->text);
+  app.add_option("--focus,--analysis-focus", o->focus,
+                 "parts to compute: all, layers, heads, tokens, embeddings, attention, distribution")
+      ->delimiter(',')->group("Analysis");
+  app.add_option("--generate", o->generate, "tokens to decode for the generation stages (0: none)")
+      ->check(CLI::NonNegativeNumber)->group("Analysis");
+  app.add_option("--map-bins", o->map_bins, "rows and columns of the pooled attention maps (0: none)")
+      ->check(CLI::Range(0, 1024))->group("Analysis");
+  app.add_option("--gqa-agg", o->gqa_agg, "how the query heads of a KV head are put together")
+      ->check(CLI::IsMember({"mean", "max", "sum"}))->group("Analysis");
+  bind_fields(app, o->layers, "Analysis");
+  bind_fields(app, o->heads, "Analysis");
+  bind_fields(app, o->channels, "Analysis");
+  bind_fields(app, o->distribution, "Analysis");
+  bind_fields(app, o->attention, "Analysis");
+  bind_fields(app, o->legacy, "Analysis");
+  bind(app, o->output);
+  return [o](const CallOptions& call) {
+    check(*o);
+    o->call = call;
+    const std::map<std::string, analysis::GqaAggregate> aggregates = {{"mean", analysis::GqaAggregate::mean},
+                                                                      {"max", analysis::GqaAggregate::max},
+                                                                      {"sum", analysis::GqaAggregate::sum}};
+    o->attention.gqa = aggregates.at(o->gqa_agg);
+    return run_in_engine(*o);
+  };
+}
+
+}  // namespace kvviz

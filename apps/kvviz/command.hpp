@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <CLI/App.hpp>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "kvviz/options.hpp"
+
+namespace kvviz {
+
+/// Runs a command after the whole command line has been parsed and found right. Returns the exit code.
+using Action = std::function<int(const CallOptions&)>;
+
+/// One row of the command table. `declare` adds options to the subcommand; it opens nothing and loads nothing.
+struct Command {
+  const char* name;
+  const char* group;
+  const char* help;
+  Action (*declare)(CLI::App& app);
+};
+
+/// All commands, in help order.
+std::span<const Command> commands();
+
+Action declare_analyze(CLI::App& app);
+Action declare_capture(CLI::App& app);
+Action declare_list_samples(CLI::App& app);
+
+}  // namespace kvviz

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/command.hpp"
+
+namespace kvviz {
+
+std::span<const Command> commands() {
+  static constexpr Command table[] = {
+      {"analyze", "Analysis", "measure a KV cache: layers, heads, tokens, channels, attention, distribution",
+       declare_analyze},
+      {"capture", "Capture", "run the model once and write its KV cache to HDF5", declare_capture},
+      {"list_samples", "Capture", "list the sample texts, or those of a local WikiText", declare_list_samples},
+  };
+  return table;
+}
+
+}  // namespace kvviz

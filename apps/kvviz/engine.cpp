@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/engine.hpp"
+
+#include <dlfcn.h>
+#include <malloc.h>
+
+#include <cstdlib>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/paths.hpp"
+
+namespace kvviz {
+namespace {
+
+void prepare_environment() {
+  // Read once, when libgomp and OpenBLAS are loaded; a user's own settings stay.
+  setenv("OMP_WAIT_POLICY", "passive", 0);
+  setenv("OPENBLAS_NUM_THREADS", "1", 0);  // the pool of kernels/ shares out the products
+  // Large tensors are reused in place of being given back to the kernel page by page.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2000000000);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+template <class Options>
+int call(const char* function, const Options& options) {
+  prepare_environment();
+  const std::string file = engine_file().string();
+  // Local scope: libtorch's protobuf and SentencePiece's own must never meet (docs/architecture.md).
+  void* engine = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  require(engine != nullptr, "cannot load the engine: ", engine == nullptr ? dlerror() : "");
+  const auto run = reinterpret_cast<int (*)(const Options&)>(dlsym(engine, function));
+  require(run != nullptr, file, " is not this kvviz's engine: it lacks ", function);
+  return run(options);
+}
+
+}  // namespace
+
+int run_in_engine(const AnalyzeOptions& options) { return call("kvviz_analyze", options); }
+int run_in_engine(const CaptureOptions& options) { return call("kvviz_capture", options); }
+
+}  // namespace kvviz

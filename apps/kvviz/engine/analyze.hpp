@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <optional>
+
+#include "kvviz/analysis/attention.hpp"
+#include "kvviz/analysis/channels.hpp"
+#include "kvviz/analysis/distribution.hpp"
+#include "kvviz/analysis/heads.hpp"
+#include "kvviz/analysis/layers.hpp"
+#include "kvviz/analysis/tokens.hpp"
+#include "kvviz/engine/subject.hpp"
+#include "kvviz/options.hpp"
+#include "kvviz/plot/render.hpp"
+#include "kvviz/report/result.hpp"
+
+namespace kvviz {
+
+/// Which parts of `analyze` were asked for; the others are neither computed nor drawn.
+struct Focus {
+  bool layers = false, heads = false, tokens = false, embeddings = false, attention = false, distribution = false;
+  bool needs_attention() const { return attention || tokens; }
+};
+
+/// Throws UsageError for a name that is none, listing them.
+Focus parse_focus(const std::vector<std::string>& names);
+
+/// Results of the parts that ran.
+struct Analyses {
+  std::optional<analysis::HeadsResult> heads;
+  std::optional<analysis::LayersResult> layers;
+  std::optional<analysis::TokensResult> tokens;
+  std::optional<analysis::ChannelsResult> channels;
+  std::optional<analysis::DistributionResult> distribution;
+  std::optional<analysis::AttentionResult> attention;
+  std::optional<figures::GenerationStages> generation;
+};
+
+Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, const Focus& focus);
+
+/// The cache as it grows while the model goes on after the first half of the text (at most 64 tokens): prefill, and
+/// after a fifth, half and all of `generate` greedy steps.
+figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject, const AnalyzeOptions& options);
+
+std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses);
+std::vector<Table> result_tables(const Subject& subject, const Analyses& analyses, const Focus& focus);
+std::vector<figures::NamedFigure> result_figures(const Subject& subject, const Analyses& analyses,
+                                                 const AnalyzeOptions& options, const Focus& focus);
+/// Large arrays: attention, maps, token and channel matrices. False when there is none to write.
+bool write_arrays(const std::filesystem::path& file, const Subject& subject, const Analyses& analyses);
+
+nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options);
+
+}  // namespace kvviz

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <c10/util/Exception.h>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/options.hpp"
+
+namespace kvviz {
+
+/// Cross-field rules, before anything is opened. Throws UsageError.
+void validate(const AnalyzeOptions& options);
+
+/// Runs a command; what libtorch throws leaves the engine as a DataError, without its backtrace.
+template <class Run>
+int guarded(Run run) {
+  try {
+    return run();
+  } catch (const c10::Error& error) {
+    throw DataError(error.what_without_backtrace());
+  }
+}
+
+}  // namespace kvviz
+
+extern "C" {
+int kvviz_analyze(const kvviz::AnalyzeOptions& options);
+int kvviz_capture(const kvviz::CaptureOptions& options);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#include <cstdio>
+#include <ctime>
+
+#include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/subject.hpp"
+#include "kvviz/io/cache_file.hpp"
+#include "kvviz/tensor/runtime.hpp"
+
+namespace kvviz {
+namespace {
+
+at::ScalarType dtype_of(const std::string& name) {
+  return name == "f16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+std::string now() {
+  const std::time_t time = std::time(nullptr);
+  char text[32];
+  std::tm utc{};
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &utc));
+  return text;
+}
+
+int capture(const CaptureOptions& options) {
+  set_threads(options.call.threads);
+  const Runner runner = open_runner(options.model, options.call);
+  const TextInput text = read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
+  Subject subject = run_model(runner, text, {}, options.call.quiet);
+  for (LayerKv& layer : subject.cache.layers) {
+    layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();
+    layer.value = layer.value.to(dtype_of(options.cache_dtype)).contiguous();
+  }
+  const auto file = options.out / "caches/cache.h5";
+  io::write_cache(file, subject.cache.view(),
+                  {.command = options.call.command_line,
+                   .model = subject.origin.model,
+                   .model_sha256 = subject.origin.model_sha256,
+                   .architecture = subject.origin.architecture,
+                   .bos = subject.origin.bos,
+                   .created = now()},
+                  {.gzip = options.gzip});
+  const LayerKv& layer = subject.cache.layers.front();
+  std::printf("%s: %zu layers, %lld KV heads, %lld tokens, head_dim %lld, %s, %lld bytes\n", file.lexically_normal().c_str(),
+              subject.cache.layers.size(), static_cast<long long>(layer.kv_heads()), static_cast<long long>(layer.tokens()),
+              static_cast<long long>(layer.head_dim()), options.cache_dtype.c_str(), static_cast<long long>(subject.cache.bytes()));
+  return 0;
+}
+
+}  // namespace
+}  // namespace kvviz
+
+extern "C" int kvviz_capture(const kvviz::CaptureOptions& options) {
+  return kvviz::guarded([&] { return kvviz::capture(options); });
+}

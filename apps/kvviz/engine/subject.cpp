@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/engine/subject.hpp"
+
+#include "kvviz/core/progress.hpp"
+#include "kvviz/core/sha256.hpp"
+#include "kvviz/model/session.hpp"
+#include "kvviz/paths.hpp"
+
+namespace kvviz {
+
+Runner open_runner(const ModelOptions& options, const CallOptions& call) {
+  const auto folder = model_folder(options.model, call.data);
+  // The tokenizer first: cheap, and the likelier one to be missing.
+  load_config(folder);
+  auto tokenizer = open_tokenizer(folder);
+  LoadedModel model = load_model(folder);
+  auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
+  return {std::move(model), std::move(tokenizer), options.model, std::move(hash)};
+}
+
+SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
+  return {.model = runner.folder,
+          .architecture = runner.model.decoder.config().architecture,
+          .dtype = runner.model.stored_dtype,
+          .model_sha256 = runner.model_sha256.get(),
+          .tokenizer_sha256 = runner.tokenizer->hash(),
+          .text = text.description,
+          .text_sha256 = text.sha256,
+          .bos = text.bos ? "on" : "off"};
+}
+
+Subject run_model(const Runner& runner, const TextInput& text, const kernels::AttentionRequest& request, bool quiet) {
+  const Decoder& decoder = runner.model.decoder;
+  const auto layers = static_cast<int64_t>(decoder.config().layers.size());
+  Subject subject;
+  Session session(decoder);
+  Progress progress("running the model", layers, quiet);
+  Session::Watch watch;
+  watch.attention = request;
+  if (request.statistics) subject.attention.resize(static_cast<size_t>(layers));
+  watch.on_attention = [&](int layer, std::vector<kernels::HeadAttention> heads) {
+    subject.attention[static_cast<size_t>(layer)] = std::move(heads);
+  };
+  watch.on_layer = [&](int layer) { progress.update(layer + 1); };
+  const at::Tensor hidden = session.extend(text.tokens.ids, watch);
+  if (text.tokens.ids.size() > 1) subject.scores = score(decoder, hidden, text.tokens.ids);
+  subject.cache = session.cache(session.tokens());
+  subject.cache.tokens = text.tokens;
+  subject.origin = origin_of(runner, text);
+  return subject;
+}
+
+}  // namespace kvviz

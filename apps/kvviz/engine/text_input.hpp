@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kvviz/cache/kv_cache.hpp"
+#include "kvviz/model/config.hpp"
+#include "kvviz/options.hpp"
+#include "kvviz/tokenizer/tokenizer.hpp"
+
+namespace kvviz {
+
+/// The tokens that a command works on. Text is tokenised once; ids are never turned into text to be read again.
+struct TextInput {
+  TokenInfo tokens;
+  bool bos = false;         ///< whether a BOS was put first
+  std::string description;  ///< "sample text 0, Lighthouse", "prompt", "file x.txt"
+  std::string sha256;       ///< of the token ids as little-endian int32
+};
+
+/// Reads the text that the options name and makes it tokens. Throws UsageError for
+/// --bos on without a BOS token, DataError for a text that is missing, empty, not UTF-8, too short for --seq-len or longer
+/// than the context.
+TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, const ModelConfig& model,
+                    const std::filesystem::path& data);
+
+}  // namespace kvviz

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kvviz/cache/kv_cache.hpp"
+
+namespace kvviz::io {
+
+class Hdf5File;
+
+/// The schema of cache files written here, and the newest one read here: docs/cache_file.md.
+inline constexpr int cache_schema = 1;
+
+/// Where a cache came from. Empty text: not known.
+struct CacheProvenance {
+  std::string command = "";       ///< command line that made it
+  std::string model = "";         ///< directory name or hub id
+  std::string model_sha256 = "";  ///< over the weight files
+  std::string architecture = "";  ///< "llama", "gpt2", ...
+  std::string bos = "unknown";  ///< "on": the first token is a BOS that the tokenizer added; "off"; "unknown"
+  std::string created = "";     ///< ISO 8601, UTC; the writer asks no clock
+  std::string kvviz_version = "";  ///< filled by reading; writing states its own
+};
+
+struct CacheWriteOptions {
+  int gzip = 0;  ///< 0: not compressed; 1 (fast) to 9 (small)
+};
+
+/// Writes a schema-1 file: keys and values bit for bit (f32, f16; bf16 widened to f32, with its dtype
+/// recorded). The same cache and provenance give the same bytes. The file appears whole or not at all. Extra
+/// memory: one bf16 layer. Throws DataError: the cache is not valid, the folder is not writable, the disk is
+/// full. UsageError: gzip is not 0-9.
+void write_cache(const std::filesystem::path& file, const KvView& cache, const CacheProvenance& provenance,
+                 const CacheWriteOptions& options = {});
+
+/// One layer as the file describes it.
+struct CacheLayerInfo {
+  std::vector<int64_t> key_shape, value_shape;  ///< [kv_heads, tokens, head_dim]
+  at::ScalarType dtype = at::kFloat;            ///< of the tensors that reading gives: f32, f16, bf16
+  int query_heads = 0;
+  int window = 0;
+};
+
+/// An open cache file. Opening reads and checks everything except keys and values: schema, attributes,
+/// tokens, the shape, type and stored size of every layer, so nothing large is allocated for a file that is
+/// not what it claims.
+///
+/// Throws DataError naming the file and the object, with what was got and expected: missing, not HDF5,
+/// truncated, damaged (checksums), a newer schema, a missing or mistyped object, shapes that disagree, a gap
+/// in the layers.
+class CacheFile {
+ public:
+  explicit CacheFile(const std::filesystem::path& file);
+  ~CacheFile();
+
+  const CacheProvenance& provenance() const { return provenance_; }
+  const std::vector<CacheLayerInfo>& layers() const { return layers_; }
+  /// Tokens, key basis and RoPE pairing; without layers.
+  const KvCache& header() const { return header_; }
+
+  /// Reads one layer: keys and values in the dtype recorded. Extra memory: one bf16 layer in f32.
+  LayerKv layer(size_t index) const;
+
+ private:
+  void read_attributes();
+  void read_tokens();
+  void read_layer_list();
+
+  std::unique_ptr<Hdf5File> file_;
+  CacheProvenance provenance_;
+  KvCache header_;
+  std::vector<CacheLayerInfo> layers_;
+};
+
+struct CacheContents {
+  KvCache cache;
+  CacheProvenance provenance;
+};
+
+/// The whole file, read layer by layer. Errors as CacheFile.
+CacheContents read_cache(const std::filesystem::path& file);
+
+}  // namespace kvviz::io

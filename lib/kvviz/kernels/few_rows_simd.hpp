@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+
+namespace kvviz::kernels {
+
+/// y [rows, out] = x [rows, in] W^T + b for a few rows, in one thread. Strides are floats from row to row.
+struct FewRowsProduct {
+  const float* x = nullptr;
+  int64_t rows = 0, in = 0;
+  const float* w = nullptr;  ///< [out, in]
+  int64_t w_stride = 0;
+  const float* b = nullptr;  ///< [out] or null
+  float* y = nullptr;
+  int64_t out = 0, y_stride = 0;
+};
+void few_rows_product(const FewRowsProduct& product);
+
+}  // namespace kvviz::kernels

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kvviz/plot/theme.hpp"
+
+namespace kvviz::plot {
+
+/// log10: values at or below 0 have no place on the axis and are treated like NaN.
+enum class Scale { linear, log10 };
+
+struct Axis {
+  std::string label;  ///< with the unit
+  Scale scale = Scale::linear;
+  bool whole = false;                ///< ticks only at whole numbers: indices of layers, heads, tokens
+  std::optional<double> min, max;    ///< else from the data
+  std::vector<std::string> names{};  ///< text of position 0, 1, ...; shown where all fit, else numbers
+};
+
+enum class Stroke { line, dashed, points, impulses };
+
+struct Series {
+  std::string label;  ///< empty: not in the legend
+  std::vector<double> x, y;
+  std::optional<Colour> colour{};
+  Stroke stroke = Stroke::line;
+};
+
+/// Series over x. A line gets markers while its points are few. A y that is not finite breaks the line and is
+/// marked by a grey cross at the bottom.
+struct Lines {
+  std::vector<Series> series;
+};
+
+/// Bars at x = 0, 1, ..., beside each other or stacked; all groups have one value a position.
+struct Bars {
+  struct Group {
+    std::string label;
+    std::vector<double> values;
+    std::vector<double> errors{};  ///< half lengths of the error bars; empty: none
+    std::optional<Colour> colour{};
+  };
+  std::vector<Group> groups;
+  bool stacked = false;  ///< values >= 0, without error bars
+};
+
+/// Counts (or shares) between edges, drawn as filled steps. On a log10 x axis the edges are magnitudes.
+struct Histogram {
+  struct Group {
+    std::string label;
+    std::vector<double> counts;
+    std::optional<Colour> colour{};
+  };
+  std::vector<double> edges;  ///< counts.size() + 1, ascending
+  std::vector<Group> groups;
+};
+
+/// The area between two curves: a spread around a line.
+struct Band {
+  std::string label;
+  std::vector<double> x, low, high;
+  std::optional<Colour> colour{};
+};
+
+/// A matrix of coloured cells, row 0 at the top. The centre of cell (r, c) stands at (x0 + c dx, y0 + r dy),
+/// in log10 units on a log10 axis. Not finite: grey. More rows or columns than can be seen are pooled (mean
+/// of blocks), and the axis label says so.
+struct Heatmap {
+  std::vector<double> z;  ///< [rows x cols]
+  int rows = 0, cols = 0;
+  std::string z_label;
+  ColourMap map = ColourMap::sequential;
+  Scale z_scale = Scale::linear;
+  std::optional<double> z_min, z_max;  ///< else from the data
+  double x0 = 0, dx = 1, y0 = 0, dy = 1;
+  int decimals = 2;  ///< of the numbers in cells that are large enough; < 0: never any
+  std::optional<double>
+      threshold{};  ///< marked on the colour bar in the sink colour; larger cells above it are outlined
+  std::string nothing_label = "no value";  ///< what grey means, for the legend; empty: not in the legend
+};
+
+/// A straight line across the panel. Its label stands in the legend.
+struct Reference {
+  enum class Direction { horizontal, vertical };
+  Direction direction = Direction::horizontal;
+  double at = 0;
+  std::string label;
+  std::optional<Colour> colour{};
+};
+
+/// A short text beside a data point, where it covers as little as possible. A note without room beside the
+/// earlier ones is left out.
+struct Note {
+  double x = 0, y = 0;
+  std::string text;
+};
+
+using Mark = std::variant<Heatmap, Band, Histogram, Bars, Lines, Reference, Note>;
+
+struct Panel {
+  std::string title;
+  Axis x, y;
+  std::vector<Mark> marks;
+  std::string note{};  ///< small print under the title: what to keep in mind when reading the panel
+};
+
+/// Panels row by row in a grid. Nothing overlaps: titles wrap, tick labels thin out, legends have rows of
+/// their own.
+struct Figure {
+  std::string title;
+  std::vector<Panel> panels;
+  std::string subtitle{};  ///< what was measured on what
+  std::string caption{};   ///< at the foot
+  int columns = 1;
+  int width = 1500, height = 1000;    ///< design pixels
+  std::vector<double> row_weights{};  ///< heights of the rows relative to each other; empty: equal
+  std::vector<double> column_weights{};
+};
+
+}  // namespace kvviz::plot

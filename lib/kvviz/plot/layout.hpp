@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvviz/plot/figure.hpp"
+#include "kvviz/plot/prepare.hpp"
+#include "kvviz/plot/ticks.hpp"
+
+namespace kvviz::plot {
+
+/// Design pixels, origin at the lower left of the figure.
+struct Box {
+  double x = 0, y = 0, width = 0, height = 0;
+};
+
+enum class Align { left, centre, right };
+
+/// A line of text; `y` is the middle of its height.
+struct TextLine {
+  std::string text;
+  double x = 0, y = 0, size = 13;
+  Align align = Align::centre;
+  bool bold = false, upright = false;  ///< upright: reads from bottom to top
+  Colour colour = colours::text;
+};
+
+struct PlacedLegend {
+  LegendEntry entry;
+  double x = 0, y = 0;  ///< left end and middle of the swatch
+};
+
+struct PanelLayout {
+  Panel panel;  ///< coloured, its heat maps pooled
+  Box plot;     ///< inside the axes
+  PanelRanges range;
+  TickRow x_ticks, y_ticks;
+  std::vector<TextLine> texts;
+  std::vector<PlacedLegend> legend;
+  std::optional<Box> colour_bar;
+  Range z;
+  TickRow z_ticks;
+};
+
+struct FigureLayout {
+  int width = 0, height = 0;
+  std::vector<TextLine> texts;
+  std::vector<PanelLayout> panels;
+};
+
+/// Width of a legend swatch and its distance to the text.
+inline constexpr double kSwatch = 26, kSwatchGap = 6;
+
+/// Places everything: the titles, the axes of every panel (aligned within a column of panels), legends,
+/// colour bars.
+FigureLayout lay_out(const Figure& figure, const Theme& theme);
+
+}  // namespace kvviz::plot

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/plot/notes.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "kvviz/plot/text.hpp"
+
+namespace kvviz::plot {
+namespace {
+
+constexpr double kAway = 10;                // from the point to its note
+constexpr std::ptrdiff_t kMostCovered = 3;  // a note that would lie over more lines or points is left out
+constexpr double kWidest = 260;             // longer notes are shortened
+
+struct Point {
+  double x = 0, y = 0;
+};
+struct Segment {
+  Point from, to;
+};
+
+/// Design pixels, like everything here.
+struct Area {
+  double left = 0, bottom = 0, right = 0, top = 0;
+  bool overlaps(const Area& other) const {
+    return left < other.right && other.left < right && bottom < other.top && other.bottom < top;
+  }
+};
+
+/// The part of the segment inside the area is not empty (Liang-Barsky).
+bool crosses(const Segment& s, const Area& area) {
+  double begin = 0, end = 1;
+  const double dx = s.to.x - s.from.x, dy = s.to.y - s.from.y;
+  for (const auto& [step, room] :
+       {std::array{-dx, s.from.x - area.left}, std::array{dx, area.right - s.from.x},
+        std::array{-dy, s.from.y - area.bottom}, std::array{dy, area.top - s.from.y}}) {
+    if (step == 0 && room < 0) return false;
+    if (step < 0) begin = std::max(begin, room / step);
+    if (step > 0) end = std::min(end, room / step);
+  }
+  return begin <= end;
+}
+
+class Placer {
+ public:
+  Placer(const PanelLayout& panel, const Theme& theme) : panel_(panel), size_(theme.note_size) {
+    for (const Mark& mark : panel.panel.marks) {
+      if (const auto* lines = std::get_if<Lines>(&mark))
+        for (const Series& series : lines->series) add(thinned(series, panel.plot.width));
+      if (const auto* bars = std::get_if<Bars>(&mark)) add(*bars);
+    }
+  }
+
+  std::optional<TextLine> place(const Note& note) {
+    const std::optional<Point> at = point(note.x, note.y);
+    if (!at || !inside({at->x, at->y, at->x, at->y})) return {};
+    const std::string text = shortened(one_line(note.text), kWidest, size_);
+    const double width = text_width(text, size_), height = 1.2 * size_;
+    const std::array<Area, 6> candidates{
+        Area{at->x + kAway, at->y - height / 2, at->x + kAway + width, at->y + height / 2},
+        Area{at->x - kAway - width, at->y - height / 2, at->x - kAway, at->y + height / 2},
+        Area{at->x - width / 2, at->y + kAway, at->x + width / 2, at->y + kAway + height},
+        Area{at->x + kAway, at->y, at->x + kAway + width, at->y + height},
+        Area{at->x + kAway, at->y - height, at->x + kAway + width, at->y},
+        Area{at->x - width / 2, at->y - kAway - height, at->x + width / 2, at->y - kAway}};
+    const Area* best = nullptr;
+    std::ptrdiff_t least = 0;
+    for (const Area& area : candidates) {
+      if (!inside(area) ||
+          std::any_of(taken_.begin(), taken_.end(), [&](const Area& other) { return area.overlaps(other); }))
+        continue;
+      const auto covered =
+          std::count_if(drawn_.begin(), drawn_.end(), [&](const Segment& s) { return crosses(s, area); });
+      if (best == nullptr || covered < least) best = &area, least = covered;
+    }
+    if (best == nullptr || least > kMostCovered) return {};
+    taken_.push_back(*best);
+    return TextLine{text, best->left, (best->bottom + best->top) / 2, size_, Align::left};
+  }
+
+ private:
+  std::optional<Point> point(double x, double y) const {
+    const double at_x = on_axis(x, panel_.panel.x.scale), at_y = on_axis(y, panel_.panel.y.scale);
+    if (!std::isfinite(at_x) || !std::isfinite(at_y)) return {};
+    const Range &rx = panel_.range.x, &ry = panel_.range.y;
+    return Point{panel_.plot.x + (at_x - rx.low) / (rx.high - rx.low) * panel_.plot.width,
+                 panel_.plot.y + (at_y - ry.low) / (ry.high - ry.low) * panel_.plot.height};
+  }
+  bool inside(const Area& area) const {
+    const Box& plot = panel_.plot;
+    return area.left >= plot.x && area.right <= plot.x + plot.width && area.bottom >= plot.y &&
+           area.top <= plot.y + plot.height + 4;
+  }
+  void add(const Series& series) {
+    std::optional<Point> before;
+    for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
+      const std::optional<Point> now = point(series.x[i], series.y[i]);
+      if (now && series.stroke == Stroke::impulses) drawn_.push_back({{now->x, panel_.plot.y}, *now});
+      if (now && series.stroke == Stroke::points) drawn_.push_back({*now, *now});
+      if (now && before && (series.stroke == Stroke::line || series.stroke == Stroke::dashed))
+        drawn_.push_back({*before, *now});
+      before = now;
+    }
+  }
+  void add(const Bars& bars) {
+    const double width = 0.8 / static_cast<double>(std::max<size_t>(1, bars.groups.size()));
+    for (size_t g = 0; g < bars.groups.size(); ++g)
+      for (size_t i = 0; i < bars.groups[g].values.size(); ++i)
+        for (const double side : {0.0, 1.0})
+          if (const auto top = point(static_cast<double>(i) - 0.4 + width * (static_cast<double>(g) + side),
+                                     bars.groups[g].values[i]))
+            drawn_.push_back({{top->x, panel_.plot.y}, *top});
+  }
+
+  const PanelLayout& panel_;
+  double size_;
+  std::vector<Segment> drawn_;
+  std::vector<Area> taken_;
+};
+
+}  // namespace
+
+std::vector<TextLine> place_notes(const PanelLayout& panel, const Theme& theme) {
+  std::vector<TextLine> out;
+  const bool any = std::any_of(panel.panel.marks.begin(), panel.panel.marks.end(),
+                               [](const Mark& mark) { return std::holds_alternative<Note>(mark); });
+  if (!any) return out;
+  Placer placer(panel, theme);
+  for (const Mark& mark : panel.panel.marks)
+    if (const auto* note = std::get_if<Note>(&mark))
+      if (std::optional<TextLine> line = placer.place(*note)) out.push_back(std::move(*line));
+  return out;
+}
+
+}  // namespace kvviz::plot

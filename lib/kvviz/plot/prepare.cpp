@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/plot/prepare.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace kvviz::plot {
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// The finite values seen so far.
+struct Extent {
+  double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
+  void add(double value) {
+    if (!std::isfinite(value)) return;
+    low = std::min(low, value), high = std::max(high, value);
+  }
+  bool empty() const { return low > high; }
+};
+
+struct Extents {
+  Extent x, y;
+  bool tight_x = false, tight_y = false, from_zero = false;
+};
+
+void add(Extents& e, const Panel& panel, const Mark& mark) {
+  const auto x_at = [&](double value) { e.x.add(on_axis(value, panel.x.scale)); };
+  const auto y_at = [&](double value) { e.y.add(on_axis(value, panel.y.scale)); };
+  std::visit(Overloaded{[&](const Lines& lines) {
+                          for (const Series& series : lines.series) {
+                            for (const double x : series.x) x_at(x);
+                            for (const double y : series.y) y_at(y);
+                            e.from_zero |= series.stroke == Stroke::impulses;
+                          }
+                        },
+                        [&](const Bars& bars) {
+                          std::vector<double> sums;
+                          for (const Bars::Group& group : bars.groups)
+                            for (size_t i = 0; i < group.values.size(); ++i) {
+                              const double error = i < group.errors.size() ? group.errors[i] : 0;
+                              const double half = std::isfinite(error) ? error : 0;
+                              sums.resize(std::max(sums.size(), i + 1), 0);
+                              if (bars.stacked)
+                                sums[i] += std::isfinite(group.values[i]) ? group.values[i] : 0;
+                              y_at(bars.stacked ? sums[i] : group.values[i] - half),
+                                  y_at(group.values[i] + half);
+                              e.x.add(static_cast<double>(i) - 0.5), e.x.add(static_cast<double>(i) + 0.5);
+                            }
+                          e.from_zero = e.tight_x = true;
+                        },
+                        [&](const Histogram& histogram) {
+                          for (const double edge : histogram.edges) x_at(edge);
+                          for (const Histogram::Group& group : histogram.groups)
+                            for (const double count : group.counts) y_at(count);
+                          e.from_zero = e.tight_x = true;
+                        },
+                        [&](const Band& band) {
+                          for (const double x : band.x) x_at(x);
+                          for (const double y : band.low) y_at(y);
+                          for (const double y : band.high) y_at(y);
+                        },
+                        [&](const Heatmap& map) {
+                          e.x.add(map.x0 - map.dx / 2), e.x.add(map.x0 + (map.cols - 0.5) * map.dx);
+                          e.y.add(map.y0 - map.dy / 2), e.y.add(map.y0 + (map.rows - 0.5) * map.dy);
+                          e.tight_x = e.tight_y = true;
+                        },
+                        [&](const Reference& line) {
+                          line.direction == Reference::Direction::horizontal ? y_at(line.at) : x_at(line.at);
+                        },
+                        [](const Note&) {}},
+             mark);
+}
+
+enum class Spread { tight, half_step, margin };
+
+Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_zero) {
+  const bool log = axis.scale == Scale::log10;
+  Range range = extent.empty() ? Range{0, 1} : Range{extent.low, extent.high};
+  if (from_zero && !log) range = {std::min(range.low, 0.0), std::max(range.high, 0.0)};
+  if (from_zero && log) range.low -= 0.3;  // the smallest bar keeps a visible height
+  if (spread != Spread::tight && !extent.empty()) {
+    const double margin = spread == Spread::half_step ? 0.5 : 0.05 * (range.high - range.low);
+    if (!(from_zero && !log && range.low == 0)) range.low -= margin;
+    if (!(from_zero && !log && range.high == 0)) range.high += margin;
+  }
+  const double low = axis.min ? on_axis(*axis.min, axis.scale) : kNan,
+               high = axis.max ? on_axis(*axis.max, axis.scale) : kNan;
+  if (std::isfinite(low)) range.low = low;
+  if (std::isfinite(high)) range.high = high;
+  const double least = std::max(1e-12, 1e-9 * std::max(std::abs(range.low), std::abs(range.high)));
+  if (range.high - range.low > least) return range;
+  const double half = log || range.low == 0 ? 0.5 : 0.5 * std::abs(range.low);  // a single value
+  if (std::isfinite(low) || (from_zero && range.low == 0)) return {range.low, range.low + 2 * half};
+  if (std::isfinite(high) || (from_zero && range.high == 0)) return {range.high - 2 * half, range.high};
+  return {range.low - half, range.low + half};
+}
+
+}  // namespace
+
+double on_axis(double value, Scale scale) {
+  if (!std::isfinite(value)) return kNan;
+  if (scale == Scale::linear) return value;
+  return value > 0 ? std::log10(value) : kNan;
+}
+
+PanelRanges ranges(const Panel& panel) {
+  Extents e;
+  for (const Mark& mark : panel.marks) add(e, panel, mark);
+  const Spread x = e.tight_x ? Spread::tight : panel.x.whole ? Spread::half_step : Spread::margin;
+  return {finished(panel.x, e.x, x, false),
+          finished(panel.y, e.y, e.tight_y ? Spread::tight : Spread::margin, e.from_zero && !e.tight_y)};
+}
+
+Range z_range(const Heatmap& map) {
+  Extent extent;
+  for (const double z : map.z) extent.add(on_axis(z, map.z_scale));
+  Range range = extent.empty() ? Range{0, 1} : Range{extent.low, extent.high};
+  if (map.z_min) range.low = on_axis(*map.z_min, map.z_scale);
+  if (map.z_max) range.high = on_axis(*map.z_max, map.z_scale);
+  if (map.map == ColourMap::diverging && map.z_scale == Scale::linear) {
+    const double size = std::max(std::abs(range.low), std::abs(range.high));
+    range = {-size, size};
+  }
+  const double least = std::max(1e-12, 1e-9 * std::max(std::abs(range.low), std::abs(range.high)));
+  if (!(range.high - range.low > least)) {
+    const double half = std::max(0.5 * std::abs(range.low), 1e-6);
+    range = range.low == 0 ? Range{0, 1} : Range{range.low - half, range.low + half};
+  }
+  return range;
+}
+
+Heatmap pooled(const Heatmap& map, int row_block, int col_block) {
+  Heatmap out = map;
+  out.rows = (map.rows + row_block - 1) / row_block;
+  out.cols = (map.cols + col_block - 1) / col_block;
+  out.x0 = map.x0 + map.dx * (col_block - 1) / 2, out.dx = map.dx * col_block;
+  out.y0 = map.y0 + map.dy * (row_block - 1) / 2, out.dy = map.dy * row_block;
+  out.z.assign(static_cast<size_t>(out.rows) * static_cast<size_t>(out.cols), 0);
+  std::vector<int> counts(out.z.size(), 0);
+  for (int r = 0; r < map.rows; ++r)
+    for (int c = 0; c < map.cols; ++c) {
+      const double value =
+          map.z[static_cast<size_t>(r) * static_cast<size_t>(map.cols) + static_cast<size_t>(c)];
+      if (!std::isfinite(value)) continue;
+      const size_t block = static_cast<size_t>(r / row_block) * static_cast<size_t>(out.cols) +
+                           static_cast<size_t>(c / col_block);
+      out.z[block] += value, ++counts[block];
+    }
+  for (size_t i = 0; i < out.z.size(); ++i) out.z[i] = counts[i] > 0 ? out.z[i] / counts[i] : kNan;
+  return out;
+}
+
+Panel coloured(Panel panel, const Theme& theme) {
+  size_t next = 0;
+  const auto give = [&](std::optional<Colour>& colour) {
+    if (!colour) colour = theme.categorical[next++ % theme.categorical.size()];
+  };
+  for (Mark& mark : panel.marks)
+    std::visit(Overloaded{[&](Lines& lines) {
+                            for (Series& series : lines.series) give(series.colour);
+                          },
+                          [&](Bars& bars) {
+                            for (Bars::Group& group : bars.groups) give(group.colour);
+                          },
+                          [&](Histogram& histogram) {
+                            for (Histogram::Group& group : histogram.groups) give(group.colour);
+                          },
+                          [&](Band& band) { give(band.colour); },
+                          [&](Reference& line) {
+                            if (!line.colour) line.colour = colours::neutral;
+                          },
+                          [](Heatmap&) {}, [](Note&) {}},
+               mark);
+  return panel;
+}
+
+Series thinned(const Series& series, double pixels) {
+  const size_t points = std::min(series.x.size(), series.y.size());
+  const auto buckets = static_cast<size_t>(std::max(1.0, pixels));
+  const bool bars = series.stroke == Stroke::impulses;
+  if (series.stroke == Stroke::points || points <= (bars ? 1 : 4) * buckets ||
+      !std::is_sorted(series.x.begin(), series.x.end()))
+    return series;
+  Series out{series.label, {}, {}, series.colour, series.stroke};
+  const auto keep = [&](size_t i) { out.x.push_back(series.x[i]), out.y.push_back(series.y[i]); };
+  for (size_t b = 0; b < buckets; ++b) {
+    const size_t begin = b * points / buckets, end = (b + 1) * points / buckets;
+    size_t low = begin, high = begin, gap = end;
+    for (size_t i = begin; i < end; ++i) {
+      if (!std::isfinite(series.y[i])) gap = i;
+      if (!(series.y[low] <= series.y[i])) low = i;
+      if (!(series.y[high] >= series.y[i])) high = i;
+    }
+    if (gap != end) {
+      keep(gap);
+    } else if (bars || low == high) {
+      keep(std::abs(series.y[low]) > std::abs(series.y[high]) ? low : high);
+    } else {
+      keep(std::min(low, high)), keep(std::max(low, high));
+    }
+  }
+  return out;
+}
+
+namespace {
+
+bool lacking(const std::vector<double>& values, Scale scale) {
+  return std::any_of(values.begin(), values.end(),
+                     [&](double value) { return !std::isfinite(on_axis(value, scale)); });
+}
+
+/// The entries for grey cells and for points without a value, each at most once.
+void add_nothing(std::vector<LegendEntry>& entries, const Panel& panel) {
+  bool points = false;
+  std::string cells;
+  for (const Mark& mark : panel.marks) {
+    if (const auto* lines = std::get_if<Lines>(&mark))
+      for (const Series& series : lines->series) points |= lacking(series.y, panel.y.scale);
+    if (const auto* bars = std::get_if<Bars>(&mark))
+      for (const Bars::Group& group : bars->groups) points |= lacking(group.values, Scale::linear);
+    if (const auto* map = std::get_if<Heatmap>(&mark))
+      if (lacking(map->z, Scale::linear)) cells = map->nothing_label;
+  }
+  if (points) entries.push_back({"no value", Swatch::points, colours::nothing});
+  if (!cells.empty()) entries.push_back({cells, Swatch::box, colours::nothing});
+}
+
+}  // namespace
+
+std::vector<LegendEntry> legend(const Panel& panel) {
+  std::vector<LegendEntry> entries;
+  const auto add_entry = [&](const std::string& label, Swatch swatch, const std::optional<Colour>& colour) {
+    if (!label.empty()) entries.push_back({label, swatch, colour.value_or(colours::neutral)});
+  };
+  for (const Mark& mark : panel.marks)
+    std::visit(Overloaded{[&](const Lines& lines) {
+                            for (const Series& s : lines.series)
+                              add_entry(s.label,
+                                        s.stroke == Stroke::dashed   ? Swatch::dashed
+                                        : s.stroke == Stroke::points ? Swatch::points
+                                                                     : Swatch::line,
+                                        s.colour);
+                          },
+                          [&](const Bars& bars) {
+                            for (const Bars::Group& g : bars.groups)
+                              add_entry(g.label, Swatch::box, g.colour);
+                          },
+                          [&](const Histogram& h) {
+                            for (const Histogram::Group& g : h.groups)
+                              add_entry(g.label, Swatch::box, g.colour);
+                          },
+                          [&](const Band& band) { add_entry(band.label, Swatch::box, band.colour); },
+                          [&](const Reference& line) { add_entry(line.label, Swatch::dashed, line.colour); },
+                          [](const Heatmap&) {}, [](const Note&) {}},
+               mark);
+  add_nothing(entries, panel);
+  return entries;
+}
+
+}  // namespace kvviz::plot

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include "kvviz/plot/figure.hpp"
+#include "kvviz/plot/ticks.hpp"
+
+namespace kvviz::plot {
+
+/// Mean of blocks of `row_block` x `col_block` cells (values that are not finite are left out; a block
+/// without any is NaN). The cell positions and steps follow.
+Heatmap pooled(const Heatmap& map, int row_block, int col_block);
+
+/// Value in axis units: itself, or its log10; NaN where the axis has no place for it.
+double on_axis(double value, Scale scale);
+
+/// What the axes of a panel cover, in axis units, and the colours of a heat map, in z units.
+struct PanelRanges {
+  Range x, y;
+};
+PanelRanges ranges(const Panel& panel);
+Range z_range(const Heatmap& map);
+
+/// Every series, group and reference gets its colour: its own or the next of the theme.
+Panel coloured(Panel panel, const Theme& theme);
+
+/// At most 2 points a pixel: the least and the largest y of each pixel column, so that the drawing is the
+/// same; of impulses the longest. A pixel column with a value that is not finite keeps only that one. Only
+/// for ascending x.
+Series thinned(const Series& series, double pixels);
+
+enum class Swatch { line, dashed, points, box };
+struct LegendEntry {
+  std::string label;
+  Swatch swatch = Swatch::line;
+  Colour colour;
+};
+/// One entry for every label, and what grey stands for where something has no value.
+std::vector<LegendEntry> legend(const Panel& panel);
+
+}  // namespace kvviz::plot

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/plot/script.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/plot/layout.hpp"
+#include "kvviz/plot/marks.hpp"
+#include "kvviz/plot/notes.hpp"
+#include "kvviz/plot/text.hpp"
+
+namespace kvviz::plot {
+namespace {
+
+template <class... T>
+void add(std::string& to, fmt::format_string<T...> format, T&&... values) {
+  fmt::format_to(std::back_inserter(to), format, std::forward<T>(values)...);
+}
+
+/// Font sizes in the script are design pixels; `fontscale` turns them into what each terminal counts in.
+std::string terminal(const Figure& figure, const Theme& theme, const Canvas& canvas) {
+  const double s = canvas.scale;
+  const std::string common =
+      fmt::format("noenhanced font {} background rgb 'white' linewidth {}",
+                  quoted(fmt::format("{},{}", theme.font, number(theme.tick_size))), number(s));
+  switch (canvas.format) {
+    case Format::svg:
+      return fmt::format("svg size {:.0f},{:.0f} fontscale {} {}", figure.width * s, figure.height * s,
+                         number(s), common);
+    case Format::pdf:
+      return fmt::format("pdfcairo size {}in,{}in fontscale {} pointscale {} {}",
+                         number(figure.width * s / 100), number(figure.height * s / 100), number(0.54 * s),
+                         number(s), common);
+    case Format::png:
+      break;
+  }
+  return fmt::format("pngcairo size {:.0f},{:.0f} fontscale {} pointscale {} {}", figure.width * s,
+                     figure.height * s, number(0.75 * s), number(s), common);
+}
+
+class Sheet {
+ public:
+  Sheet(const FigureLayout& layout, const Theme& theme) : layout_(layout), theme_(theme) {}
+
+  std::string x(double pixels) const { return fmt::format("{:.5g}", pixels / layout_.width); }
+  std::string y(double pixels) const { return fmt::format("{:.5g}", pixels / layout_.height); }
+
+  void text(std::string& out, const TextLine& line) const {
+    static constexpr const char* kAlign[] = {"left", "center", "right"};
+    const std::string font = fmt::format("{}{},{}", theme_.font, line.bold ? ":Bold" : "", number(line.size));
+    add(out, "set label {} at screen {}, screen {} {}{} front font {} textcolor rgb {}\n", quoted(line.text),
+        x(line.x), y(line.y), kAlign[static_cast<int>(line.align)], line.upright ? " rotate by 90" : "",
+        quoted(font), colour(line.colour));
+  }
+
+  void swatch(std::string& out, const PlacedLegend& placed) const {
+    const double x0 = placed.x, x1 = placed.x + kSwatch, middle = placed.y;
+    const std::string paint = colour(placed.entry.colour);
+    switch (placed.entry.swatch) {
+      case Swatch::box:
+        add(out,
+            "set object rectangle from screen {}, screen {} to screen {}, screen {} front fillcolor rgb {} "
+            "fillstyle solid noborder\n",
+            x(x0 + 6), y(middle - 5), x(x1), y(middle + 5), paint);
+        break;
+      case Swatch::points:
+        add(out,
+            "set label '' at screen {}, screen {} point pointtype {} pointsize 0.8 linecolor rgb {} front\n",
+            x((x0 + x1) / 2), y(middle), placed.entry.colour == colours::nothing ? 2 : 7, paint);
+        break;
+      default:
+        add(out,
+            "set arrow from screen {}, screen {} to screen {}, screen {} nohead front linewidth 2{} "
+            "linecolor rgb {}\n",
+            x(x0), y(middle), x(x1), y(middle),
+            placed.entry.swatch == Swatch::dashed ? " dashtype (7,4)" : "", paint);
+    }
+  }
+
+  void ticks(std::string& out, const char* axis, const TickRow& row) const {
+    add(out, "set {}tics {}(", axis, row.rotated ? "rotate by 90 right " : "");
+    for (size_t i = 0; i < row.ticks.size(); ++i)
+      add(out, "{}{} {}", i > 0 ? ", " : "", quoted_tick(row.ticks[i].label), number(row.ticks[i].at));
+    out += ")\n";
+  }
+
+  /// The threshold of a heat map, across its colour bar.
+  void threshold(std::string& out, const PanelLayout& p) const {
+    for (const Mark& mark : p.panel.marks) {
+      const auto* map = std::get_if<Heatmap>(&mark);
+      if (map == nullptr || !map->threshold) continue;
+      const double place = (on_axis(*map->threshold, map->z_scale) - p.z.low) / (p.z.high - p.z.low);
+      if (!(place >= 0 && place <= 1)) continue;
+      const double at = p.colour_bar->y + place * p.colour_bar->height;
+      add(out,
+          "set arrow from screen {0}, screen {1} to screen {2}, screen {1} nohead front linewidth 3 "
+          "linecolor rgb {3}\n",
+          x(p.colour_bar->x - 4), y(at), x(p.colour_bar->x + p.colour_bar->width + 4), colour(colours::sink));
+    }
+  }
+
+  void panel(std::string& out, const PanelLayout& p, const std::string& name) const {
+    const bool cells = std::any_of(p.panel.marks.begin(), p.panel.marks.end(),
+                                   [](const Mark& mark) { return std::holds_alternative<Heatmap>(mark); });
+    const PanelScript script = panel_script(p, theme_, name);
+    out += script.blocks;
+    out += "reset\nset samples 2\nunset key\n";
+    add(out, "set border {} front linewidth 1 linecolor rgb '#555555'\n", cells ? 15 : 3);
+    add(out,
+        "set lmargin at screen {}\nset rmargin at screen {}\nset bmargin at screen {}\nset tmargin at screen "
+        "{}\n",
+        x(p.plot.x), x(p.plot.x + p.plot.width), y(p.plot.y), y(p.plot.y + p.plot.height));
+    add(out, "set xrange [{}:{}]\n", number(p.range.x.low), number(p.range.x.high));
+    add(out, "set yrange [{}:{}]\n", number(cells ? p.range.y.high : p.range.y.low),
+        number(cells ? p.range.y.low : p.range.y.high));
+    add(out, "set tics out nomirror scale 0.5 font ',{}' textcolor rgb {}\n", number(theme_.tick_size),
+        colour(colours::text));
+    ticks(out, "x", p.x_ticks);
+    ticks(out, "y", p.y_ticks);
+    if (!cells)
+      add(out, "set grid xtics ytics back linetype 1 linewidth 1 linecolor rgb {}\n", colour(colours::grid));
+    if (p.colour_bar) {
+      add(out, "set colorbox user origin screen {}, screen {} size screen {}, screen {} front\n",
+          x(p.colour_bar->x), y(p.colour_bar->y), x(p.colour_bar->width), y(p.colour_bar->height));
+      ticks(out, "cb", p.z_ticks);
+      threshold(out, p);
+    } else {
+      out += "unset colorbox\n";
+    }
+    out += script.settings;
+    for (const TextLine& line : p.texts) text(out, line);
+    for (const TextLine& line : place_notes(p, theme_)) text(out, line);
+    for (const PlacedLegend& entry : p.legend) swatch(out, entry);
+    if (script.elements.empty())
+      text(out, {"no value to show", p.plot.x + p.plot.width / 2, p.plot.y + p.plot.height / 2,
+                 theme_.label_size});
+    out += "plot ";
+    for (const std::string& element : script.elements) out += element + ", \\\n     ";
+    out += "NaN notitle\n";
+  }
+
+ private:
+  const FigureLayout& layout_;
+  const Theme& theme_;
+};
+
+}  // namespace
+
+Format parse_format(const std::string& name) {
+  if (name == "png") return Format::png;
+  if (name == "svg") return Format::svg;
+  require<UsageError>(name == "pdf", "unknown figure format \"", name, "\"; expected png, svg or pdf");
+  return Format::pdf;
+}
+
+const char* extension(Format format) {
+  return format == Format::png ? "png" : format == Format::svg ? "svg" : "pdf";
+}
+
+std::string gnuplot_script(const Figure& figure, const Theme& theme, const Canvas& canvas) {
+  require(!figure.panels.empty(), "figure \"", figure.title, "\" has no panel");
+  const FigureLayout layout = lay_out(figure, theme);
+  const Sheet sheet(layout, theme);
+  std::string out;
+  add(out, "set terminal {}\nset encoding utf8\nset multiplot\n", terminal(figure, theme, canvas));
+  for (size_t i = 0; i < layout.panels.size(); ++i) sheet.panel(out, layout.panels[i], fmt::format("p{}", i));
+  out +=
+      "reset\nset samples 2\nunset key\nunset border\nunset tics\nset margins screen 0, screen 1, screen 0, "
+      "screen 1\nset "
+      "xrange [0:1]\nset yrange [0:1]\n";
+  for (const TextLine& line : layout.texts) sheet.text(out, line);
+  out += "plot NaN notitle\nunset multiplot\n";
+  return out;
+}
+
+}  // namespace kvviz::plot

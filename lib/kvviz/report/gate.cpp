@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/report/gate.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+#include "kvviz/core/error.hpp"
+
+namespace kvviz {
+namespace {
+
+constexpr size_t nearest_shown = 5;
+constexpr size_t rows_suggested = 200;
+constexpr std::array<std::string_view, 4> aggregates = {"min", "max", "mean", "sum"};
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+std::optional<double> parse_number(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
+bool is_aggregate(std::string_view name) {
+  return std::find(aggregates.begin(), aggregates.end(), name) != aggregates.end();
+}
+
+std::optional<size_t> column_of(const Table& table, std::string_view name) {
+  for (size_t c = 0; c < table.columns.size(); ++c)
+    if (table.columns[c].name == name) return c;
+  return std::nullopt;
+}
+
+std::string key_text(const Cell& cell) {
+  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
+  if (const auto* whole = std::get_if<int64_t>(&cell)) return std::to_string(*whole);
+  const auto number = number_in(cell);
+  return number ? shortest(*number) : "";
+}
+
+std::string row_label(const Table& table, const std::vector<Cell>& row) {
+  std::string label;
+  for (const std::string& key : table.key)
+    label += (label.empty() ? "" : "@") + key_text(row[*column_of(table, key)]);
+  return label;
+}
+
+bool row_matches(const Table& table, const std::vector<Cell>& row, std::string_view selector) {
+  if (table.key.empty()) return false;
+  if (row_label(table, row) == selector) return true;
+  for (const std::string& key : table.key) {
+    const size_t end = selector.find('@');
+    const std::string_view part = selector.substr(0, end);
+    const Cell& cell = row[*column_of(table, key)];
+    const auto wanted = parse_number(part);
+    const auto held = number_in(cell);
+    if (held ? wanted != held : key_text(cell) != part) return false;
+    if (end == std::string_view::npos) return true;
+    selector.remove_prefix(end + 1);
+  }
+  return false;
+}
+
+// The cells that a path names in one table.
+struct Selection {
+  const Table* table = nullptr;
+  size_t column = 0;
+  std::vector<size_t> rows;
+  std::string_view aggregate;  // empty: none
+};
+
+struct Split {
+  std::string_view head, tail;
+};
+Split at_last_dot(std::string_view path) {
+  const size_t dot = path.rfind('.');
+  if (dot == std::string_view::npos) return {{}, path};
+  return {path.substr(0, dot), path.substr(dot + 1)};
+}
+
+std::optional<Selection> select(const Table& table, std::string_view row_and_column,
+                                std::string_view aggregate) {
+  const auto [selector, name] = at_last_dot(row_and_column);
+  const auto column = column_of(table, name);
+  if (!column) return std::nullopt;
+  Selection selection{.table = &table, .column = *column, .rows = {}, .aggregate = aggregate};
+  for (size_t r = 0; r < table.rows.size(); ++r)
+    if (selector.empty() || row_matches(table, table.rows[r], selector)) selection.rows.push_back(r);
+  if (selection.rows.empty() && !selector.empty()) return std::nullopt;
+  return selection;
+}
+
+std::optional<Selection> select(const Table& table, std::string_view path) {
+  if (auto plain = select(table, path, {})) return plain;
+  const auto [head, tail] = at_last_dot(path);
+  if (head.empty() || !is_aggregate(tail)) return std::nullopt;
+  return select(table, head, tail);
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string nearest_names(const std::string& path, const Result& result) {
+  std::vector<std::string> names;
+  for (const Fact& fact : result.summary) names.push_back(fact.key);
+  const std::string_view tail = at_last_dot(path).tail;
+  const std::string aggregate = is_aggregate(tail) ? std::string(tail) : "max";
+  for (const Table& table : result.tables) {
+    for (const Column& column : table.columns) {
+      const bool key = std::find(table.key.begin(), table.key.end(), column.name) != table.key.end();
+      if (key || column.type == ColumnType::text) continue;
+      names.push_back(cat(table.name, '.', column.name, '.', aggregate));
+      if (table.key.empty() || table.rows.size() > rows_suggested) continue;
+      for (const auto& row : table.rows) names.push_back(cat(row_label(table, row), '.', column.name));
+    }
+  }
+  if (names.empty()) return "the result has no number";
+  std::vector<std::pair<size_t, size_t>> order;
+  for (size_t i = 0; i < names.size(); ++i) order.emplace_back(edit_distance(path, names[i]), i);
+  std::sort(order.begin(), order.end());
+  std::string text = "nearest: ";
+  for (size_t i = 0; i < std::min(nearest_shown, order.size()); ++i)
+    text += (i == 0 ? "" : ", ") + names[order[i].second];
+  return text;
+}
+
+Selection find(const Gate& gate, const Result& result) {
+  std::vector<Selection> found;
+  for (const Table& table : result.tables) {
+    const std::string prefix = table.name + '.';
+    if (!gate.path.starts_with(prefix)) continue;
+    if (const auto s = select(table, std::string_view(gate.path).substr(prefix.size()))) found.push_back(*s);
+  }
+  if (found.empty())
+    for (const Table& table : result.tables)
+      if (const auto s = select(table, gate.path)) found.push_back(*s);
+  require<UsageError>(!found.empty(), "--fail-if ", gate.text, ": the result has no ", gate.path, "; ",
+                      nearest_names(gate.path, result));
+  std::string tables;
+  for (const Selection& s : found) tables += (tables.empty() ? "" : ", ") + s.table->name;
+  require<UsageError>(found.size() == 1, "--fail-if ", gate.text, ": ", gate.path, " is in several tables (",
+                      tables, "): put the table's name and a dot before it");
+  return found.front();
+}
+
+double number_of(const Gate& gate, const Cell& cell, const std::string& where) {
+  require<UsageError>(!std::holds_alternative<std::string>(cell), "--fail-if ", gate.text, ": ", where,
+                      " is text; expected a number");
+  const auto number = number_in(cell);
+  require(number.has_value(), "--fail-if ", gate.text, ": ", where, " has no value (", reason_of(cell),
+          "), so the gate cannot be decided");
+  return *number;
+}
+
+double value_of(const Gate& gate, const Selection& selection) {
+  const Table& table = *selection.table;
+  const std::string& column = table.columns[selection.column].name;
+  require(!selection.rows.empty(), "--fail-if ", gate.text, ": table ", table.name,
+          " has no rows, so the gate cannot be decided");
+  const std::string first =
+      table.key.empty() ? "" : cat(" (the first is ", row_label(table, table.rows.front()), ")");
+  require<UsageError>(selection.rows.size() == 1 || !selection.aggregate.empty(), "--fail-if ", gate.text,
+                      ": ", gate.path, " names ", selection.rows.size(), " rows of table ", table.name,
+                      ": add .min, .max, .mean or .sum, or name one row", first);
+  std::vector<double> numbers;
+  for (const size_t r : selection.rows)
+    numbers.push_back(
+        number_of(gate, table.rows[r][selection.column], cat(table.name, " row ", r, " column ", column)));
+  if (selection.aggregate == "min") return *std::min_element(numbers.begin(), numbers.end());
+  if (selection.aggregate == "max") return *std::max_element(numbers.begin(), numbers.end());
+  const double sum = std::accumulate(numbers.begin(), numbers.end(), 0.0);
+  return selection.aggregate == "mean" ? sum / static_cast<double>(numbers.size()) : sum;
+}
+
+bool holds(Comparison comparison, double value, double number) {
+  switch (comparison) {
+    case Comparison::greater:
+      return value > number;
+    case Comparison::greater_equal:
+      return value >= number;
+    case Comparison::less:
+      return value < number;
+    case Comparison::less_equal:
+      return value <= number;
+    case Comparison::equal:
+      return value == number;
+    case Comparison::not_equal:
+      return value != number;
+  }
+  return false;
+}
+
+struct Operator {
+  std::string_view text;
+  Comparison comparison;
+};
+// Two characters before one, so that ">=" is not read as ">".
+constexpr std::array<Operator, 6> operators = {{{">=", Comparison::greater_equal},
+                                                {"<=", Comparison::less_equal},
+                                                {"==", Comparison::equal},
+                                                {"!=", Comparison::not_equal},
+                                                {">", Comparison::greater},
+                                                {"<", Comparison::less}}};
+
+}  // namespace
+
+Gate parse_gate(std::string_view text) {
+  const auto refuse = [&](const auto&... parts) {
+    throw UsageError(cat("--fail-if ", text, ": ", parts...,
+                         "; expected PATH OP NUMBER with OP one of > >= < <= == ",
+                         "!=, for example sink_rate<0.3 or layers.hoyer_k.max>0.5"));
+  };
+  const size_t at = text.find_first_of("<>=!");
+  if (at == std::string_view::npos) refuse("no comparison");
+  const auto op = std::find_if(operators.begin(), operators.end(),
+                               [&](const Operator& o) { return text.substr(at).starts_with(o.text); });
+  if (op == operators.end()) refuse("got \"", text.substr(at, 1), "\" as the comparison");
+  const std::string_view path = trimmed(text.substr(0, at));
+  const std::string_view right = trimmed(text.substr(at + op->text.size()));
+  if (path.empty()) refuse("nothing before ", op->text);
+  if (path.find_first_of(" \t") != std::string_view::npos) refuse("got \"", path, "\" as the path");
+  const auto number = parse_number(right);
+  if (!number) refuse("got \"", right, "\" as the number");
+  return {
+      .text = std::string(text), .path = std::string(path), .comparison = op->comparison, .number = *number};
+}
+
+GateOutcome check_gate(const Gate& gate, const Result& result) {
+  const auto fact = std::find_if(result.summary.begin(), result.summary.end(),
+                                 [&](const Fact& f) { return f.key == gate.path; });
+  const double value = fact != result.summary.end() ? number_of(gate, fact->value, gate.path)
+                                                    : value_of(gate, find(gate, result));
+  return {.fired = holds(gate.comparison, value, gate.number),
+          .value = value,
+          .message = cat(gate.path, " is ", shortest(value), ": --fail-if ", gate.text)};
+}
+
+}  // namespace kvviz

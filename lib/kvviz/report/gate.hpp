@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "kvviz/report/result.hpp"
+
+namespace kvviz {
+
+enum class Comparison { greater, greater_equal, less, less_equal, equal, not_equal };
+
+/// `--fail-if PATH OP NUMBER`: OP is > >= < <= == or !=, spaces around the parts do not matter.
+///
+/// PATH names one number of a result:
+///   sink_rate                       a fact of the summary
+///   layers.hoyer_k.max              a column of a table, aggregated over its rows: min, max, mean or sum
+///   layers.3.hoyer_k                a column of one row. A row is named by its key columns, joined by @:
+///   h2o@0.25.delta_ppl              row (policy h2o, budget 0.25); the table's name may be left out when
+///   only one
+///                                   table has such a row and column
+///   heads.3.entropy.mean            fewer key values than key columns: all rows that begin so; an aggregate
+///   is needed
+///                                   when there are several
+/// Key values are compared as numbers in number columns (0.250 is 0.25), letter by letter in text columns.
+struct Gate {
+  std::string text;  ///< as given
+  std::string path;
+  Comparison comparison = Comparison::greater;
+  double number = 0;
+};
+
+/// Needs no result, so it can run before any model is read. Throws UsageError: no operator, no path, not a
+/// number.
+Gate parse_gate(std::string_view text);
+
+struct GateOutcome {
+  bool fired = false;
+  double value = 0;     ///< what the path gave
+  std::string message;  ///< "h2o@0.25.delta_ppl is 0.7312: --fail-if h2o@0.25.delta_ppl>0.5"
+};
+
+/// Throws UsageError: the path names nothing (lists the nearest names), several numbers without an aggregate,
+/// or text. DataError: the number does not exist, for the reason the result states; a gate never passes by a
+/// missing value.
+GateOutcome check_gate(const Gate& gate, const Result& result);
+
+}  // namespace kvviz

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cmath>
+#include <functional>
+#include <ranges>
+#include <string>
+#include <vector>
+
+#include "kvviz/report/table.hpp"
+
+namespace kvviz::tables {
+
+/// A column and how a row fills it.
+template <class Row>
+struct Field {
+  Column column;
+  std::function<Cell(const Row&)> get;
+};
+
+/// The number, or null with `reason` where the analysis has none (NaN).
+inline Cell real(double value, const char* reason = "not defined here") {
+  if (std::isnan(value)) return Null{reason};
+  return value;
+}
+inline Cell integer(int64_t value) { return value; }
+
+/// One table row for each of `rows`.
+template <class Row, std::ranges::input_range Rows>
+Table make_table(const std::string& name, std::vector<std::string> key, const std::vector<Field<Row>>& fields,
+                 const Rows& rows) {
+  Table table{.name = name, .key = std::move(key)};
+  for (const auto& field : fields) table.columns.push_back(field.column);
+  for (const Row& row : rows) {
+    std::vector<Cell> cells;
+    for (const auto& field : fields) cells.push_back(field.get(row));
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+}  // namespace kvviz::tables

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/process.hpp"
+#include "kvviz/core/atomic_file.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace kvviz;
+using test::run_kvviz;
+
+namespace {
+const std::vector<std::string> commands = {"analyze", "capture", "list_samples"};
+}
+
+TEST_CASE("[cli] help and version go to stdout, exit 0, and need no model") {
+  const test::TemporaryFolder folder;
+  const auto help = run_kvviz({"--help"}, folder.path());
+  CHECK(help.code == 0);
+  CHECK(help.err.empty());
+  CHECK(run_kvviz({"--version"}, folder.path()).out.starts_with("kvviz "));
+  for (const std::string& command : commands) {
+    CAPTURE(command);
+    CHECK(help.out.find(command) != std::string::npos);
+    const auto own = run_kvviz({command, "--help"}, folder.path());
+    CHECK(own.code == 0);
+    CHECK(own.err.empty());
+    CHECK(own.out.find("--model") != std::string::npos);
+  }
+}
+
+TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected") {
+  const test::TemporaryFolder folder;
+  const std::pair<std::vector<std::string>, const char*> mistakes[] = {
+      {{"analyse"}, "commands: analyze, capture, list_samples"},
+      {{"analyze", "--no-such-option"}, "--no-such-option"},
+      {{"analyze", "--focus", "heds"}, "expected all, layers, heads"},
+      {{"analyze", "--bos", "maybe"}, "auto"},
+      {{"analyze", "--prompt", ""}, "empty"},
+      {{"analyze", "--prompt", "a", "--tokens", "b"}, "--prompt and --tokens"},
+      {{"analyze", "--prompt", "a", "--wikitext-index", "2"}, "give one text"},
+      {{"analyze", "--cache", "a.h5", "--prompt", "b"}, "without a model or a text"},
+      {{"analyze", "--fail-if", "sink_rate"}, "PATH OP NUMBER"},
+      {{"analyze", "--sink-tokens", "0"}, "sink-tokens"},
+      {{"analyze", "--plot-scale", "100"}, "plot-scale"},
+      {{"analyze", "--threads", "-1"}, "threads"},
+      {{"capture", "--cache-dtype", "f8"}, "f32,f16,bf16"},
+      {{"--config", "missing.toml", "analyze"}, "missing.toml"},
+  };
+  for (const auto& [arguments, message] : mistakes) {
+    CAPTURE(arguments.back());
+    const auto run = run_kvviz(arguments, folder.path());
+    CHECK(run.code == 2);
+    CHECK(run.out.empty());
+    CHECK_MESSAGE(run.err.find(message) != std::string::npos, run.err);
+    CHECK(std::filesystem::is_empty(folder.path()));
+  }
+}
+
+TEST_CASE("[cli] a config file sets options, the command line wins, unknown keys are errors") {
+  const test::TemporaryFolder folder;
+  write_file(folder.path() / "c.toml", "[analyze]\nno-plots=true\nfocus=[\"layers\"]\nprompt=\"Once upon a time\"\nbos=\"off\"\n");
+  const auto from_file = run_kvviz({"--config", "c.toml", "analyze", "--json", "-"}, folder.path());
+  REQUIRE_MESSAGE(from_file.code == 0, from_file.err);
+  const auto result = nlohmann::json::parse(from_file.out);
+  CHECK(result["figures"].empty());
+  CHECK(result["provenance"]["bos"] == "off");
+  const auto over = run_kvviz({"--config", "c.toml", "analyze", "--json", "-", "--bos", "on"}, folder.path());
+  CHECK(nlohmann::json::parse(over.out)["provenance"]["bos"] == "on");
+  write_file(folder.path() / "c.toml", "[analyze]\nzork=true\n");
+  const auto unknown = run_kvviz({"--config", "c.toml", "analyze"}, folder.path());
+  CHECK(unknown.code == 2);
+  CHECK_MESSAGE(unknown.err.find("zork") != std::string::npos, unknown.err);
+}
+
+TEST_CASE("[cli] config/default.toml is what --dump-config prints, and can be read back") {
+  const test::TemporaryFolder folder;
+  const auto dump = run_kvviz({"--dump-config"}, folder.path());
+  CHECK(dump.out == read_file(KVVIZ_SOURCES "/config/default.toml"));
+  const auto again = run_kvviz({"--config", KVVIZ_SOURCES "/config/default.toml", "list_samples"}, folder.path());
+  CHECK_MESSAGE(again.code == 0, again.err);
+}
+
+TEST_CASE("[cli] list_samples has stable indices, titles, characters and tokens; both spellings work") {
+  const test::TemporaryFolder folder;
+  const auto list = run_kvviz({"list-samples", "--json", "-"}, folder.path());
+  REQUIRE_MESSAGE(list.code == 0, list.err);
+  const auto rows = nlohmann::json::parse(list.out)["rows"];
+  REQUIRE(rows.size() >= 5);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    CHECK(rows[i]["index"] == i);
+    CHECK(rows[i]["characters"] > 3000);
+    CHECK(rows[i]["tokens"] > 700);
+  }
+  CHECK(rows[0]["title"] == "Lighthouse");
+  CHECK(run_kvviz({"list_samples", "--wikitext-dir", "nowhere"}, folder.path()).code == 1);
+}
