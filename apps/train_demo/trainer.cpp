@@ -171,8 +171,11 @@ torch::optim::AdamW make_optimiser(const TrainOptions& options, const ModelConfi
       {matrices, settings(options.weight_decay)}, {vectors, settings(0)}});
 }
 
-void set_rate(torch::optim::AdamW& optimiser, double rate) {
-  for (auto& group : optimiser.param_groups()) static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate);
+// Set at every step: a checkpoint brings the settings it was made with.
+void configure(torch::optim::AdamW& optimiser, double rate, double matrix_decay) {
+  auto& groups = optimiser.param_groups();
+  for (size_t i = 0; i < groups.size(); ++i)
+    static_cast<torch::optim::AdamWOptions&>(groups[i].options()).lr(rate).weight_decay(i == 0 ? matrix_decay : 0);
 }
 
 std::vector<at::Tensor> parameters(torch::optim::AdamW& optimiser) {
@@ -206,7 +209,7 @@ void train(const TrainOptions& options) {
     const int64_t length = window_length(static_cast<double>(step) / static_cast<double>(options.steps));
     const Batch batch = random_windows(stream, windows_of(length), length, random);
     tokens += batch.input.numel();
-    set_rate(training.optimiser, learning_rate(options, step));
+    configure(training.optimiser, learning_rate(options, step), options.weight_decay);
     const double value = accumulate_gradients(training.decoder, all, batch);
     torch::nn::utils::clip_grad_norm_(all, 1.0);
     training.optimiser.step();

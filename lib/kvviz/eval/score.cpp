@@ -2,14 +2,13 @@
 #include "kvviz/eval/score.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/logsumexp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/kernels/log_sum_exp.hpp"
 
 namespace kvviz {
 namespace {
@@ -25,20 +24,21 @@ double TokenScores::perplexity() const { return std::exp(mean_nll()); }
 TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<const int32_t> ids) {
   const at::NoGradGuard no_grad;
   const auto predictions = static_cast<int64_t>(ids.size()) - 1;
+  const int64_t vocabulary = decoder.config().vocabulary;
   TokenScores scores;
   for (int64_t first = 0; first < predictions; first += chunk_rows) {
     const int64_t rows = std::min(chunk_rows, predictions - first);
     const at::Tensor logits = decoder.logits(hidden.narrow(0, first, rows));
-    const at::Tensor target = at::empty({rows, 1}, at::kLong);
-    std::copy_n(ids.begin() + first + 1, rows, target.data_ptr<int64_t>());
-    const at::Tensor nll = at::logsumexp(logits, -1).sub(logits.gather(1, target).squeeze(1));
-    const at::Tensor right = logits.argmax(-1).eq(target.squeeze(1));
-    for (int64_t i = 0; i < rows; ++i) {
-      const double value = nll.data_ptr<float>()[i];
-      require(std::isfinite(value), "the prediction of token ", first + i + 1, " is ", value,
+    const float* row = logits.data_ptr<float>();
+    const auto summaries = kernels::log_sum_exp(row, rows, vocabulary);
+    for (int64_t i = first; i < first + rows; ++i, row += vocabulary) {
+      const kernels::RowSummary& summary = summaries[static_cast<size_t>(i - first)];
+      const float* const right = row + ids[static_cast<size_t>(i) + 1];
+      const double nll = summary.log_sum_exp - static_cast<double>(*right);
+      require(std::isfinite(nll), "the prediction of token ", i + 1, " is ", nll,
               "; the model computes NaN or infinite logits on this text");
-      scores.nll.push_back(value);
-      scores.top1.push_back(right.data_ptr<bool>()[i]);
+      scores.nll.push_back(nll);
+      scores.top1.push_back(*right == summary.maximum && std::find(row, right, *right) == right);
     }
   }
   return scores;
