@@ -19,17 +19,21 @@
 namespace kvviz {
 namespace {
 
-constexpr int64_t least_tokens_per_step = 2048;
 constexpr int64_t shards = 4;  // of a batch; each is one thread's work, so the sum of gradients has a fixed order
 constexpr int64_t vocabulary = 2048;
 constexpr int64_t evaluate_every = 200;
 constexpr int64_t sink_tokens = 64;
 constexpr double sink_threshold = 0.3;
 
-// Longer windows late: the sink forms on short ones, where BOS is a larger part of what a head sees.
-int64_t window_length(double progress) { return progress < 0.6 ? 256 : progress < 0.9 ? 512 : 1024; }
+struct BatchShape {
+  int64_t windows, length;
+};
 
-int64_t windows_of(int64_t length) { return std::max(shards, least_tokens_per_step / length); }
+// Longer windows late: the sink forms on short ones, where BOS is a larger part of what a head sees.
+BatchShape batch_shape(double progress) {
+  if (progress < 0.7) return {16, 192};
+  return progress < 0.9 ? BatchShape{8, 512} : BatchShape{4, 1024};
+}
 
 double learning_rate(const TrainOptions& options, int64_t step) {
   constexpr double warm_up = 100, floor = 0.1;
@@ -206,8 +210,8 @@ void train(const TrainOptions& options) {
   for (int64_t step = first; step < options.steps; ++step) {
     // A generator of the step alone, so that a resumed run draws the same windows.
     std::mt19937_64 random(options.seed * 1000003 + static_cast<uint64_t>(step));
-    const int64_t length = window_length(static_cast<double>(step) / static_cast<double>(options.steps));
-    const Batch batch = random_windows(stream, windows_of(length), length, random);
+    const BatchShape shape = batch_shape(static_cast<double>(step) / static_cast<double>(options.steps));
+    const Batch batch = random_windows(stream, shape.windows, shape.length, random);
     tokens += batch.input.numel();
     configure(training.optimiser, learning_rate(options, step), options.weight_decay);
     const double value = accumulate_gradients(training.decoder, all, batch);

@@ -7,11 +7,11 @@ namespace kvviz {
 
 struct TrainOptions {
   std::filesystem::path work;
-  int64_t steps = 14000;
+  int64_t steps = 12000;
   int threads = 0;
-  int64_t layers = 6, hidden = 192, heads = 8, kv_heads = 4, head_dim = 32, mlp = 512;
-  double rate = 4e-3;
-  double weight_decay = 0.2;
+  int64_t layers = 4, hidden = 128, heads = 8, kv_heads = 4, head_dim = 16, mlp = 384;
+  double rate = 5e-3;
+  double weight_decay = 0.1;
   uint64_t seed = 1;
 };
 

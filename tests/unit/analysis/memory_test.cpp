@@ -71,5 +71,9 @@ TEST_CASE("[memory] extra memory is O(largest layer): 32 bf16 layers need no mor
   // The results themselves (patterns per token and dimension, channels of every head) come to about 10 MiB
   // here.
   CHECK(peak > widened_layer / 2);
+#ifdef __SANITIZE_ADDRESS__
+  MESSAGE("the upper bound is not checked: AddressSanitizer keeps freed memory");
+#else
   CHECK(peak < 8 * widened_layer);
+#endif
 }

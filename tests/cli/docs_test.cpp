@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/process.hpp"
+#include "kvviz/core/atomic_file.hpp"
+#include "kvviz/io/result_file.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace kvviz;
+using test::run_kvviz;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path docs = fs::path(KVVIZ_SOURCES) / "docs";
+
+struct HelpOption {
+  std::vector<std::string> names;  ///< all long names
+  std::string default_value;       ///< empty: none
+};
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+/// "  --seq-len,--sequence-length INT:NONNEGATIVE=0   meaning", one line an option.
+std::vector<HelpOption> options_of(const std::vector<std::string>& command) {
+  const test::TemporaryFolder folder;
+  auto arguments = command;
+  arguments.push_back("--help");
+  std::vector<HelpOption> options;
+  for (const std::string& line : lines_of(run_kvviz(arguments, folder.path()).out)) {
+    std::istringstream words(line);
+    std::string names, type;
+    words >> names >> type;
+    if (!line.starts_with("  -") || names.find("--") == std::string::npos) continue;
+    HelpOption option;
+    std::istringstream parts(names);
+    for (std::string name; std::getline(parts, name, ',');)
+      if (name.starts_with("--")) option.names.push_back(name);
+    if (const size_t sign = type.rfind('='); sign != std::string::npos)
+      option.default_value = type.substr(sign + 1);
+    options.push_back(option);
+  }
+  return options;
+}
+
+/// Every command of `kvviz --help`: the lines below a heading "Group:" other than "Options:".
+std::vector<std::string> commands() {
+  const test::TemporaryFolder folder;
+  std::vector<std::string> names;
+  bool listed = false;
+  for (const std::string& line : lines_of(run_kvviz({"--help"}, folder.path()).out)) {
+    if (line.ends_with(":")) listed = line != "Options:";
+    std::istringstream words(line);
+    std::string name;
+    if (listed && line.starts_with("  ") && words >> name) names.push_back(name);
+  }
+  return names;
+}
+
+std::string code(const std::string& name) {
+  return '`' + name + '`';
+}
+
+/// The row of the page's tables that is about the option; empty: none.
+std::string option_row(const std::string& page, const std::string& option) {
+  for (const std::string& line : lines_of(page)) {
+    const std::string first_cell = line.substr(0, line.find('|', 1));
+    if (line.starts_with("| `--") && first_cell.find(code(option)) != std::string::npos) return line;
+  }
+  return {};
+}
+
+void check_options(const std::string& page, const std::vector<HelpOption>& options) {
+  for (const HelpOption& option : options)
+    for (const std::string& name : option.names) {
+      CAPTURE(name);
+      const std::string row = option_row(page, name);
+      CHECK_FALSE(row.empty());
+      if (!option.default_value.empty())
+        CHECK_MESSAGE(row.find("| " + code(option.default_value) + " |") != std::string::npos, row);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("[docs] every command has a page that names all its options with their defaults") {
+  const auto all = commands();
+  REQUIRE(all.size() >= 3);
+  for (const std::string& command : all) {
+    CAPTURE(command);
+    const fs::path file = docs / (command + ".md");
+    REQUIRE(fs::exists(file));
+    const std::string page = read_file(file);
+    CHECK(page.find("`--help`") != std::string::npos);
+    auto options = options_of({command});
+    REQUIRE(options.size() > 3);
+    std::erase_if(options, [](const HelpOption& option) { return option.names.front() == "--help"; });
+    check_options(page, options);
+    for (const char* section :
+         {"## Synopsis", "## Options", "## Output", "## Example", "## Exit codes", "## Memory and cost"})
+      CHECK_MESSAGE(page.find(section) != std::string::npos, section);
+  }
+}
+
+TEST_CASE("[docs] a page has no option that the command does not take") {
+  const auto global = options_of({});
+  for (const std::string& command : commands()) {
+    CAPTURE(command);
+    auto known = options_of({command});
+    known.insert(known.end(), global.begin(), global.end());
+    for (const std::string& line : lines_of(read_file(docs / (command + ".md")))) {
+      if (!line.starts_with("| `--")) continue;
+      const std::string name = line.substr(3, line.find('`', 3) - 3);
+      const bool taken = std::any_of(known.begin(), known.end(), [&](const HelpOption& option) {
+        return std::find(option.names.begin(), option.names.end(), name) != option.names.end();
+      });
+      CHECK_MESSAGE(taken, name);
+    }
+  }
+}
+
+TEST_CASE("[docs] the options of every command are in docs/analyze.md") {
+  const auto global = options_of({});
+  REQUIRE(global.size() >= 6);
+  check_options(read_file(docs / "analyze.md"), global);
+}
+
+TEST_CASE("[docs] docs/analyze.md names every figure, table, column, array and number of the summary") {
+  const test::TemporaryFolder folder;
+  const auto run = run_kvviz({"analyze", "--seq-len", "80", "--generate", "5", "--json", "-"}, folder.path());
+  REQUIRE_MESSAGE(run.code == 0, run.err);
+  const auto result = nlohmann::json::parse(run.out);
+  const std::string page = read_file(docs / "analyze.md");
+  const auto named = [&](const std::string& name) {
+    CHECK_MESSAGE(page.find(code(name)) != std::string::npos, name);
+  };
+  REQUIRE(result["figures"].size() >= 19);
+  for (const auto& figure : result["figures"]) {
+    const fs::path path = fs::path(figure["path"].get<std::string>()).lexically_relative("graphs");
+    CHECK_MESSAGE(
+        page.find("\n| " + code((path.parent_path() / path.stem()).string()) + " |") != std::string::npos,
+        path.string());
+  }
+  REQUIRE(result["tables"].size() >= 11);
+  for (const auto& [table, content] : result["tables"].items()) {
+    CAPTURE(table);
+    CHECK_MESSAGE(page.find("\n| " + code(table) + " |") != std::string::npos, table);
+    for (const auto& column : content["columns"]) named(column["name"]);
+  }
+  for (const auto& [name, value] : result["summary"].items()) named(name);
+  const auto arrays = io::list_arrays(folder.path() / "results/analyze.h5");
+  REQUIRE(arrays.size() >= 20);
+  for (std::string array : arrays) {
+    const size_t stem = array.find_last_not_of("0123456789");
+    if (stem + 1 < array.size()) array.replace(stem + 1, std::string::npos, "0");  // one per layer
+    named(array);
+  }
+}
+
+TEST_CASE("[docs] every link between the pages leads to a file") {
+  for (const auto& entry : fs::directory_iterator(docs)) {
+    const std::string page = read_file(entry.path());
+    CAPTURE(entry.path().string());
+    for (size_t at = page.find("]("); at != std::string::npos; at = page.find("](", at + 1)) {
+      const std::string target = page.substr(at + 2, page.find_first_of(")#", at + 2) - at - 2);
+      if (target.empty() || target.starts_with("http")) continue;
+      CHECK_MESSAGE(fs::exists(docs / target), target);
+    }
+  }
+}
