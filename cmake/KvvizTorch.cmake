@@ -1,5 +1,13 @@
 # libtorch: Debian's 1.13, or a newer one through CMAKE_PREFIX_PATH.
+if(NOT DEFINED TORCH_CUDA_ARCH_LIST)
+  # A libtorch built for CUDA asks the machine for its GPU at configure time; kvviz compiles no CUDA code.
+  set(TORCH_CUDA_ARCH_LIST 9.0)
+endif()
 find_package(Torch REQUIRED)
+if(TORCH_CXX_FLAGS MATCHES "CXX11_ABI=0")
+  message(FATAL_ERROR "This libtorch (${TORCH_INSTALL_PREFIX}) was built with the old C++ ABI; the other libraries were not.\n"
+                      "Take a build with the new one (\"cxx11 ABI\").")
+endif()
 add_library(kvviz_torch INTERFACE)
 target_include_directories(kvviz_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(kvviz_torch INTERFACE ${TORCH_LIBRARIES})

@@ -204,6 +204,8 @@ void validate(const AttentionOptions& options) {
   require<UsageError>(options.sink_tokens >= 1, "--sink-tokens ", options.sink_tokens,
                       ": expected 1 or more");
   require<UsageError>(options.first_keys >= 1, "--first-keys ", options.first_keys, ": expected 1 or more");
+  require<UsageError>(options.least_exposure >= 1, "--least-exposure ", options.least_exposure,
+                      ": expected 1 or more");
   require<UsageError>(options.top_keys >= 0, "--top-keys ", options.top_keys, ": expected 0 or more");
 }
 
@@ -242,6 +244,7 @@ AttentionResult attention(std::span<const AttentionLayer> layers, const Attentio
   result.received = layer_mean(result.layers, &AttentionLayerRow::received);
   result.value_weighted = layer_mean(result.layers, &AttentionLayerRow::value_weighted);
   result.recent = layer_mean(result.layers, &AttentionLayerRow::recent);
+  result.ranking = ranking(result, layers, options.least_exposure);
   result.top_keys = heaviest(result, options.top_keys);
   return result;
 }

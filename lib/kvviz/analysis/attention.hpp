@@ -32,6 +32,7 @@ struct AttentionOptions {
   double local_distance = 0.25;  ///< class local
   double global_entropy = 0.8;   ///< class global
   int64_t top_keys = 20;         ///< length of the list of heaviest keys
+  int64_t least_exposure = 16;   ///< keys that fewer queries see are not ranked: theirs is mostly self-attention
   bool head_keys = false;  ///< keep the keys' masses of every query head and KV head, not of layers alone
   GqaAggregate gqa = GqaAggregate::mean;
   template <class Self, class V>
@@ -44,6 +45,7 @@ struct AttentionOptions {
           "class local: largest mean distance, relative to uniform attention");
     visit(s.global_entropy, "class-global", "class global: least normalised entropy");
     visit(s.top_keys, "top-keys", "number of heaviest keys listed");
+    visit(s.least_exposure, "least-exposure", "queries that must be able to see a key before it is ranked");
   }
 };
 void validate(const AttentionOptions& options);  ///< throws UsageError
@@ -120,7 +122,10 @@ struct AttentionResult {
   /// [keys] mean over layers of AttentionLayerRow's (layers of fewer keys hold the last ones; kNone: no layer
   /// has it).
   std::vector<double> received, value_weighted, recent;
-  std::vector<TopKey> top_keys;  ///< by received descending, ties by index
+  /// Keys by received descending, ties by index. Only those that at least least_exposure queries (or as many as see
+  /// any key) can see in some layer: the last keys of a text are seen by little more than themselves.
+  std::vector<int64_t> ranking;
+  std::vector<TopKey> top_keys;  ///< the first of the ranking
 };
 
 /// Attention statistics per query head, KV head, layer and key. Throws DataError when the parts do not fit

@@ -76,14 +76,30 @@ std::vector<double> mean_from_the_end(const std::vector<const std::vector<double
   return sums;
 }
 
-std::vector<TopKey> heaviest(const AttentionResult& result, int64_t count) {
+std::vector<int64_t> ranking(const AttentionResult& result, std::span<const AttentionLayer> layers,
+                             int64_t least_exposure) {
+  const auto keys = std::ssize(result.received);
+  std::vector<int64_t> exposed(result.received.size());
+  for (const AttentionLayer& layer : layers) {
+    const std::vector<int64_t> counts = exposures(layer);
+    for (int64_t key = 0; key < std::ssize(counts); ++key) {
+      int64_t& most = exposed[keys - std::ssize(counts) + key];
+      most = std::max(most, counts[key]);
+    }
+  }
+  const int64_t least = exposed.empty() ? 0 : std::min(least_exposure, std::ranges::max(exposed));
   std::vector<int64_t> order(result.received.size());
   std::iota(order.begin(), order.end(), 0);
-  std::erase_if(order, [&](int64_t key) { return std::isnan(result.received[key]); });
+  std::erase_if(order,
+                [&](int64_t key) { return std::isnan(result.received[key]) || exposed[key] < least; });
   std::ranges::stable_sort(order, std::greater{}, [&](int64_t key) { return result.received[key]; });
+  return order;
+}
+
+std::vector<TopKey> heaviest(const AttentionResult& result, int64_t count) {
   std::vector<TopKey> top;
-  for (int64_t i = 0; i < std::min<int64_t>(count, std::ssize(order)); ++i) {
-    const int64_t key = order[i];
+  for (int64_t i = 0; i < std::min<int64_t>(count, std::ssize(result.ranking)); ++i) {
+    const int64_t key = result.ranking[i];
     top.push_back(
         {key, result.received[key], result.value_weighted.empty() ? kNone : result.value_weighted[key]});
   }
@@ -98,6 +114,7 @@ TokenAttention token_attention(const AttentionResult& result) {
     tables.received.push_back(row.received);
     if (weighted) tables.value_weighted.push_back(row.value_weighted);
   }
+  tables.ranking = result.ranking;
   return tables;
 }
 

@@ -26,7 +26,11 @@ double aggregate(const std::vector<double>& values, GqaAggregate how);
 /// Mean over vectors of different lengths aligned at their ends, NaN left out.
 std::vector<double> mean_from_the_end(const std::vector<const std::vector<double>*>& vectors);
 
-/// The heaviest keys of a result whose `received` and `value_weighted` are filled.
+/// AttentionResult::ranking of a result whose `received` is filled.
+std::vector<int64_t> ranking(const AttentionResult& result, std::span<const AttentionLayer> layers,
+                             int64_t least_exposure);
+
+/// The first keys of the ranking.
 std::vector<TopKey> heaviest(const AttentionResult& result, int64_t count);
 
 }  // namespace kvviz::analysis

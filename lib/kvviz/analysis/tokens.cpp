@@ -196,8 +196,7 @@ TokensResult tokens(const KvView& cache, const TokensOptions& options, const Tok
   }
   for (TokenRow& row : result.rows) finish_row(result, sums[row.token], row);
   score_legacy(result.rows);
-  if (attention != nullptr && !attention->received.empty())
-    result.order = order_by(result.rows, &TokenRow::received);
+  if (attention != nullptr) result.order = attention->ranking;
   result.legacy_order = order_by(result.rows, &TokenRow::legacy_importance);
   return result;
 }

@@ -19,7 +19,9 @@ double TokenScores::mean_nll() const {
   return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
-double TokenScores::perplexity() const { return std::exp(mean_nll()); }
+double TokenScores::perplexity() const {
+  return std::exp(mean_nll());
+}
 
 TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<const int32_t> ids) {
   const at::NoGradGuard no_grad;
@@ -46,7 +48,8 @@ TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<co
 
 int32_t next_token(const Decoder& decoder, const at::Tensor& hidden) {
   const at::NoGradGuard no_grad;
-  return static_cast<int32_t>(decoder.logits(hidden.narrow(0, hidden.size(0) - 1, 1)).argmax().item<int64_t>());
+  return static_cast<int32_t>(
+      decoder.logits(hidden.narrow(0, hidden.size(0) - 1, 1)).argmax().item<int64_t>());
 }
 
 }  // namespace kvviz

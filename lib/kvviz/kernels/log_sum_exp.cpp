@@ -21,13 +21,13 @@ struct Piece {
   double sum = 0;  // of e^(x - maximum)
 };
 
-// A last vector of fewer columns than lanes is filled up with -inf.
+// A last vector of fewer columns than lanes is filled up with -inf; a masked load may read behind the row.
 HWY_INLINE FloatVector load(const float* x, int64_t columns) {
   const Floats d;
   if (columns >= lanes()) return hn::LoadU(d, x);
-  const auto inside = hn::FirstN(d, static_cast<size_t>(columns));
-  return hn::IfThenElse(inside, hn::MaskedLoad(inside, d, x),
-                        hn::Set(d, -std::numeric_limits<float>::infinity()));
+  HWY_ALIGN float tail[hn::MaxLanes(d)];
+  std::fill(std::copy_n(x, columns, tail), tail + lanes(), -std::numeric_limits<float>::infinity());
+  return hn::Load(d, tail);
 }
 
 // Few enough columns to stay in the nearest cache between the two passes.
@@ -37,7 +37,8 @@ Piece piece_of(const float* x, int64_t columns) {
   auto largest = hn::Set(d, -std::numeric_limits<float>::infinity());
   for (int64_t c = 0; c < columns; c += n) largest = hn::Max(largest, load(x + c, columns - c));
   // Not -inf, from which -inf cannot be subtracted.
-  Piece piece{.maximum = std::max(hn::GetLane(hn::MaxOfLanes(d, largest)), -std::numeric_limits<float>::max())};
+  Piece piece{.maximum =
+                  std::max(hn::GetLane(hn::MaxOfLanes(d, largest)), -std::numeric_limits<float>::max())};
   const auto top = hn::Set(d, piece.maximum), lowest = hn::Set(d, lowest_exponent);
   auto sum = hn::Zero(d);
   for (int64_t c = 0; c < columns; c += n) {

@@ -9,20 +9,13 @@
 namespace kvviz {
 namespace {
 
-// Room for `more` tokens after the first `used`: exactly that much at first, then doubling.
-void reserve(at::Tensor& store, const at::Tensor& added, int64_t used) {
-  const int64_t needed = used + added.size(1);
+// [heads, capacity, head_dim] with room for `needed` tokens: exactly that at first, then doubling.
+void reserve(at::Tensor& store, const LayerConfig& shape, int64_t used, int64_t needed) {
   const int64_t capacity = store.defined() ? store.size(1) : 0;
   if (needed <= capacity) return;
-  at::Tensor larger =
-      at::empty({added.size(0), std::max(needed, 2 * capacity), added.size(2)}, added.options());
+  at::Tensor larger = at::empty({shape.kv_heads, std::max(needed, 2 * capacity), shape.head_dim});
   if (used > 0) larger.narrow(1, 0, used).copy_(store.narrow(1, 0, used));
   store = larger;
-}
-
-void append(at::Tensor& store, const at::Tensor& added, int64_t used) {
-  reserve(store, added, used);
-  store.narrow(1, used, added.size(1)).copy_(added);
 }
 
 }  // namespace
@@ -31,9 +24,9 @@ Session::Session(const Decoder& decoder) : decoder_(decoder), stores_(decoder.co
 
 at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
   Store& store = stores_[static_cast<size_t>(x.layer)];
-  append(store.key, x.key[0], tokens_);
-  append(store.value, x.value[0], tokens_);
-  const int64_t length = tokens_ + x.key.size(2);
+  const int64_t added = x.key.size(2), length = tokens_ + added;
+  store.key.narrow(1, tokens_, added).copy_(x.key[0]);
+  store.value.narrow(1, tokens_, added).copy_(x.value[0]);
   std::vector<kernels::HeadAttention> statistics;
   const at::Tensor out =
       streaming_attention(x.query, store.key.narrow(1, 0, length).unsqueeze(0),
@@ -45,11 +38,19 @@ at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
 
 at::Tensor Session::extend(std::span<const int32_t> ids, const Watch& watch) {
   const at::NoGradGuard no_grad;
-  const at::Tensor input = at::empty({1, static_cast<int64_t>(ids.size())}, at::kLong);
+  const auto added = static_cast<int64_t>(ids.size());
+  // All before the first layer runs: made between the layers' passing tensors they would leave holes that the next
+  // layer's no longer fit.
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    const LayerConfig& shape = decoder_.config().layers[i];
+    reserve(stores_[i].key, shape, tokens_, tokens_ + added);
+    reserve(stores_[i].value, shape, tokens_, tokens_ + added);
+  }
+  const at::Tensor input = at::empty({1, added}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
   const at::Tensor hidden = decoder_.hidden(
       input, tokens_, [&](const LayerQkv& x) { return attend(x, watch); }, watch.probe);
-  tokens_ += static_cast<int64_t>(ids.size());
+  tokens_ += added;
   return hidden[0];
 }
 

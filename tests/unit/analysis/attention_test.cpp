@@ -181,7 +181,9 @@ TEST_CASE("[attention] no alpha_1 for short or cut texts, with the reason") {
 TEST_CASE("[attention] exposure: windows and queries that are the last of the keys") {
   // 5 keys, window 2: key j is seen by the queries j and j + 1. 3 queries at positions 2, 3, 4.
   const Maker maker{.queries = 3, .keys = 5, .window = 2};
-  const AttentionResult result = single(maker, uniform);
+  AttentionOptions options;
+  options.least_exposure = 1;
+  const AttentionResult result = single(maker, uniform, options);
   const Vector& received = result.heads[0].received;
   CHECK(std::isnan(received[0]));  // no query sees it
   CHECK(received[1] == 0.5);       // query 2
@@ -192,6 +194,14 @@ TEST_CASE("[attention] exposure: windows and queries that are the last of the ke
   check_close(result.heads[0].distance_relative, 1, kFloat);
   CHECK(result.top_keys.size() == 4);
   CHECK(result.top_keys[0].key == 1);  // ties by index
+  CHECK(single(maker, uniform).ranking == std::vector<int64_t>{2, 3});  // the others are seen by one query
+}
+
+TEST_CASE("[attention] keys that few queries see are not ranked, however much those give them") {
+  const AttentionResult result = single({.queries = 40, .keys = 40}, self);
+  CHECK(result.received[39] == 1);  // the last query looks at itself, and so does nobody else
+  REQUIRE(result.ranking.size() == 25);
+  CHECK(result.ranking.front() == 24);
 }
 
 TEST_CASE("[attention] random attention: every aggregate agrees with the whole matrices") {
@@ -258,6 +268,7 @@ TEST_CASE("[attention] top keys, and the tables for the token analysis") {
   std::vector layers{maker.layer(heads, 1)};
   AttentionOptions options;
   options.top_keys = 3;
+  options.least_exposure = 1;
   const AttentionResult plain = attention(layers, options);
   CHECK(plain.heads[0].received.empty());
   CHECK(plain.kv_heads[0].received.empty());
