@@ -14,12 +14,12 @@ std::string option_spelling(std::string argument) {
   return argument;
 }
 
-std::string command_spelling(std::string argument) {
-  std::string underscored = argument;
-  std::replace(underscored.begin(), underscored.end(), '-', '_');
-  const auto all = commands();
-  const bool known = std::any_of(all.begin(), all.end(), [&](const Command& c) { return underscored == c.name; });
-  return known ? underscored : argument;
+// The name of the command that `argument` spells, or nullptr.
+const char* command_named(std::string argument) {
+  std::replace(argument.begin(), argument.end(), '-', '_');
+  for (const Command& command : commands())
+    if (argument == command.name) return command.name;
+  return nullptr;
 }
 
 }  // namespace
@@ -32,10 +32,9 @@ std::vector<std::string> normalised(int argc, char** argv) {
     options_end = options_end || argument == "--";
     if (!options_end && argument.starts_with("--")) {
       argument = option_spelling(std::move(argument));
-    } else if (!command_seen) {
-      const std::string spelled = command_spelling(argument);
-      command_seen = spelled != argument;
-      argument = spelled;
+    } else if (const char* name = command_seen ? nullptr : command_named(argument)) {
+      argument = name;
+      command_seen = true;
     }
     arguments.push_back(std::move(argument));
   }

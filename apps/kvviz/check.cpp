@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/check.hpp"
 
+#include <algorithm>
+
 #include "kvviz/core/error.hpp"
 
 namespace kvviz {
@@ -18,6 +20,14 @@ std::string texts_given(const TextOptions& o) {
   return names;
 }
 
+std::vector<double> values(const analysis::AttentionOptions& options) {
+  std::vector<double> all;
+  analysis::AttentionOptions::fields(options, [&](const auto& value, const char*, const char*) {
+    all.push_back(static_cast<double>(value));
+  });
+  return all;
+}
+
 }  // namespace
 
 void check(const TextOptions& o) {
@@ -29,8 +39,17 @@ void check(const AnalyzeOptions& o) {
   check(o.text);
   if (o.cache.empty()) return;
   const std::string names = texts_given(o.text);
-  require<UsageError>(names.empty() && o.text.seq_len == 0 && o.model.model == "demo", "--cache is analysed without a model or a text; got ",
-                      names.empty() ? "--model or --seq-len" : names, " too");
+  const AnalyzeOptions defaults;
+  const bool for_texts = o.text.seq_len != 0 || o.text.bos != defaults.text.bos || o.text.truncate;
+  require<UsageError>(names.empty() && !for_texts && o.model.model == defaults.model.model,
+                      "--cache is analysed without a model or a text; got ",
+                      names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
+  const bool for_attention = o.generate != defaults.generate || o.map_bins != defaults.map_bins ||
+                             o.gqa_agg != defaults.gqa_agg || values(o.attention) != values(defaults.attention) ||
+                             std::find(o.focus.begin(), o.focus.end(), "attention") != o.focus.end();
+  require<UsageError>(!for_attention,
+                      "a cache file holds keys and values, no queries and no model; got an option of the attention or "
+                      "generation analyses, which need a model");
 }
 
 }  // namespace kvviz

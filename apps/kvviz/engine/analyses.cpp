@@ -104,7 +104,11 @@ Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, con
   };
   Analyses done;
   if (focus.heads || focus.layers) done.heads = analysis::heads(cache, with_thresholds(options.heads));
-  if (focus.layers) done.layers = analysis::layers(cache, with_thresholds(options.layers), *done.heads);
+  if (focus.layers) {
+    auto of_layers = with_thresholds(options.layers);
+    of_layers.small_eps = options.heads.small_eps;  // one option for both
+    done.layers = analysis::layers(cache, of_layers, *done.heads);
+  }
   if (focus.needs_attention() && !subject.attention.empty()) done.attention = attention_of(subject, options);
   if (focus.tokens) {
     const auto options_of_tokens = with_thresholds(analysis::TokensOptions{});
@@ -124,12 +128,11 @@ figures::GenerationStages generation_stages(const Runner& runner, const Subject&
   const Decoder& decoder = runner.model.decoder;
   const auto& ids = subject.cache.tokens.ids;
   const int64_t room = decoder.config().context - options.generate;
-  const auto prompt = std::clamp<int64_t>(static_cast<int64_t>(ids.size()) / 2, 1, std::min<int64_t>(64, std::max<int64_t>(room, 1)));
-  const int64_t steps = std::min(options.generate, decoder.config().context - prompt);
+  const auto prompt = std::clamp<int64_t>(static_cast<int64_t>(ids.size()) / 2, 1, std::min<int64_t>(64, room));
   Session session(decoder);
   at::Tensor hidden = session.extend(std::span(ids).first(static_cast<size_t>(prompt)));
   std::vector<int32_t> generated;
-  for (int64_t step = 0; step < steps; ++step) {
+  for (int64_t step = 0; step < options.generate; ++step) {
     const int32_t token = next_token(decoder, hidden);
     if (runner.tokenizer->eos() && token == *runner.tokenizer->eos()) break;
     generated.push_back(token);

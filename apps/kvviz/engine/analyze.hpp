@@ -41,12 +41,12 @@ Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, con
 /// after a fifth, half and all of `generate` greedy steps.
 figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject, const AnalyzeOptions& options);
 
-std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses);
+std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses, const Focus& focus);
 std::vector<Table> result_tables(const Subject& subject, const Analyses& analyses, const Focus& focus);
 std::vector<figures::NamedFigure> result_figures(const Subject& subject, const Analyses& analyses,
                                                  const AnalyzeOptions& options, const Focus& focus);
 /// Large arrays: attention, maps, token and channel matrices. False when there is none to write.
-bool write_arrays(const std::filesystem::path& file, const Subject& subject, const Analyses& analyses);
+bool write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& analyses);
 
 nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options);
 

@@ -40,7 +40,7 @@ double mean_over(const Rows& rows, Get get) {
 
 void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
   if (!subject.scores) {
-    const Null none{subject.origin.model.empty() ? "a cache file has no model to predict with" : "a single token"};
+    const Null none{subject.has_model ? "a single token" : "a cache file has no model to predict with"};
     facts.push_back({"perplexity", none, "", "Perplexity of the text under the model"});
     return;
   }
@@ -51,7 +51,7 @@ void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
   facts.push_back({"top1_accuracy", right, "", "Share of tokens predicted right"});
 }
 
-void add_cache_facts(std::vector<Fact>& facts, const Analyses& a) {
+void add_cache_facts(std::vector<Fact>& facts, const Analyses& a, const Focus& focus) {
   if (a.layers) {
     const auto& rows = a.layers->rows;
     const auto mean = [&](auto get) { return real(mean_over(rows, get)); };
@@ -60,12 +60,19 @@ void add_cache_facts(std::vector<Fact>& facts, const Analyses& a) {
     facts.push_back({"k_effective_rank", mean([](const auto& r) { return r.key.effective_rank; }), "", "Effective rank of a head's keys, mean"});
     facts.push_back({"v_effective_rank", mean([](const auto& r) { return r.value.effective_rank; }), "", "Effective rank of a head's values, mean"});
     facts.push_back({"cka_excess", mean([](const auto& r) { return r.cka_excess; }), "", "CKA of keys and values above chance (0 none, 1 same geometry)"});
-    facts.push_back({"legacy_k_sparsity", mean([](const auto& r) { return r.key.legacy.sparsity; }), "", "Legacy: keys below 1 % of the largest, mean over layers"});
-    facts.push_back({"legacy_v_sparsity", mean([](const auto& r) { return r.value.legacy.sparsity; }), "", "Legacy: values below 1 % of the largest, mean over layers"});
+    facts.push_back({"legacy_k_sparsity", mean([](const auto& r) { return r.key.legacy.sparsity; }), "", "Legacy: key elements below its threshold, mean over layers"});
+    facts.push_back({"legacy_v_sparsity", mean([](const auto& r) { return r.value.legacy.sparsity; }), "", "Legacy: value elements below its threshold, mean over layers"});
   }
+  const auto count = [&](const char* key, size_t number, const char* label) {
+    facts.push_back({key, integer(static_cast<int64_t>(number)), "", label});
+  };
+  if (a.channels) count("channel_outliers", a.channels->outliers.size(), "Outlier channels (RMS far above their head's median)");
+  if (a.layers) count("legacy_prunable_layers", a.layers->legacy_prunable.size(), "Legacy: layers that it would prune");
+  if (a.heads && focus.heads) count("legacy_prunable_heads", a.heads->legacy_prunable.size(), "Legacy: KV heads that it would prune");
   if (a.channels) {
-    facts.push_back({"channel_outliers", integer(static_cast<int64_t>(a.channels->outliers.size())), "",
-                     "Outlier channels (RMS far above their head's median)"});
+    const auto& legacy = a.channels->legacy;
+    count("legacy_prunable_channels", static_cast<size_t>(legacy.prunable_keys + legacy.prunable_values),
+          "Legacy: channels of a head that it would prune, keys and values");
   }
 }
 
@@ -125,7 +132,7 @@ Table generation_table(const figures::GenerationStages& generation) {
 
 }  // namespace
 
-std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses) {
+std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses, const Focus& focus) {
   const auto& layers = subject.cache.layers;
   std::vector<Fact> facts = {
       {"layers", integer(static_cast<int64_t>(layers.size())), "", "Layers"},
@@ -133,7 +140,7 @@ std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses
       {"cache_bytes", integer(subject.cache.bytes()), "bytes", "Keys and values as held"}};
   add_prediction_facts(facts, subject);
   if (analyses.attention) add_attention_facts(facts, subject, *analyses.attention);
-  add_cache_facts(facts, analyses);
+  add_cache_facts(facts, analyses, focus);
   return facts;
 }
 

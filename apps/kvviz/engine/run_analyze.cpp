@@ -47,15 +47,16 @@ Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
   const Runner runner = open_runner(options.model, options.call);
   const TextInput text = read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
   Work work;
-  work.subject = run_model(runner, text, request_of(options, focus), options.call.quiet);
+  const int64_t context = runner.model.decoder.config().context;
+  require(options.generate < context, "--generate ", options.generate, " needs more than the model's context of ",
+          context, " tokens");
+  work.subject = run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
   if (focus.tokens && options.generate > 0) work.analyses.generation = generation_stages(runner, work.subject, options);
   return work;
 }
 
 Work work_on_cache(const AnalyzeOptions& options, const Focus& focus) {
-  const bool only_attention = focus.attention && !(focus.layers || focus.heads || focus.tokens || focus.embeddings || focus.distribution);
-  require<UsageError>(!only_attention, "--focus attention needs a model: a cache file holds keys and values, no queries");
   Work work;
   work.subject = open_cache(options.cache);
   work.analyses = run_analyses(work.subject, options, focus);
@@ -112,11 +113,14 @@ int analyze(const AnalyzeOptions& options) {
   set_threads(options.call.threads);
   const Work work = options.cache.empty() ? work_on_model(options, focus) : work_on_cache(options, focus);
   Result result{.command = "analyze", .provenance = provenance(work.subject, options)};
-  result.summary = summary_facts(work.subject, work.analyses);
+  result.summary = summary_facts(work.subject, work.analyses, focus);
   result.tables = result_tables(work.subject, work.analyses, focus);
   if (!options.output.no_plots) result.figures = draw(work, options, focus);
-  if (write_arrays(options.output.out / "results/analyze.h5", work.subject, work.analyses))
+  const auto arrays = options.output.out / "results/analyze.h5";
+  if (write_arrays(arrays, work.subject, work.analyses))
     result.arrays = "results/analyze.h5";
+  else
+    std::filesystem::remove(arrays);  // an earlier run's arrays would pass for this one's
   const auto files = write_result(result, options.output.out, {.csv = options.output.csv});
   print(result, options.output, files.front());
   return gates(parsed, result);

@@ -26,7 +26,7 @@ int capture(const CaptureOptions& options) {
   set_threads(options.call.threads);
   const Runner runner = open_runner(options.model, options.call);
   const TextInput text = read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
-  Subject subject = run_model(runner, text, {}, options.call.quiet);
+  Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
   for (LayerKv& layer : subject.cache.layers) {
     layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();
     layer.value = layer.value.to(dtype_of(options.cache_dtype)).contiguous();

@@ -29,21 +29,22 @@ SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
           .bos = text.bos ? "on" : "off"};
 }
 
-Subject run_model(const Runner& runner, const TextInput& text, const kernels::AttentionRequest& request, bool quiet) {
+Subject run_model(const Runner& runner, const TextInput& text, const RunRequest& request) {
   const Decoder& decoder = runner.model.decoder;
   const auto layers = static_cast<int64_t>(decoder.config().layers.size());
   Subject subject;
   Session session(decoder);
-  Progress progress("running the model", layers, quiet);
+  subject.has_model = true;
+  Progress progress("running the model", layers, request.quiet);
   Session::Watch watch;
-  watch.attention = request;
-  if (request.statistics) subject.attention.resize(static_cast<size_t>(layers));
+  watch.attention = request.attention;
+  if (request.attention.statistics) subject.attention.resize(static_cast<size_t>(layers));
   watch.on_attention = [&](int layer, std::vector<kernels::HeadAttention> heads) {
     subject.attention[static_cast<size_t>(layer)] = std::move(heads);
   };
   watch.on_layer = [&](int layer) { progress.update(layer + 1); };
   const at::Tensor hidden = session.extend(text.tokens.ids, watch);
-  if (text.tokens.ids.size() > 1) subject.scores = score(decoder, hidden, text.tokens.ids);
+  if (request.score && text.tokens.ids.size() > 1) subject.scores = score(decoder, hidden, text.tokens.ids);
   subject.cache = session.cache(session.tokens());
   subject.cache.tokens = text.tokens;
   subject.origin = origin_of(runner, text);

@@ -23,7 +23,8 @@ struct SubjectOrigin {
 struct Subject {
   KvCache cache;
   std::vector<std::vector<kernels::HeadAttention>> attention;  ///< [layer][query head]; empty: not measured
-  std::optional<TokenScores> scores;                           ///< absent: no model, or a single token
+  bool has_model = false;                                      ///< false: read from a cache file
+  std::optional<TokenScores> scores;                           ///< absent: not asked for, or a single token
   SubjectOrigin origin;
 };
 
@@ -37,8 +38,14 @@ struct Runner {
 
 Runner open_runner(const ModelOptions& options, const CallOptions& call);
 
-/// Runs the text through the model: cache, attention as `request` says, scores.
-Subject run_model(const Runner& runner, const TextInput& text, const kernels::AttentionRequest& request, bool quiet);
+struct RunRequest {
+  kernels::AttentionRequest attention;
+  bool score = true;
+  bool quiet = false;
+};
+
+/// Runs the text through the model: its cache, and what the request asks for.
+Subject run_model(const Runner& runner, const TextInput& text, const RunRequest& request);
 
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text);
 

@@ -46,9 +46,11 @@ Source read_articles(const TextOptions& o, const Tokenizer& tokenizer, int64_t w
   const bool samples = o.wikitext_dir.empty();
   const auto articles = samples ? text::open_samples(data / "samples") : text::open_wikitext(o.wikitext_dir);
   const auto count = static_cast<int64_t>(articles.articles().size());
+  require(o.wikitext_index < count, "there is no article ", o.wikitext_index, "; there are ", count,
+          ", from 0 on (kvviz list_samples shows them)");
   Source source;
   int64_t next = o.wikitext_index;
-  while (static_cast<int64_t>(source.ids.size()) < wanted && (next < count || next == o.wikitext_index)) {
+  while (static_cast<int64_t>(source.ids.size()) < wanted && next < count) {
     const auto ids = tokenizer.encode(articles.text(next++));
     source.ids.insert(source.ids.end(), ids.begin(), ids.end());
     if (o.seq_len == 0) break;

@@ -20,16 +20,18 @@
 namespace kvviz {
 namespace {
 
-at::Tensor activate(const at::Tensor& x, Activation kind) {
+// In place where no gradient needs x: it is the widest tensor of a layer.
+at::Tensor activate(at::Tensor x, Activation kind) {
+  const bool keep = at::GradMode::is_enabled();
   switch (kind) {
     case Activation::gelu:
-      return at::gelu(x);
+      return keep ? at::gelu(x) : at::gelu_(x);
     case Activation::gelu_tanh:
-      return at::gelu(x, "tanh");
+      return keep ? at::gelu(x, "tanh") : at::gelu_(x, "tanh");
     case Activation::silu:
-      return at::silu(x);
+      return keep ? at::silu(x) : at::silu_(x);
     case Activation::relu:
-      return at::relu(x);
+      return keep ? at::relu(x) : at::relu_(x);
   }
   throw std::logic_error("unknown activation");
 }
@@ -68,7 +70,9 @@ at::Tensor apply(const Norm& norm, const at::Tensor& x, const ModelConfig& confi
 
 at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config) {
   if (!config.gated_mlp) return apply(layer.down, activate(apply(layer.up, x), config.activation));
-  return apply(layer.down, activate(apply(layer.gate, x), config.activation).mul(apply(layer.up, x)));
+  at::Tensor gate = activate(apply(layer.gate, x), config.activation);
+  const at::Tensor up = apply(layer.up, x);
+  return apply(layer.down, at::GradMode::is_enabled() ? gate.mul(up) : gate.mul_(up));
 }
 
 RopeTable rope_table(const RopeConfig& rope, int64_t first_position, int64_t tokens) {

@@ -53,9 +53,13 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, int64_t first_position, const 
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
     const int layer = static_cast<int>(i);
-    const LayerQkv qkv = project(layer, apply(w.attention_norm, x, config_), first_position);
-    const at::Tensor attended = attend(qkv);
+    LayerQkv qkv = project(layer, apply(w.attention_norm, x, config_), first_position);
+    at::Tensor attended = attend(qkv);
     x = x.add(apply(w.output, attended.transpose(1, 2).flatten(2)));
+    if (!probe) {  // not kept beside the MLP's wide tensors
+      qkv = LayerQkv{};
+      attended.reset();
+    }
     x = x.add(mlp(w, apply(w.mlp_norm, x, config_), config_));
     if (probe) {
       probe(Site::query_pre_rope, layer, qkv.query_pre_rope);

@@ -184,7 +184,7 @@ void write_safetensors(const fs::path& path, const std::map<std::string, at::Ten
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const auto* info = std::find_if(std::begin(dtypes), std::end(dtypes),
-                                    [&](const DtypeInfo& d) { return d.type == tensor.scalar_type(); });
+                                    [&tensor = tensor](const DtypeInfo& d) { return d.type == tensor.scalar_type(); });
     require<std::logic_error>(info != std::end(dtypes) && tensor.is_contiguous(), "cannot store ", name);
     header[name] = {{"dtype", info->name}, {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, offset + tensor.nbytes()}}};

@@ -35,7 +35,7 @@ class Checkpoint {
   const std::vector<std::filesystem::path>& files() const { return files_; }
 
  private:
-  void add(const std::filesystem::path& file);
+  void add(const std::filesystem::path& path);
 
   std::map<std::string, StoredTensor> tensors_;
   std::vector<std::filesystem::path> files_;
@@ -46,7 +46,7 @@ class Checkpoint {
 std::optional<at::Tensor> borrowed(const StoredTensor& stored);
 
 /// Writes dense CPU tensors (f32, f16, bf16, i64) as one safetensors file, whole or not at all.
-void write_safetensors(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& tensors,
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata);
 
 }  // namespace kvviz

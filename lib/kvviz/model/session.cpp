@@ -28,9 +28,9 @@ at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
   store.key.narrow(1, tokens_, added).copy_(x.key[0]);
   store.value.narrow(1, tokens_, added).copy_(x.value[0]);
   std::vector<kernels::HeadAttention> statistics;
-  const at::Tensor out =
-      streaming_attention(x.query, store.key.narrow(1, 0, length).unsqueeze(0),
-                          store.value.narrow(1, 0, length).unsqueeze(0), x.spec, watch.attention, &statistics);
+  const at::Tensor out = streaming_attention(x.query, store.key.narrow(1, 0, length).unsqueeze(0),
+                                             store.value.narrow(1, 0, length).unsqueeze(0), x.spec,
+                                             watch.attention, &statistics);
   if (watch.on_attention && watch.attention.statistics) watch.on_attention(x.layer, std::move(statistics));
   if (watch.on_layer) watch.on_layer(x.layer);
   return out;
@@ -39,8 +39,8 @@ at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
 at::Tensor Session::extend(std::span<const int32_t> ids, const Watch& watch) {
   const at::NoGradGuard no_grad;
   const auto added = static_cast<int64_t>(ids.size());
-  // All before the first layer runs: made between the layers' passing tensors they would leave holes that the next
-  // layer's no longer fit.
+  // All before the first layer runs: made between the layers' passing tensors they would leave holes that the
+  // next layer's no longer fit.
   for (size_t i = 0; i < stores_.size(); ++i) {
     const LayerConfig& shape = decoder_.config().layers[i];
     reserve(stores_[i].key, shape, tokens_, tokens_ + added);

@@ -229,7 +229,7 @@ Gate parse_gate(std::string_view text) {
   const auto refuse = [&](const auto&... parts) {
     throw UsageError(cat("--fail-if ", text, ": ", parts...,
                          "; expected PATH OP NUMBER with OP one of > >= < <= == ",
-                         "!=, for example sink_rate<0.3 or layers.hoyer_k.max>0.5"));
+                         "!=, for example sink_rate<0.3 or layers.k_hoyer.max>0.5"));
   };
   const size_t at = text.find_first_of("<>=!");
   if (at == std::string_view::npos) refuse("no comparison");

@@ -13,8 +13,8 @@ enum class Comparison { greater, greater_equal, less, less_equal, equal, not_equ
 ///
 /// PATH names one number of a result:
 ///   sink_rate                       a fact of the summary
-///   layers.hoyer_k.max              a column of a table, aggregated over its rows: min, max, mean or sum
-///   layers.3.hoyer_k                a column of one row. A row is named by its key columns, joined by @:
+///   layers.k_hoyer.max              a column of a table, aggregated over its rows: min, max, mean or sum
+///   layers.3.k_hoyer                a column of one row. A row is named by its key columns, joined by @:
 ///   h2o@0.25.delta_ppl              row (policy h2o, budget 0.25); the table's name may be left out when
 ///   only one
 ///                                   table has such a row and column

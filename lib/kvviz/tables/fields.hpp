@@ -32,6 +32,7 @@ Table make_table(const std::string& name, std::vector<std::string> key, const st
   for (const auto& field : fields) table.columns.push_back(field.column);
   for (const Row& row : rows) {
     std::vector<Cell> cells;
+    cells.reserve(fields.size());
     for (const auto& field : fields) cells.push_back(field.get(row));
     table.rows.push_back(std::move(cells));
   }

@@ -4,6 +4,9 @@
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 
@@ -12,7 +15,8 @@ namespace kvviz {
 int set_threads(int threads) {
   require<UsageError>(threads >= 0, "--threads ", threads, ": expected 1 or more, or 0 for all CPUs");
   if (threads > 0) kernels::set_thread_count(threads);
-  at::set_num_threads(kernels::thread_count());
+  // OpenMP's workers wait for each other: more of them than CPUs make every operation of libtorch crawl.
+  at::set_num_threads(std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency())));
   return kernels::thread_count();
 }
 
