@@ -4,40 +4,53 @@
 namespace kvviz {
 
 void bind(CLI::App& app, ModelOptions& o) {
-  app.add_option("--model", o.model, "model folder (config.json, safetensors, tokenizer), a hub id in the local cache, or demo")
+  app.add_option("--model", o.model,
+                 "model folder (config.json, safetensors, tokenizer), a hub id in the local cache, or demo")
       ->group("Model");
 }
 
 void bind(CLI::App& app, TextOptions& o) {
   const char* group = "Text";
-  const CLI::Validator some_text([](const std::string& text) { return std::string(text.empty() ? "the text is empty" : ""); },
-                                 "", "");
+  const CLI::Validator some_text(
+      [](const std::string& text) { return std::string(text.empty() ? "the text is empty" : ""); }, "", "");
   app.add_option("--prompt", o.prompt, "the text itself")->check(some_text)->group(group);
   app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")->group(group);
   app.add_option("--tokens", o.tokens, "a file of token ids, white space between them")->group(group);
-  app.add_flag("--use-wikitext", o.use_wikitext, "an article of WikiText, or of the sample texts")->group(group);
+  app.add_flag("--use-wikitext", o.use_wikitext, "an article of WikiText, or of the sample texts")
+      ->group(group);
   app.add_option("--wikitext-dir", o.wikitext_dir, "folder with wiki.*.raw or wiki.*.tokens")->group(group);
   app.add_option("--wikitext-index", o.wikitext_index, "index of the article, as list_samples shows it")
-      ->check(CLI::NonNegativeNumber)->group(group);
-  app.add_option("--seq-len,--sequence-length", o.seq_len,
-                 "exactly this many tokens, BOS included; articles are joined to reach it (0: the text as it is)")
-      ->check(CLI::NonNegativeNumber)->group(group);
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option(
+         "--seq-len,--sequence-length", o.seq_len,
+         "exactly this many tokens, BOS included; articles are joined to reach it (0: the text as it is)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
   app.add_option("--bos", o.bos, "put a BOS token first: as the tokenizer does, always, never")
-      ->check(CLI::IsMember({"auto", "on", "off"}))->group(group);
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->group(group);
   app.add_flag("--truncate", o.truncate, "cut a text that is longer than the model's context")->group(group);
 }
 
 void bind(CLI::App& app, OutputOptions& o) {
   const char* group = "Output";
   app.add_option("--out", o.out, "folder for graphs/ and results/")->group(group);
-  app.add_option("--format", o.format, "format of the figures")->check(CLI::IsMember({"png", "svg", "pdf"}))->group(group);
-  app.add_option("--plot-scale", o.plot_scale, "size of the figures")->check(CLI::Range(0.25, 8.0))->group(group);
+  app.add_option("--format", o.format, "format of the figures")
+      ->check(CLI::IsMember({"png", "svg", "pdf"}))
+      ->group(group);
+  app.add_option("--plot-scale", o.plot_scale, "size of the figures")
+      ->check(CLI::Range(0.25, 8.0))
+      ->group(group);
   app.add_flag("--no-plots", o.no_plots, "write no figures")->group(group);
-  app.add_flag("--keep-plot-scripts", o.keep_plot_scripts, "keep each figure's gnuplot script beside it")->group(group);
+  app.add_flag("--keep-plot-scripts", o.keep_plot_scripts, "keep each figure's gnuplot script beside it")
+      ->group(group);
   app.add_option("--json", o.json, "-: the result as JSON on stdout in place of the summary")
-      ->check(CLI::IsMember({"-"}))->group(group);
+      ->check(CLI::IsMember({"-"}))
+      ->group(group);
   app.add_flag("--csv", o.csv, "each table as CSV too")->group(group);
-  app.add_option("--fail-if", o.fail_if, "exit with 4 if this holds of the result, e.g. 'sink_rate<0.5' (repeatable)")
+  app.add_option("--fail-if", o.fail_if,
+                 "exit with 4 if this holds of the result, e.g. 'sink_rate<0.5' (repeatable)")
       ->group(group);
 }
 

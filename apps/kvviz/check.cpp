@@ -16,7 +16,8 @@ std::string texts_given(const TextOptions& o) {
   add(!o.prompt.empty(), "--prompt");
   add(!o.prompt_file.empty(), "--prompt-file");
   add(!o.tokens.empty(), "--tokens");
-  add(o.use_wikitext || !o.wikitext_dir.empty() || o.wikitext_index > 0, "--use-wikitext (or its folder or index)");
+  add(o.use_wikitext || !o.wikitext_dir.empty() || o.wikitext_index > 0,
+      "--use-wikitext (or its folder or index)");
   return names;
 }
 
@@ -45,11 +46,13 @@ void check(const AnalyzeOptions& o) {
                       "--cache is analysed without a model or a text; got ",
                       names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
   const bool for_attention = o.generate != defaults.generate || o.map_bins != defaults.map_bins ||
-                             o.gqa_agg != defaults.gqa_agg || values(o.attention) != values(defaults.attention) ||
+                             o.gqa_agg != defaults.gqa_agg ||
+                             values(o.attention) != values(defaults.attention) ||
                              std::find(o.focus.begin(), o.focus.end(), "attention") != o.focus.end();
-  require<UsageError>(!for_attention,
-                      "a cache file holds keys and values, no queries and no model; got an option of the attention or "
-                      "generation analyses, which need a model");
+  require<UsageError>(
+      !for_attention,
+      "a cache file holds keys and values, no queries and no model; got an option of the attention or "
+      "generation analyses, which need a model");
 }
 
 }  // namespace kvviz

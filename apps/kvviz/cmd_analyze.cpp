@@ -11,18 +11,23 @@ namespace kvviz {
 Action declare_analyze(CLI::App& app) {
   auto o = std::make_shared<AnalyzeOptions>();
   bind(app, o->model);
-  app.add_option("--cache", o->cache, "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+  app.add_option("--cache", o->cache,
+                 "analyse this cache file (docs/cache_file.md) in place of a model and a text")
       ->group("Model");
   bind(app, o->text);
   app.add_option("--focus,--analysis-focus", o->focus,
                  "parts to compute: all, layers, heads, tokens, embeddings, attention, distribution")
-      ->delimiter(',')->group("Analysis");
+      ->delimiter(',')
+      ->group("Analysis");
   app.add_option("--generate", o->generate, "tokens to decode for the generation stages (0: none)")
-      ->check(CLI::NonNegativeNumber)->group("Analysis");
+      ->check(CLI::NonNegativeNumber)
+      ->group("Analysis");
   app.add_option("--map-bins", o->map_bins, "rows and columns of the pooled attention maps (0: none)")
-      ->check(CLI::Range(0, 1024))->group("Analysis");
+      ->check(CLI::Range(0, 1024))
+      ->group("Analysis");
   app.add_option("--gqa-agg", o->gqa_agg, "how the query heads of a KV head are put together")
-      ->check(CLI::IsMember({"mean", "max", "sum"}))->group("Analysis");
+      ->check(CLI::IsMember({"mean", "max", "sum"}))
+      ->group("Analysis");
   bind_fields(app, o->layers, "Analysis");
   bind_fields(app, o->heads, "Analysis");
   bind_fields(app, o->channels, "Analysis");

@@ -12,9 +12,11 @@ Action declare_capture(CLI::App& app) {
   bind(app, o->text);
   app.add_option("--out", o->out, "folder for caches/cache.h5")->group("Output");
   app.add_option("--cache-dtype", o->cache_dtype, "dtype the keys and values are rounded to")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}))->group("Output");
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->group("Output");
   app.add_option("--gzip", o->gzip, "compression of the file (0: none, 1 fast .. 9 small)")
-      ->check(CLI::Range(0, 9))->group("Output");
+      ->check(CLI::Range(0, 9))
+      ->group("Output");
   return [o](const CallOptions& call) {
     check(o->text);
     o->call = call;

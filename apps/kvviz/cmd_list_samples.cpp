@@ -16,7 +16,8 @@
 namespace kvviz {
 namespace {
 
-std::vector<int64_t> count_tokens(const text::TextCollection& articles, const Tokenizer& tokenizer, int threads) {
+std::vector<int64_t> count_tokens(const text::TextCollection& articles, const Tokenizer& tokenizer,
+                                  int threads) {
   std::vector<int64_t> counts(articles.articles().size());
   std::atomic<size_t> next{0};
   std::exception_ptr failure;
@@ -32,7 +33,8 @@ std::vector<int64_t> count_tokens(const text::TextCollection& articles, const To
   };
   {
     std::vector<std::jthread> pool;
-    const unsigned int count = threads > 0 ? static_cast<unsigned int>(threads) : std::thread::hardware_concurrency();
+    const unsigned int count =
+        threads > 0 ? static_cast<unsigned int>(threads) : std::thread::hardware_concurrency();
     for (unsigned int i = 1; i < count; ++i) pool.emplace_back(work);
     work();
   }
@@ -41,8 +43,8 @@ std::vector<int64_t> count_tokens(const text::TextCollection& articles, const To
 }
 
 int list_samples(const ListSamplesOptions& o) {
-  const auto articles =
-      o.wikitext_dir.empty() ? text::open_samples(o.call.data / "samples") : text::open_wikitext(o.wikitext_dir);
+  const auto articles = o.wikitext_dir.empty() ? text::open_samples(o.call.data / "samples")
+                                               : text::open_wikitext(o.wikitext_dir);
   const auto tokenizer = open_tokenizer(model_folder(o.model.model, o.call.data));
   const auto tokens = count_tokens(articles, *tokenizer, o.call.threads);
   Table table{.name = "samples",
@@ -61,7 +63,8 @@ int list_samples(const ListSamplesOptions& o) {
     std::printf("%s\n", to_json(table).dump(1).c_str());
     return 0;
   }
-  std::printf("%s\n", to_console(table, {.width = terminal_width(STDOUT_FILENO), .max_rows = 1000000}).c_str());
+  std::printf("%s\n",
+              to_console(table, {.width = terminal_width(STDOUT_FILENO), .max_rows = 1000000}).c_str());
   return 0;
 }
 
@@ -69,7 +72,8 @@ int list_samples(const ListSamplesOptions& o) {
 
 Action declare_list_samples(CLI::App& app) {
   auto o = std::make_shared<ListSamplesOptions>();
-  app.add_option("--wikitext-dir", o->wikitext_dir, "folder with wiki.*.raw or wiki.*.tokens (none: the shipped texts)")
+  app.add_option("--wikitext-dir", o->wikitext_dir,
+                 "folder with wiki.*.raw or wiki.*.tokens (none: the shipped texts)")
       ->group("Text");
   app.add_option("--model", o->model.model, "model whose tokenizer counts the tokens")->group("Model");
   app.add_option("--json", o->json, "-: the list as JSON")->check(CLI::IsMember({"-"}))->group("Output");

@@ -12,7 +12,8 @@ namespace kvviz {
 /// Runs a command after the whole command line has been parsed and found right. Returns the exit code.
 using Action = std::function<int(const CallOptions&)>;
 
-/// One row of the command table. `declare` adds options to the subcommand; it opens nothing and loads nothing.
+/// One row of the command table. `declare` adds options to the subcommand; it opens nothing and loads
+/// nothing.
 struct Command {
   const char* name;
   const char* group;

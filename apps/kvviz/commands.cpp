@@ -8,7 +8,8 @@ std::span<const Command> commands() {
       {"analyze", "Analysis", "measure a KV cache: layers, heads, tokens, channels, attention, distribution",
        declare_analyze},
       {"capture", "Capture", "run the model once and write its KV cache to HDF5", declare_capture},
-      {"list_samples", "Capture", "list the sample texts, or those of a local WikiText", declare_list_samples},
+      {"list_samples", "Capture", "list the sample texts, or those of a local WikiText",
+       declare_list_samples},
   };
   return table;
 }

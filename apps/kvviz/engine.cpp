@@ -4,7 +4,10 @@
 #include <dlfcn.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <string>
+#include <thread>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/paths.hpp"
@@ -12,8 +15,11 @@
 namespace kvviz {
 namespace {
 
-void prepare_environment() {
+void prepare_environment(int threads) {
   // Read once, when libgomp and OpenBLAS are loaded; a user's own settings stay.
+  const unsigned int cpus = std::thread::hardware_concurrency();
+  const auto workers = std::min(threads > 0 ? static_cast<unsigned int>(threads) : cpus, cpus);
+  setenv("OMP_NUM_THREADS", std::to_string(workers).c_str(), 0);
   setenv("OMP_WAIT_POLICY", "passive", 0);
   setenv("OPENBLAS_NUM_THREADS", "1", 0);  // the pool of kernels/ shares out the products
   // Large tensors are reused in place of being given back to the kernel page by page.
@@ -24,7 +30,7 @@ void prepare_environment() {
 
 template <class Options>
 int call(const char* function, const Options& options) {
-  prepare_environment();
+  prepare_environment(options.call.threads);
   const std::string file = engine_file().string();
   // Local scope: libtorch's protobuf and SentencePiece's own must never meet (docs/architecture.md).
   void* engine = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -36,7 +42,11 @@ int call(const char* function, const Options& options) {
 
 }  // namespace
 
-int run_in_engine(const AnalyzeOptions& options) { return call("kvviz_analyze", options); }
-int run_in_engine(const CaptureOptions& options) { return call("kvviz_capture", options); }
+int run_in_engine(const AnalyzeOptions& options) {
+  return call("kvviz_analyze", options);
+}
+int run_in_engine(const CaptureOptions& options) {
+  return call("kvviz_capture", options);
+}
 
 }  // namespace kvviz

@@ -4,9 +4,10 @@
 
 namespace kvviz {
 
-/// The engine is a shared library of its own, opened only by commands that need libtorch, after the environment that
-/// its libraries read at load time is set: `--help` costs a millisecond, and idle OpenMP and OpenBLAS workers sleep.
-/// Each function loads it and runs one command. Throws DataError when the engine cannot be loaded.
+/// The engine is a shared library of its own, opened only by commands that need libtorch, after the
+/// environment that its libraries read at load time is set: `--help` costs a millisecond, and idle OpenMP and
+/// OpenBLAS workers sleep. Each function loads it and runs one command. Throws DataError when the engine
+/// cannot be loaded.
 int run_in_engine(const AnalyzeOptions& options);
 int run_in_engine(const CaptureOptions& options);
 

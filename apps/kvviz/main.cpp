@@ -17,12 +17,13 @@ namespace {
 
 using namespace kvviz;
 
-// The configuration as TOML. An option without a default is a comment: an empty text or path given in a file counts as
-// given.
+// The configuration as TOML. An option without a default is a comment: an empty text or path given in a file
+// counts as given.
 std::string configuration(const CLI::App& app) {
   std::istringstream lines(app.config_to_str(true, true));
   std::string text;
-  for (std::string line; std::getline(lines, line);) text += (line.ends_with("=\"\"") ? "#" : "") + line + '\n';
+  for (std::string line; std::getline(lines, line);)
+    text += (line.ends_with("=\"\"") ? "#" : "") + line + '\n';
   return text;
 }
 
@@ -42,7 +43,8 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", cat("kvviz ", version, " (", commit, ")"));
   app.set_config("--config", "", "TOML file with options; the command line wins")->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--quiet", call.quiet, "no progress, no messages on stderr");
   app.add_flag("--dump-config", dump, "print every option with its default as TOML")->configurable(false);
   app.require_subcommand(0, 1);

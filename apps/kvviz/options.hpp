@@ -16,7 +16,7 @@ namespace kvviz {
 
 /// What every command knows about its own call; set by main.
 struct CallOptions {
-  std::string command_line;  ///< as typed, for provenance
+  std::string command_line;    ///< as typed, for provenance
   std::filesystem::path data;  ///< folder with models/ and samples/
   int threads = 0;             ///< 0: all CPUs the process may use
   bool quiet = false;

@@ -12,7 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path folder_of_executable() { return fs::read_symlink("/proc/self/exe").parent_path(); }
+fs::path folder_of_executable() {
+  return fs::read_symlink("/proc/self/exe").parent_path();
+}
 
 fs::path first_existing(const std::initializer_list<fs::path> places, const char* what) {
   for (const fs::path& place : places)
@@ -35,8 +37,9 @@ fs::path snapshot(const std::string& id) {
   folder.replace(folder.find('/'), 1, "--");
   const fs::path repository = hub_cache() / folder;
   const fs::path reference = repository / "refs/main";
-  require(fs::exists(reference), "there is no model folder ", id, ", and the hub id ", id, " is not in the local cache ",
-          hub_cache().string(), "; download it first, or name a folder with config.json, safetensors and tokenizer");
+  require(fs::exists(reference), "there is no model folder ", id, ", and the hub id ", id,
+          " is not in the local cache ", hub_cache().string(),
+          "; download it first, or name a folder with config.json, safetensors and tokenizer");
   std::string revision = read_file(reference);
   revision.erase(revision.find_last_not_of(" \n\r\t") + 1);
   return repository / "snapshots" / revision;
@@ -47,8 +50,8 @@ fs::path snapshot(const std::string& id) {
 fs::path model_folder(const std::string& model, const fs::path& data) {
   if (fs::exists(model)) return model;
   if (model == "demo") return data / "models/demo";
-  const bool id = std::count(model.begin(), model.end(), '/') == 1 && model.front() != '/' && model.front() != '.' &&
-                  model.back() != '/';
+  const bool id = std::count(model.begin(), model.end(), '/') == 1 && model.front() != '/' &&
+                  model.front() != '.' && model.back() != '/';
   require(id, "there is no model folder ", model,
           "; expected a folder, a hub id (owner/name) in the local Hugging Face cache, or demo");
   return snapshot(model);
@@ -60,7 +63,8 @@ fs::path engine_file() {
 }
 
 fs::path data_folder() {
-  return first_existing({folder_of_executable() / "../share/kvviz", fs::path(KVVIZ_SOURCE_DATA)}, "data folder");
+  return first_existing({folder_of_executable() / "../share/kvviz", fs::path(KVVIZ_SOURCE_DATA)},
+                        "data folder");
 }
 
 }  // namespace kvviz

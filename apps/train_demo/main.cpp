@@ -20,7 +20,8 @@ int main(int argc, char** argv) {
   app.add_option("--head-dim", options.head_dim, "head_dim")->capture_default_str();
   app.add_option("--mlp", options.mlp, "MLP size")->capture_default_str();
   app.add_option("--rate", options.rate, "peak learning rate")->capture_default_str();
-  app.add_option("--weight-decay", options.weight_decay, "AdamW weight decay of matrices")->capture_default_str();
+  app.add_option("--weight-decay", options.weight_decay, "AdamW weight decay of matrices")
+      ->capture_default_str();
   app.add_option("--seed", options.seed, "seed of weights and windows")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {

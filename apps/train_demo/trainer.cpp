@@ -19,7 +19,8 @@
 namespace kvviz {
 namespace {
 
-constexpr int64_t shards = 4;  // of a batch; each is one thread's work, so the sum of gradients has a fixed order
+constexpr int64_t shards =
+    4;  // of a batch; each is one thread's work, so the sum of gradients has a fixed order
 constexpr int64_t vocabulary = 2048;
 constexpr int64_t evaluate_every = 200;
 constexpr int64_t sink_tokens = 64;
@@ -39,20 +40,27 @@ double learning_rate(const TrainOptions& options, int64_t step) {
   constexpr double warm_up = 100, floor = 0.1;
   const double progress = static_cast<double>(step) / static_cast<double>(options.steps);
   const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * progress));
-  return options.rate * std::min(1.0, static_cast<double>(step + 1) / warm_up) * (floor + (1 - floor) * cosine);
+  return options.rate * std::min(1.0, static_cast<double>(step + 1) / warm_up) *
+         (floor + (1 - floor) * cosine);
 }
 
 ModelConfig demo_config(const TrainOptions& o) {
-  ModelConfig config{.architecture = "LlamaForCausalLM", .hidden = o.hidden, .vocabulary = vocabulary, .context = 1024};
+  ModelConfig config{
+      .architecture = "LlamaForCausalLM", .hidden = o.hidden, .vocabulary = vocabulary, .context = 1024};
   config.rope.rotary_dim = o.head_dim;
   config.tied_head = true;
-  const LayerConfig layer{.heads = o.heads, .kv_heads = o.kv_heads, .head_dim = o.head_dim, .mlp_dim = o.mlp,
+  const LayerConfig layer{.heads = o.heads,
+                          .kv_heads = o.kv_heads,
+                          .head_dim = o.head_dim,
+                          .mlp_dim = o.mlp,
                           .attention_scale = 1 / std::sqrt(static_cast<double>(o.head_dim))};
   config.layers.assign(static_cast<size_t>(o.layers), layer);
   return config;
 }
 
-bool ends_with(const std::string& text, const char* end) { return text.ends_with(end); }
+bool ends_with(const std::string& text, const char* end) {
+  return text.ends_with(end);
+}
 
 void initialise(const ModelConfig& config, ModelWeights& weights) {
   const double residual = 0.02 / std::sqrt(2.0 * static_cast<double>(config.layers.size()));
@@ -68,16 +76,19 @@ struct Training {
   torch::optim::AdamW optimiser;
 };
 
-at::Tensor attend_eagerly(const LayerQkv& x) { return eager_attention(x.query, x.key, x.value, x.spec); }
+at::Tensor attend_eagerly(const LayerQkv& x) {
+  return eager_attention(x.query, x.key, x.value, x.spec);
+}
 
 at::Tensor loss_of(const Decoder& decoder, const Batch& batch) {
   const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, 0, attend_eagerly));
   return torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.target.flatten());
 }
 
-// Mean loss over the shards; leaves its gradient in the parameters. A shard runs on one thread from end to end: at this
-// size that is several times faster than sharing out every operation.
-double accumulate_gradients(const Decoder& decoder, const std::vector<at::Tensor>& parameters, const Batch& batch) {
+// Mean loss over the shards; leaves its gradient in the parameters. A shard runs on one thread from end to
+// end: at this size that is several times faster than sharing out every operation.
+double accumulate_gradients(const Decoder& decoder, const std::vector<at::Tensor>& parameters,
+                            const Batch& batch) {
   const auto inputs = batch.input.chunk(shards), targets = batch.target.chunk(shards);
   std::vector<std::vector<at::Tensor>> gradients(shards);
   std::vector<double> losses(shards);
@@ -121,7 +132,8 @@ Evaluation evaluate(const Decoder& decoder, const std::vector<int32_t>& stream) 
       return out;
     };
     const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, 0, attend));
-    result.loss += torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.target.flatten()).item<double>();
+    result.loss +=
+        torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.target.flatten()).item<double>();
   }
   result.loss /= windows;
   const at::Tensor all = torch::cat(alpha) / static_cast<double>(windows);
@@ -130,7 +142,9 @@ Evaluation evaluate(const Decoder& decoder, const std::vector<int32_t>& stream) 
   return result;
 }
 
-std::filesystem::path checkpoint_file(const TrainOptions& o) { return o.work / "checkpoint.pt"; }
+std::filesystem::path checkpoint_file(const TrainOptions& o) {
+  return o.work / "checkpoint.pt";
+}
 
 void save(const TrainOptions& options, Training& training, ModelWeights& weights, int64_t step) {
   torch::serialize::OutputArchive archive, optimiser;
@@ -161,7 +175,8 @@ int64_t resume(const TrainOptions& options, Training& training, ModelWeights& we
   return step.item<int64_t>();
 }
 
-torch::optim::AdamW make_optimiser(const TrainOptions& options, const ModelConfig& config, ModelWeights& weights) {
+torch::optim::AdamW make_optimiser(const TrainOptions& options, const ModelConfig& config,
+                                   ModelWeights& weights) {
   std::vector<at::Tensor> matrices, vectors;
   for (const WeightSlot& slot : weight_slots(config, weights)) {
     slot.target->set_requires_grad(true);
@@ -179,12 +194,15 @@ torch::optim::AdamW make_optimiser(const TrainOptions& options, const ModelConfi
 void configure(torch::optim::AdamW& optimiser, double rate, double matrix_decay) {
   auto& groups = optimiser.param_groups();
   for (size_t i = 0; i < groups.size(); ++i)
-    static_cast<torch::optim::AdamWOptions&>(groups[i].options()).lr(rate).weight_decay(i == 0 ? matrix_decay : 0);
+    static_cast<torch::optim::AdamWOptions&>(groups[i].options())
+        .lr(rate)
+        .weight_decay(i == 0 ? matrix_decay : 0);
 }
 
 std::vector<at::Tensor> parameters(torch::optim::AdamW& optimiser) {
   std::vector<at::Tensor> all;
-  for (const auto& group : optimiser.param_groups()) all.insert(all.end(), group.params().begin(), group.params().end());
+  for (const auto& group : optimiser.param_groups())
+    all.insert(all.end(), group.params().begin(), group.params().end());
   return all;
 }
 
@@ -193,7 +211,8 @@ std::vector<at::Tensor> parameters(torch::optim::AdamW& optimiser) {
 void train(const TrainOptions& options) {
   set_threads(options.threads);
   torch::manual_seed(options.seed);
-  const auto stream = read_ids(options.work / "train.ids"), held_out = read_ids(options.work / "held_out.ids");
+  const auto stream = read_ids(options.work / "train.ids"),
+             held_out = read_ids(options.work / "held_out.ids");
   const ModelConfig config = demo_config(options);
   ModelWeights weights;
   initialise(config, weights);
@@ -223,9 +242,11 @@ void train(const TrainOptions& options) {
       const Evaluation e = evaluate(training.decoder, held_out);
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       const double rate = static_cast<double>(tokens) / seconds;
-      const auto line = cat(step + 1, '\t', running, '\t', e.loss, '\t', e.sink_rate, '\t', e.largest_sink, '\t', rate);
+      const auto line =
+          cat(step + 1, '\t', running, '\t', e.loss, '\t', e.sink_rate, '\t', e.largest_sink, '\t', rate);
       log << line << std::endl;
-      std::printf("step, training loss, held-out loss, sink rate, largest alpha_1, tokens/s: %s\n", line.c_str());
+      std::printf("step, training loss, held-out loss, sink rate, largest alpha_1, tokens/s: %s\n",
+                  line.c_str());
       std::fflush(stdout);
       save(options, training, weights, step + 1);
     }

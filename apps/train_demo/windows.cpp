@@ -56,7 +56,8 @@ std::vector<int32_t> read_ids(const std::filesystem::path& file) {
   return ids;
 }
 
-Batch random_windows(const std::vector<int32_t>& stream, int64_t windows, int64_t length, std::mt19937_64& random) {
+Batch random_windows(const std::vector<int32_t>& stream, int64_t windows, int64_t length,
+                     std::mt19937_64& random) {
   std::uniform_int_distribution<size_t> start(0, stream.size() - static_cast<size_t>(length) - 1);
   std::bernoulli_distribution repeated(repeat_share);
   std::vector<std::vector<int64_t>> rows;

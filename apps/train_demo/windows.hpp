@@ -16,10 +16,11 @@ struct Batch {
   at::Tensor input, target;  ///< int64 [windows, length]
 };
 
-/// Windows at random places of the stream, each starting with BOS: the attention sink needs a fixed place. In 30 % of
-/// them a passage of 24-96 tokens comes again later in the window: induction heads form early, and a head that finds
-/// nothing to copy rests on BOS.
-Batch random_windows(const std::vector<int32_t>& stream, int64_t windows, int64_t length, std::mt19937_64& random);
+/// Windows at random places of the stream, each starting with BOS: the attention sink needs a fixed place. In
+/// 30 % of them a passage of 24-96 tokens comes again later in the window: induction heads form early, and a
+/// head that finds nothing to copy rests on BOS.
+Batch random_windows(const std::vector<int32_t>& stream, int64_t windows, int64_t length,
+                     std::mt19937_64& random);
 
 /// Window number `index` of a walk through the stream, without repeats.
 Batch held_out_window(const std::vector<int32_t>& stream, int64_t index, int64_t length);

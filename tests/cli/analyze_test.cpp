@@ -24,7 +24,9 @@ std::set<std::string> files_below(const fs::path& folder) {
   return files;
 }
 
-json fact(const json& result, const char* key) { return result.at("summary").at(key); }
+json fact(const json& result, const char* key) {
+  return result.at("summary").at(key);
+}
 
 json analyze(std::vector<std::string> arguments, const fs::path& folder) {
   arguments.insert(arguments.begin(), "analyze");
@@ -42,12 +44,13 @@ TEST_CASE("[analyze] the whole path: every figure of the catalogue, the result, 
   REQUIRE_MESSAGE(run.code == 0, run.err);
   CHECK(run.err.empty());
   const auto files = files_below(folder.path());
-  for (const char* figure :
-       {"layers/layer_statistics", "layers/layer_pruning_potential", "heads/head_sparsity", "heads/head_pruning_potential",
-        "heads/pruning_heatmap_by_layer_head", "weight_magnitude_distribution", "embeddings/embedding_consistency",
-        "embeddings/sparse_dense_embedding_patterns", "embeddings/embedding_importance_heatmap",
-        "tokens/token_position_importance", "tokens/generation_stages_comparison", "tokens/token_sparsity_heatmap",
-        "attention/sink_share", "attention/mass_per_key", "attention/pooled_maps"}) {
+  for (const char* figure : {"layers/layer_statistics", "layers/layer_pruning_potential",
+                             "heads/head_sparsity", "heads/head_pruning_potential",
+                             "heads/pruning_heatmap_by_layer_head", "weight_magnitude_distribution",
+                             "embeddings/embedding_consistency", "embeddings/sparse_dense_embedding_patterns",
+                             "embeddings/embedding_importance_heatmap", "tokens/token_position_importance",
+                             "tokens/generation_stages_comparison", "tokens/token_sparsity_heatmap",
+                             "attention/sink_share", "attention/mass_per_key", "attention/pooled_maps"}) {
     const std::string file = std::string("graphs/") + figure + ".png";
     CHECK_MESSAGE(files.contains(file), file);
     CHECK(run.out.find(file) != std::string::npos);
@@ -56,16 +59,18 @@ TEST_CASE("[analyze] the whole path: every figure of the catalogue, the result, 
   CHECK(files.contains("results/analyze.h5"));
   CHECK(files.contains("results/analyze/layers.csv"));
   const json result = json::parse(read_file(folder.path() / "results/analyze.json"));
-  CHECK(result.at("figures").size() == static_cast<size_t>(std::count_if(files.begin(), files.end(), [](const auto& f) {
-          return f.starts_with("graphs/");
-        })));
+  CHECK(result.at("figures").size() ==
+        static_cast<size_t>(std::count_if(files.begin(), files.end(),
+                                          [](const auto& f) { return f.starts_with("graphs/"); })));
   CHECK(fact(result, "tokens") == 512);
-  CHECK(fact(result, "perplexity").get<double>() == doctest::Approx(std::exp(fact(result, "mean_nll").get<double>())));
+  CHECK(fact(result, "perplexity").get<double>() ==
+        doctest::Approx(std::exp(fact(result, "mean_nll").get<double>())));
 }
 
 TEST_CASE("[analyze] exactly one BOS, and --bos and --seq-len mean what they say") {
   const test::TemporaryFolder folder;
-  const std::vector<std::string> common = {"--no-plots", "--focus", "tokens", "--generate", "0", "--seq-len", "100"};
+  const std::vector<std::string> common = {"--no-plots", "--focus",   "tokens", "--generate",
+                                           "0",          "--seq-len", "100"};
   const auto with = [&](const char* bos) {
     auto arguments = common;
     arguments.insert(arguments.end(), {"--bos", bos});
@@ -75,7 +80,8 @@ TEST_CASE("[analyze] exactly one BOS, and --bos and --seq-len mean what they say
     const json result = with(bos);
     const json rows = result.at("tables").at("tokens").at("rows");
     REQUIRE(rows.size() == 100);
-    const auto marks = std::count_if(rows.begin(), rows.end(), [](const json& row) { return row.at("text") == "<s>"; });
+    const auto marks =
+        std::count_if(rows.begin(), rows.end(), [](const json& row) { return row.at("text") == "<s>"; });
     CHECK(marks == (std::string(bos) == "off" ? 0 : 1));
     CHECK((rows[0].at("text") == "<s>") == (std::string(bos) != "off"));
   }
@@ -83,7 +89,8 @@ TEST_CASE("[analyze] exactly one BOS, and --bos and --seq-len mean what they say
 
 TEST_CASE("[analyze] the same call gives the same bytes, for any number of threads") {
   const test::TemporaryFolder one, two, three;
-  const std::vector<std::string> call = {"analyze", "--prompt", "The keeper of the light went up the stairs .", "--no-plots"};
+  const std::vector<std::string> call = {"analyze", "--prompt",
+                                         "The keeper of the light went up the stairs .", "--no-plots"};
   auto threads = call;
   threads.insert(threads.begin(), {"--threads", "3"});
   CHECK(run_kvviz(call, one.path()).code == 0);
@@ -113,7 +120,8 @@ TEST_CASE("[analyze] a focus restricts the work") {
 
 TEST_CASE("[analyze] a captured cache gives the same result as its model") {
   const test::TemporaryFolder folder;
-  const std::vector<std::string> text = {"--prompt", "The bees fly out in the morning and come home at night ."};
+  const std::vector<std::string> text = {"--prompt",
+                                         "The bees fly out in the morning and come home at night ."};
   auto capture = text;
   capture.insert(capture.begin(), "capture");
   REQUIRE(run_kvviz(capture, folder.path()).code == 0);
@@ -145,7 +153,8 @@ TEST_CASE("[analyze] a single token, and a cache without attention") {
 TEST_CASE("[analyze] gates: 4 when one fires, 0 when not, 2 for a name that is none") {
   const test::TemporaryFolder folder;
   const auto with = [&](const char* gate) {
-    return run_kvviz({"analyze", "--prompt", "a b c", "--no-plots", "--focus", "layers", "--fail-if", gate}, folder.path());
+    return run_kvviz({"analyze", "--prompt", "a b c", "--no-plots", "--focus", "layers", "--fail-if", gate},
+                     folder.path());
   };
   CHECK(with("perplexity>1e9").code == 0);
   const auto fired = with("perplexity>1");
@@ -159,7 +168,8 @@ TEST_CASE("[analyze] the figures of other formats, at another size") {
   const test::TemporaryFolder folder;
   CHECK(run_kvviz({"analyze", "--focus", "layers", "--format", "svg"}, folder.path()).code == 0);
   CHECK(read_file(folder.path() / "graphs/layers/layer_statistics.svg").find("<svg") != std::string::npos);
-  CHECK(run_kvviz({"analyze", "--focus", "layers", "--format", "pdf", "--keep-plot-scripts"}, folder.path()).code == 0);
+  CHECK(run_kvviz({"analyze", "--focus", "layers", "--format", "pdf", "--keep-plot-scripts"}, folder.path())
+            .code == 0);
   CHECK(read_file(folder.path() / "graphs/layers/layer_statistics.pdf").starts_with("%PDF"));
   CHECK(files_below(folder.path()).contains("graphs/layers/layer_statistics.gp"));
 }

@@ -21,7 +21,8 @@ const fs::path demo = fs::path(KVVIZ_DATA) / "models/demo";
 // Runs analyze with output to out/; it must fail with 1, say `message` and leave nothing behind.
 void check_refused(const fs::path& folder, std::vector<std::string> arguments, const std::string& message) {
   arguments.insert(arguments.begin(), "analyze");
-  if (std::find(arguments.begin(), arguments.end(), "--out") == arguments.end()) arguments.insert(arguments.end(), {"--out", "out"});
+  if (std::find(arguments.begin(), arguments.end(), "--out") == arguments.end())
+    arguments.insert(arguments.end(), {"--out", "out"});
   const auto run = run_kvviz(arguments, folder);
   CHECK_MESSAGE(run.code == 1, run.err);
   CHECK(run.out.empty());
@@ -34,13 +35,18 @@ struct Workplace {
   Workplace() { fs::copy(demo, model); }
   test::TemporaryFolder folder;
   fs::path model = folder.path() / "model";
-  void refused(const std::string& message) const { check_refused(folder.path(), {"--model", model.string()}, message); }
+  void refused(const std::string& message) const {
+    check_refused(folder.path(), {"--model", model.string()}, message);
+  }
 };
 
 }  // namespace
 
 TEST_CASE("[bad input] models") {
-  SUBCASE("missing") { check_refused(test::TemporaryFolder().path().parent_path(), {"--model", "no/such/model/here"}, "no model folder"); }
+  SUBCASE("missing") {
+    check_refused(test::TemporaryFolder().path().parent_path(), {"--model", "no/such/model/here"},
+                  "no model folder");
+  }
   SUBCASE("no config") {
     const Workplace w;
     fs::remove(w.model / "config.json");
@@ -104,7 +110,9 @@ TEST_CASE("[bad input] texts") {
   check_refused(folder.path(), {"--seq-len", "1000000"}, "asks for more than there is");
   check_refused(folder.path(), {"--wikitext-index", "1000"}, "1000");
   check_refused(folder.path(), {"--wikitext-dir", "nowhere"}, "nowhere");
-  const auto cut = run_kvviz({"analyze", "--prompt-file", "long.txt", "--truncate", "--no-plots", "--focus", "layers"}, folder.path());
+  const auto cut =
+      run_kvviz({"analyze", "--prompt-file", "long.txt", "--truncate", "--no-plots", "--focus", "layers"},
+                folder.path());
   CHECK_MESSAGE(cut.code == 0, cut.err);
   CHECK(cut.out.find("1,024 tokens") != std::string::npos);
 }

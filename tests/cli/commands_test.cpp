@@ -60,7 +60,8 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
 
 TEST_CASE("[cli] a config file sets options, the command line wins, unknown keys are errors") {
   const test::TemporaryFolder folder;
-  write_file(folder.path() / "c.toml", "[analyze]\nno-plots=true\nfocus=[\"layers\"]\nprompt=\"Once upon a time\"\nbos=\"off\"\n");
+  write_file(folder.path() / "c.toml",
+             "[analyze]\nno-plots=true\nfocus=[\"layers\"]\nprompt=\"Once upon a time\"\nbos=\"off\"\n");
   const auto from_file = run_kvviz({"--config", "c.toml", "analyze", "--json", "-"}, folder.path());
   REQUIRE_MESSAGE(from_file.code == 0, from_file.err);
   const auto result = nlohmann::json::parse(from_file.out);
@@ -78,7 +79,8 @@ TEST_CASE("[cli] config/default.toml is what --dump-config prints, and can be re
   const test::TemporaryFolder folder;
   const auto dump = run_kvviz({"--dump-config"}, folder.path());
   CHECK(dump.out == read_file(KVVIZ_SOURCES "/config/default.toml"));
-  const auto again = run_kvviz({"--config", KVVIZ_SOURCES "/config/default.toml", "list_samples"}, folder.path());
+  const auto again =
+      run_kvviz({"--config", KVVIZ_SOURCES "/config/default.toml", "list_samples"}, folder.path());
   CHECK_MESSAGE(again.code == 0, again.err);
 }
 

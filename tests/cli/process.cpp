@@ -19,8 +19,10 @@ namespace {
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const int in = open("/dev/null", O_RDONLY);
-  const int to_out = open(out.c_str(), O_WRONLY | O_CREAT, 0600), to_err = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
-  const bool ready = in >= 0 && dup2(in, 0) == 0 && dup2(to_out, 1) == 1 && dup2(to_err, 2) == 2 && chdir(folder.c_str()) == 0;
+  const int to_out = open(out.c_str(), O_WRONLY | O_CREAT, 0600),
+            to_err = open(err.c_str(), O_WRONLY | O_CREAT, 0600);
+  const bool ready = in >= 0 && dup2(in, 0) == 0 && dup2(to_out, 1) == 1 && dup2(to_err, 2) == 2 &&
+                     chdir(folder.c_str()) == 0;
   if (ready) execv(argv.front(), argv.data());
   _exit(127);
 }

@@ -10,8 +10,8 @@
 
 namespace kvviz::test {
 
-/// The largest difference relative to the largest magnitude that is expected: |got - want| / max|want|. Fails the test
-/// on different shapes, on nothing to compare, and on NaN.
+/// The largest difference relative to the largest magnitude that is expected: |got - want| / max|want|. Fails
+/// the test on different shapes, on nothing to compare, and on NaN.
 inline void check_near(const at::Tensor& got, const at::Tensor& want, double tolerance) {
   REQUIRE(want.numel() > 0);
   REQUIRE(got.sizes() == want.sizes());

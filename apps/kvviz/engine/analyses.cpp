@@ -79,8 +79,9 @@ figures::GenerationStage stage_of(const std::string& name, KvCache cache, int64_
 Focus parse_focus(const std::vector<std::string>& names) {
   Focus focus;
   const std::pair<const char*, bool Focus::*> parts[] = {
-      {"layers", &Focus::layers},         {"heads", &Focus::heads},         {"tokens", &Focus::tokens},
-      {"embeddings", &Focus::embeddings}, {"attention", &Focus::attention}, {"distribution", &Focus::distribution}};
+      {"layers", &Focus::layers},       {"heads", &Focus::heads},
+      {"tokens", &Focus::tokens},       {"embeddings", &Focus::embeddings},
+      {"attention", &Focus::attention}, {"distribution", &Focus::distribution}};
   for (const std::string& name : names) {
     bool known = false;
     for (const auto& [part, member] : parts) {
@@ -120,15 +121,18 @@ Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, con
     }
   }
   if (focus.embeddings) done.channels = analysis::channels(cache, with_thresholds(options.channels));
-  if (focus.distribution) done.distribution = analysis::distribution(cache, with_thresholds(options.distribution));
+  if (focus.distribution)
+    done.distribution = analysis::distribution(cache, with_thresholds(options.distribution));
   return done;
 }
 
-figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject, const AnalyzeOptions& options) {
+figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject,
+                                            const AnalyzeOptions& options) {
   const Decoder& decoder = runner.model.decoder;
   const auto& ids = subject.cache.tokens.ids;
   const int64_t room = decoder.config().context - options.generate;
-  const auto prompt = std::clamp<int64_t>(static_cast<int64_t>(ids.size()) / 2, 1, std::min<int64_t>(64, room));
+  const auto prompt =
+      std::clamp<int64_t>(static_cast<int64_t>(ids.size()) / 2, 1, std::min<int64_t>(64, room));
   Session session(decoder);
   at::Tensor hidden = session.extend(std::span(ids).first(static_cast<size_t>(prompt)));
   std::vector<int32_t> generated;

@@ -17,7 +17,8 @@ namespace kvviz {
 
 /// Which parts of `analyze` were asked for; the others are neither computed nor drawn.
 struct Focus {
-  bool layers = false, heads = false, tokens = false, embeddings = false, attention = false, distribution = false;
+  bool layers = false, heads = false, tokens = false, embeddings = false, attention = false,
+       distribution = false;
   bool needs_attention() const { return attention || tokens; }
 };
 
@@ -37,9 +38,10 @@ struct Analyses {
 
 Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, const Focus& focus);
 
-/// The cache as it grows while the model goes on after the first half of the text (at most 64 tokens): prefill, and
-/// after a fifth, half and all of `generate` greedy steps.
-figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject, const AnalyzeOptions& options);
+/// The cache as it grows while the model goes on after the first half of the text (at most 64 tokens):
+/// prefill, and after a fifth, half and all of `generate` greedy steps.
+figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject,
+                                            const AnalyzeOptions& options);
 
 std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses, const Focus& focus);
 std::vector<Table> result_tables(const Subject& subject, const Analyses& analyses, const Focus& focus);

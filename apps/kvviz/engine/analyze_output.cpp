@@ -55,20 +55,31 @@ void add_cache_facts(std::vector<Fact>& facts, const Analyses& a, const Focus& f
   if (a.layers) {
     const auto& rows = a.layers->rows;
     const auto mean = [&](auto get) { return real(mean_over(rows, get)); };
-    facts.push_back({"k_hoyer", mean([](const auto& r) { return r.key.hoyer; }), "", "Hoyer sparsity of the keys (0 dense, 1 sparse), mean over layers"});
-    facts.push_back({"v_hoyer", mean([](const auto& r) { return r.value.hoyer; }), "", "Hoyer sparsity of the values, mean over layers"});
-    facts.push_back({"k_effective_rank", mean([](const auto& r) { return r.key.effective_rank; }), "", "Effective rank of a head's keys, mean"});
-    facts.push_back({"v_effective_rank", mean([](const auto& r) { return r.value.effective_rank; }), "", "Effective rank of a head's values, mean"});
-    facts.push_back({"cka_excess", mean([](const auto& r) { return r.cka_excess; }), "", "CKA of keys and values above chance (0 none, 1 same geometry)"});
-    facts.push_back({"legacy_k_sparsity", mean([](const auto& r) { return r.key.legacy.sparsity; }), "", "Legacy: key elements below its threshold, mean over layers"});
-    facts.push_back({"legacy_v_sparsity", mean([](const auto& r) { return r.value.legacy.sparsity; }), "", "Legacy: value elements below its threshold, mean over layers"});
+    facts.push_back({"k_hoyer", mean([](const auto& r) { return r.key.hoyer; }), "",
+                     "Hoyer sparsity of the keys (0 dense, 1 sparse), mean over layers"});
+    facts.push_back({"v_hoyer", mean([](const auto& r) { return r.value.hoyer; }), "",
+                     "Hoyer sparsity of the values, mean over layers"});
+    facts.push_back({"k_effective_rank", mean([](const auto& r) { return r.key.effective_rank; }), "",
+                     "Effective rank of a head's keys, mean"});
+    facts.push_back({"v_effective_rank", mean([](const auto& r) { return r.value.effective_rank; }), "",
+                     "Effective rank of a head's values, mean"});
+    facts.push_back({"cka_excess", mean([](const auto& r) { return r.cka_excess; }), "",
+                     "CKA of keys and values above chance (0 none, 1 same geometry)"});
+    facts.push_back({"legacy_k_sparsity", mean([](const auto& r) { return r.key.legacy.sparsity; }), "",
+                     "Legacy: key elements below its threshold, mean over layers"});
+    facts.push_back({"legacy_v_sparsity", mean([](const auto& r) { return r.value.legacy.sparsity; }), "",
+                     "Legacy: value elements below its threshold, mean over layers"});
   }
   const auto count = [&](const char* key, size_t number, const char* label) {
     facts.push_back({key, integer(static_cast<int64_t>(number)), "", label});
   };
-  if (a.channels) count("channel_outliers", a.channels->outliers.size(), "Outlier channels (RMS far above their head's median)");
-  if (a.layers) count("legacy_prunable_layers", a.layers->legacy_prunable.size(), "Legacy: layers that it would prune");
-  if (a.heads && focus.heads) count("legacy_prunable_heads", a.heads->legacy_prunable.size(), "Legacy: KV heads that it would prune");
+  if (a.channels)
+    count("channel_outliers", a.channels->outliers.size(),
+          "Outlier channels (RMS far above their head's median)");
+  if (a.layers)
+    count("legacy_prunable_layers", a.layers->legacy_prunable.size(), "Legacy: layers that it would prune");
+  if (a.heads && focus.heads)
+    count("legacy_prunable_heads", a.heads->legacy_prunable.size(), "Legacy: KV heads that it would prune");
   if (a.channels) {
     const auto& legacy = a.channels->legacy;
     count("legacy_prunable_channels", static_cast<size_t>(legacy.prunable_keys + legacy.prunable_values),
@@ -76,18 +87,23 @@ void add_cache_facts(std::vector<Fact>& facts, const Analyses& a, const Focus& f
   }
 }
 
-void add_attention_facts(std::vector<Fact>& facts, const Subject& subject, const analysis::AttentionResult& a) {
+void add_attention_facts(std::vector<Fact>& facts, const Subject& subject,
+                         const analysis::AttentionResult& a) {
   const char* why = a.sink_reason.empty() ? "not defined here" : a.sink_reason.c_str();
-  facts.push_back({"sink_rate", real(a.sink_rate, why), "",
-                   cat("Sink heads: share of query heads with alpha_1 > ", a.sink_eps, " at T = ", a.sink_tokens)});
-  facts.push_back({"alpha_1", real(a.alpha_1, why), "", cat("Mean attention on the first token, first ", a.sink_tokens, " queries")});
+  facts.push_back(
+      {"sink_rate", real(a.sink_rate, why), "",
+       cat("Sink heads: share of query heads with alpha_1 > ", a.sink_eps, " at T = ", a.sink_tokens)});
+  facts.push_back({"alpha_1", real(a.alpha_1, why), "",
+                   cat("Mean attention on the first token, first ", a.sink_tokens, " queries")});
   facts.push_back({"sink_mass", real(mean_over(a.layers, [](const auto& l) { return l.sink_mass; })), "",
                    "Mean attention on the first token, all queries"});
-  facts.push_back({"entropy_normalized", real(mean_over(a.layers, [](const auto& l) { return l.entropy_normalized; })), "",
+  facts.push_back({"entropy_normalized",
+                   real(mean_over(a.layers, [](const auto& l) { return l.entropy_normalized; })), "",
                    "Attention entropy relative to uniform, mean"});
   if (!a.top_keys.empty()) {
     const auto& top = a.top_keys.front();
-    facts.push_back({"heaviest_token", cat(top.key, " \"", subject.cache.tokens.text[static_cast<size_t>(top.key)], '"'), "",
+    facts.push_back({"heaviest_token",
+                     cat(top.key, " \"", subject.cache.tokens.text[static_cast<size_t>(top.key)], '"'), "",
                      "Token that receives most attention for its exposure"});
   }
 }
@@ -136,7 +152,8 @@ std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses
   const auto& layers = subject.cache.layers;
   std::vector<Fact> facts = {
       {"layers", integer(static_cast<int64_t>(layers.size())), "", "Layers"},
-      {"tokens", integer(static_cast<int64_t>(subject.cache.tokens.ids.size())), "tokens", "Tokens in the cache"},
+      {"tokens", integer(static_cast<int64_t>(subject.cache.tokens.ids.size())), "tokens",
+       "Tokens in the cache"},
       {"cache_bytes", integer(subject.cache.bytes()), "bytes", "Keys and values as held"}};
   add_prediction_facts(facts, subject);
   if (analyses.attention) add_attention_facts(facts, subject, *analyses.attention);
@@ -163,8 +180,8 @@ std::vector<Table> result_tables(const Subject& subject, const Analyses& a, cons
   return all;
 }
 
-std::vector<figures::NamedFigure> result_figures(const Subject& subject, const Analyses& a, const AnalyzeOptions& options,
-                                                 const Focus& focus) {
+std::vector<figures::NamedFigure> result_figures(const Subject& subject, const Analyses& a,
+                                                 const AnalyzeOptions& options, const Focus& focus) {
   const auto& texts = subject.cache.tokens.text;
   std::vector<figures::NamedFigure> all;
   if (a.layers) add(all, figures::layer_figures(*a.layers, options.layers));

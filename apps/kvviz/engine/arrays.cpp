@@ -14,7 +14,8 @@ using Vectors = std::vector<std::vector<double>>;
 void add_rows(io::ArrayFileWriter& file, const io::ArrayMeta& meta, const Vectors& rows) {
   if (rows.empty() || rows.front().empty()) return;
   const size_t length = rows.front().size();
-  const bool even = std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return row.size() == length; });
+  const bool even =
+      std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return row.size() == length; });
   if (even) {
     std::vector<double> all;
     for (const auto& row : rows) all.insert(all.end(), row.begin(), row.end());
@@ -43,13 +44,21 @@ void add_tokens(io::ArrayFileWriter& file, const analysis::TokensResult& tokens)
     add_rows(file, {name, {"layer", "token"}, "", meaning}, collect(tokens.layers, get));
   };
   add("tokens/k_norm", "norm of the token's key, mean over KV heads", [](const auto& l) { return l.k_norm; });
-  add("tokens/v_norm", "norm of the token's value, mean over KV heads", [](const auto& l) { return l.v_norm; });
-  add("tokens/legacy_k_sparsity", "legacy: share of key elements below the threshold", [](const auto& l) { return l.legacy_k_sparsity; });
-  add("tokens/legacy_v_sparsity", "legacy: share of value elements below the threshold", [](const auto& l) { return l.legacy_v_sparsity; });
+  add("tokens/v_norm", "norm of the token's value, mean over KV heads",
+      [](const auto& l) { return l.v_norm; });
+  add("tokens/legacy_k_sparsity", "legacy: share of key elements below the threshold",
+      [](const auto& l) { return l.legacy_k_sparsity; });
+  add("tokens/legacy_v_sparsity", "legacy: share of value elements below the threshold",
+      [](const auto& l) { return l.legacy_v_sparsity; });
 }
 
-void add_attention(io::ArrayFileWriter& file, const Subject& subject, const analysis::AttentionResult& attention) {
-  add_rows(file, {"attention/received", {"layer", "key"}, "", "mass per query that can see the key, mean over query heads"},
+void add_attention(io::ArrayFileWriter& file, const Subject& subject,
+                   const analysis::AttentionResult& attention) {
+  add_rows(file,
+           {"attention/received",
+            {"layer", "key"},
+            "",
+            "mass per query that can see the key, mean over query heads"},
            collect(attention.layers, [](const auto& l) { return l.received; }));
   add_rows(file, {"attention/value_weighted", {"layer", "key"}, "", "received times the norm of the value"},
            collect(attention.layers, [](const auto& l) { return l.value_weighted; }));
@@ -61,16 +70,31 @@ void add_attention(io::ArrayFileWriter& file, const Subject& subject, const anal
       mass.push_back(head.key_mass);
       top.push_back(head.top_mass);
     }
-  add_rows(file, {"attention/key_mass", {"layer_and_head", "key"}, "", "attention summed over queries; rows as in the table attention_heads"}, mass);
-  add_rows(file, {"attention/top_mass", {"layer_and_head", "log2_keys"}, "", "mean mass of the 2^b heaviest keys; rows as in the table attention_heads"}, top);
+  add_rows(file,
+           {"attention/key_mass",
+            {"layer_and_head", "key"},
+            "",
+            "attention summed over queries; rows as in the table attention_heads"},
+           mass);
+  add_rows(file,
+           {"attention/top_mass",
+            {"layer_and_head", "log2_keys"},
+            "",
+            "mean mass of the 2^b heaviest keys; rows as in the table attention_heads"},
+           top);
   for (size_t l = 0; l < subject.attention.size(); ++l) {
     std::vector<double> maps;
     for (const auto& head : subject.attention[l]) maps.insert(maps.end(), head.map.begin(), head.map.end());
     if (maps.empty()) continue;
     const auto heads = static_cast<int64_t>(subject.attention[l].size());
-    const auto bins = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(maps.size()) / static_cast<double>(heads))));
+    const auto bins = static_cast<int64_t>(
+        std::llround(std::sqrt(static_cast<double>(maps.size()) / static_cast<double>(heads))));
     const int64_t shape[] = {heads, bins, bins};
-    file.add({cat("attention/map_", l), {"head", "query_bin", "key_bin"}, "", "mean mass of a query bin on a key bin"}, shape, maps);
+    file.add({cat("attention/map_", l),
+              {"head", "query_bin", "key_bin"},
+              "",
+              "mean mass of a query bin on a key bin"},
+             shape, maps);
   }
 }
 
@@ -82,7 +106,8 @@ void add_channels(io::ArrayFileWriter& file, const analysis::ChannelsResult& cha
   add("channels/v_rms", "root mean square over the tokens", [](const auto& r) { return r.value.rms; });
   add("channels/k_abs_max", "largest magnitude", [](const auto& r) { return r.key.abs_max; });
   add("channels/v_abs_max", "largest magnitude", [](const auto& r) { return r.value.abs_max; });
-  add("channels/k_pair_rms", "root mean square of a RoPE pair, by frequency", [](const auto& r) { return r.key_pair_rms; });
+  add("channels/k_pair_rms", "root mean square of a RoPE pair, by frequency",
+      [](const auto& r) { return r.key_pair_rms; });
 }
 
 }  // namespace
@@ -95,7 +120,8 @@ bool write_arrays(const std::filesystem::path& path, const Subject& subject, con
   file.add({"tokens/id", {"token"}, "", "token ids"}, count, ids);
   if (subject.scores) {
     const int64_t predictions[] = {static_cast<int64_t>(subject.scores->nll.size())};
-    file.add({"tokens/nll", {"prediction"}, "nats", "negative log-likelihood of token i + 1"}, predictions, subject.scores->nll);
+    file.add({"tokens/nll", {"prediction"}, "nats", "negative log-likelihood of token i + 1"}, predictions,
+             subject.scores->nll);
   }
   if (a.tokens) add_tokens(file, *a.tokens);
   if (a.attention) add_attention(file, subject, *a.attention);

@@ -45,14 +45,17 @@ struct Work {
 
 Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
   const Runner runner = open_runner(options.model, options.call);
-  const TextInput text = read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
+  const TextInput text =
+      read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
   Work work;
   const int64_t context = runner.model.decoder.config().context;
-  require(options.generate < context, "--generate ", options.generate, " needs more than the model's context of ",
-          context, " tokens");
-  work.subject = run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
+  require(options.generate < context, "--generate ", options.generate,
+          " needs more than the model's context of ", context, " tokens");
+  work.subject =
+      run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
-  if (focus.tokens && options.generate > 0) work.analyses.generation = generation_stages(runner, work.subject, options);
+  if (focus.tokens && options.generate > 0)
+    work.analyses.generation = generation_stages(runner, work.subject, options);
   return work;
 }
 

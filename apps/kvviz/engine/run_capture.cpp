@@ -25,7 +25,8 @@ std::string now() {
 int capture(const CaptureOptions& options) {
   set_threads(options.call.threads);
   const Runner runner = open_runner(options.model, options.call);
-  const TextInput text = read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
+  const TextInput text =
+      read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
   Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
   for (LayerKv& layer : subject.cache.layers) {
     layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();
@@ -41,9 +42,11 @@ int capture(const CaptureOptions& options) {
                    .created = now()},
                   {.gzip = options.gzip});
   const LayerKv& layer = subject.cache.layers.front();
-  std::printf("%s: %zu layers, %lld KV heads, %lld tokens, head_dim %lld, %s, %lld bytes\n", file.lexically_normal().c_str(),
-              subject.cache.layers.size(), static_cast<long long>(layer.kv_heads()), static_cast<long long>(layer.tokens()),
-              static_cast<long long>(layer.head_dim()), options.cache_dtype.c_str(), static_cast<long long>(subject.cache.bytes()));
+  std::printf("%s: %zu layers, %lld KV heads, %lld tokens, head_dim %lld, %s, %lld bytes\n",
+              file.lexically_normal().c_str(), subject.cache.layers.size(),
+              static_cast<long long>(layer.kv_heads()), static_cast<long long>(layer.tokens()),
+              static_cast<long long>(layer.head_dim()), options.cache_dtype.c_str(),
+              static_cast<long long>(subject.cache.bytes()));
   return 0;
 }
 

@@ -16,7 +16,9 @@ namespace {
 
 constexpr int64_t article_tokens = 512;  // of an article when --seq-len does not say
 
-bool from_articles(const TextOptions& o) { return o.prompt.empty() && o.prompt_file.empty() && o.tokens.empty(); }
+bool from_articles(const TextOptions& o) {
+  return o.prompt.empty() && o.prompt_file.empty() && o.tokens.empty();
+}
 
 struct Source {
   std::vector<int32_t> ids;
@@ -33,16 +35,18 @@ std::vector<int32_t> parse_ids(const std::filesystem::path& file) {
     if (at == end) return ids;
     int32_t id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
-    require(error == std::errc() && id >= 0, file.string(), ": got \"", std::string(at, std::min(end, at + 12)),
-            "\" at byte ", at - text.data(), "; expected token ids from 0 on, white space between them");
+    require(error == std::errc() && id >= 0, file.string(), ": got \"",
+            std::string(at, std::min(end, at + 12)), "\" at byte ", at - text.data(),
+            "; expected token ids from 0 on, white space between them");
     ids.push_back(id);
     at = next;
   }
 }
 
-// Joins articles from `index` on until `wanted` tokens are there. Each is tokenised on its own, so an id does not
-// depend on how many follow.
-Source read_articles(const TextOptions& o, const Tokenizer& tokenizer, int64_t wanted, const std::filesystem::path& data) {
+// Joins articles from `index` on until `wanted` tokens are there. Each is tokenised on its own, so an id does
+// not depend on how many follow.
+Source read_articles(const TextOptions& o, const Tokenizer& tokenizer, int64_t wanted,
+                     const std::filesystem::path& data) {
   const bool samples = o.wikitext_dir.empty();
   const auto articles = samples ? text::open_samples(data / "samples") : text::open_wikitext(o.wikitext_dir);
   const auto count = static_cast<int64_t>(articles.articles().size());
@@ -56,15 +60,17 @@ Source read_articles(const TextOptions& o, const Tokenizer& tokenizer, int64_t w
     if (o.seq_len == 0) break;
   }
   const auto available = static_cast<int64_t>(source.ids.size());
-  require(o.seq_len == 0 || available >= wanted, "--seq-len ", o.seq_len, " asks for more than there is: article ",
-          o.wikitext_index, " and those after it have ", available, " tokens");
+  require(o.seq_len == 0 || available >= wanted, "--seq-len ", o.seq_len,
+          " asks for more than there is: article ", o.wikitext_index, " and those after it have ", available,
+          " tokens");
   source.description = cat(samples ? "sample text " : "WikiText article ", o.wikitext_index, ", ",
                            articles.articles()[static_cast<size_t>(o.wikitext_index)].title);
   if (next - o.wikitext_index > 1) source.description += cat(", and the next ", next - o.wikitext_index - 1);
   return source;
 }
 
-Source read_source(const TextOptions& o, const Tokenizer& tokenizer, int64_t wanted, const std::filesystem::path& data) {
+Source read_source(const TextOptions& o, const Tokenizer& tokenizer, int64_t wanted,
+                   const std::filesystem::path& data) {
   if (!o.prompt.empty()) return {tokenizer.encode(o.prompt), "prompt"};
   if (!o.tokens.empty()) return {parse_ids(o.tokens), cat("token ids of ", o.tokens.string())};
   if (o.prompt_file.empty()) return read_articles(o, tokenizer, wanted, data);
@@ -85,7 +91,8 @@ bool wants_bos(const TextOptions& o, const Tokenizer& tokenizer) {
 void cut(std::vector<int32_t>& ids, const TextOptions& o, int64_t length, int64_t context) {
   const auto size = [&] { return static_cast<int64_t>(ids.size()); };
   if (o.seq_len > 0) {
-    require(size() >= length, "--seq-len asks for ", length, " tokens; the text has ", size(), ", BOS included");
+    require(size() >= length, "--seq-len asks for ", length, " tokens; the text has ", size(),
+            ", BOS included");
     ids.resize(static_cast<size_t>(length));
   } else if (from_articles(o) && size() > length) {
     ids.resize(static_cast<size_t>(length));
@@ -103,16 +110,18 @@ TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const Mode
   input.bos = wants_bos(o, tokenizer);
   const int64_t length = o.seq_len > 0 ? o.seq_len : std::min(article_tokens, model.context);
   Source source = read_source(o, tokenizer, length - (input.bos ? 1 : 0), data);
-  require(!source.ids.empty() || length == 1, "the text (", source.description, ") is empty; there is nothing to run the model on");
+  require(!source.ids.empty() || length == 1, "the text (", source.description,
+          ") is empty; there is nothing to run the model on");
   if (input.bos) source.ids.insert(source.ids.begin(), *tokenizer.bos());
   cut(source.ids, o, length, model.context);
   for (const int32_t id : source.ids)
-    require(id < model.vocabulary, source.description, ": token id ", id, " is outside the model's vocabulary of ",
-            model.vocabulary);
+    require(id < model.vocabulary, source.description, ": token id ", id,
+            " is outside the model's vocabulary of ", model.vocabulary);
   for (const int32_t id : source.ids) input.tokens.text.push_back(tokenizer.piece(id));
   input.tokens.positions.resize(source.ids.size());
   std::iota(input.tokens.positions.begin(), input.tokens.positions.end(), 0);
-  input.sha256 = sha256({reinterpret_cast<const char*>(source.ids.data()), source.ids.size() * sizeof(int32_t)});
+  input.sha256 =
+      sha256({reinterpret_cast<const char*>(source.ids.data()), source.ids.size() * sizeof(int32_t)});
   input.tokens.ids = std::move(source.ids);
   input.description = std::move(source.description);
   return input;

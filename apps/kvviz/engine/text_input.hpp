@@ -11,7 +11,8 @@
 
 namespace kvviz {
 
-/// The tokens that a command works on. Text is tokenised once; ids are never turned into text to be read again.
+/// The tokens that a command works on. Text is tokenised once; ids are never turned into text to be read
+/// again.
 struct TextInput {
   TokenInfo tokens;
   bool bos = false;         ///< whether a BOS was put first
@@ -20,8 +21,8 @@ struct TextInput {
 };
 
 /// Reads the text that the options name and makes it tokens. Throws UsageError for
-/// --bos on without a BOS token, DataError for a text that is missing, empty, not UTF-8, too short for --seq-len or longer
-/// than the context.
+/// --bos on without a BOS token, DataError for a text that is missing, empty, not UTF-8, too short for
+/// --seq-len or longer than the context.
 TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, const ModelConfig& model,
                     const std::filesystem::path& data);
 

@@ -32,7 +32,8 @@ struct AttentionOptions {
   double local_distance = 0.25;  ///< class local
   double global_entropy = 0.8;   ///< class global
   int64_t top_keys = 20;         ///< length of the list of heaviest keys
-  int64_t least_exposure = 16;   ///< keys that fewer queries see are not ranked: theirs is mostly self-attention
+  int64_t least_exposure =
+      16;                  ///< keys that fewer queries see are not ranked: theirs is mostly self-attention
   bool head_keys = false;  ///< keep the keys' masses of every query head and KV head, not of layers alone
   GqaAggregate gqa = GqaAggregate::mean;
   template <class Self, class V>
@@ -122,8 +123,8 @@ struct AttentionResult {
   /// [keys] mean over layers of AttentionLayerRow's (layers of fewer keys hold the last ones; kNone: no layer
   /// has it).
   std::vector<double> received, value_weighted, recent;
-  /// Keys by received descending, ties by index. Only those that at least least_exposure queries (or as many as see
-  /// any key) can see in some layer: the last keys of a text are seen by little more than themselves.
+  /// Keys by received descending, ties by index. Only those that at least least_exposure queries (or as many
+  /// as see any key) can see in some layer: the last keys of a text are seen by little more than themselves.
   std::vector<int64_t> ranking;
   std::vector<TopKey> top_keys;  ///< the first of the ranking
 };

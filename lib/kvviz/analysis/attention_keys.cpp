@@ -90,8 +90,7 @@ std::vector<int64_t> ranking(const AttentionResult& result, std::span<const Atte
   const int64_t least = exposed.empty() ? 0 : std::min(least_exposure, std::ranges::max(exposed));
   std::vector<int64_t> order(result.received.size());
   std::iota(order.begin(), order.end(), 0);
-  std::erase_if(order,
-                [&](int64_t key) { return std::isnan(result.received[key]) || exposed[key] < least; });
+  std::erase_if(order, [&](int64_t key) { return std::isnan(result.received[key]) || exposed[key] < least; });
   std::ranges::stable_sort(order, std::greater{}, [&](int64_t key) { return result.received[key]; });
   return order;
 }

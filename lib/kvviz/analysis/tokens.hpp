@@ -18,7 +18,8 @@ void validate(const TokensOptions& options);  ///< throws UsageError
 struct TokenAttention {
   std::vector<std::vector<double>> received;  ///< mass per query that can see the token; kNone if none can
   std::vector<std::vector<double>> value_weighted;  ///< the same times the norm of the token's value
-  std::vector<int64_t> ranking{};  ///< the tokens that can be ranked, most received first (AttentionResult::ranking)
+  std::vector<int64_t>
+      ranking{};  ///< the tokens that can be ranked, most received first (AttentionResult::ranking)
 };
 
 /// One layer, every vector [tokens]. Norms are L2 norms of K[h,t,:], mean over the KV heads.
@@ -55,8 +56,8 @@ struct TokenRow {
 
 struct TokensResult {
   std::vector<LayerTokens> layers;
-  std::vector<TokenRow> rows;  ///< by token
-  std::vector<int64_t> order;  ///< TokenAttention::ranking; empty without attention
+  std::vector<TokenRow> rows;         ///< by token
+  std::vector<int64_t> order;         ///< TokenAttention::ranking; empty without attention
   std::vector<int64_t> legacy_order;  ///< tokens by legacy_importance descending, ties by index
   LegacyThresholds thresholds;
 };

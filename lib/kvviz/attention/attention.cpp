@@ -14,9 +14,13 @@
 namespace kvviz {
 namespace {
 
-at::Tensor inner_contiguous(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+at::Tensor inner_contiguous(const at::Tensor& x) {
+  return x.stride(-1) == 1 ? x : x.contiguous();
+}
 
-kernels::HeadsView view(const at::Tensor& x) { return {x.data_ptr<float>(), x.stride(1), x.stride(2)}; }
+kernels::HeadsView view(const at::Tensor& x) {
+  return {x.data_ptr<float>(), x.stride(1), x.stride(2)};
+}
 
 // Every KV head once for each of its query heads.
 at::Tensor shared_by(const at::Tensor& x, int64_t group) {
@@ -38,7 +42,8 @@ at::Tensor hidden_keys(int64_t queries, int64_t keys, int64_t window) {
 at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionSpec& spec, const kernels::AttentionRequest& request,
                                std::vector<kernels::HeadAttention>* statistics) {
-  require<std::logic_error>(q.size(0) == 1, "streaming attention takes one sequence at a time, got ", q.size(0));
+  require<std::logic_error>(q.size(0) == 1, "streaming attention takes one sequence at a time, got ",
+                            q.size(0));
   const at::Tensor query = inner_contiguous(q), key = inner_contiguous(k), value = inner_contiguous(v);
   const at::Tensor out = at::empty({1, q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
   const kernels::AttentionProblem problem{
@@ -60,8 +65,8 @@ at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const a
   return out;
 }
 
-at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionSpec& spec,
-                           at::Tensor* weights) {
+at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionSpec& spec, at::Tensor* weights) {
   const int64_t group = q.size(1) / k.size(1);
   const at::Tensor key = shared_by(k, group);
   const at::Tensor value = shared_by(v, group);

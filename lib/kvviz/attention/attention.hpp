@@ -15,18 +15,18 @@ struct AttentionSpec {
   int64_t window = 0;  ///< sliding window in tokens; 0: none
 };
 
-/// Causal attention of q [1, query_heads, queries, head_dim] over k, v [1, kv_heads, keys, head_dim] in f32; the
-/// queries are the last of the keys. Streams over blocks of queries: nothing of size queries x keys is kept.
-/// Fills `statistics`, one entry a query head, when the request asks for them. Not differentiable.
+/// Causal attention of q [1, query_heads, queries, head_dim] over k, v [1, kv_heads, keys, head_dim] in f32;
+/// the queries are the last of the keys. Streams over blocks of queries: nothing of size queries x keys is
+/// kept. Fills `statistics`, one entry a query head, when the request asks for them. Not differentiable.
 /// Returns [1, query_heads, queries, head_dim], a view of [queries, query_heads, head_dim] storage.
 at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionSpec& spec, const kernels::AttentionRequest& request,
                                std::vector<kernels::HeadAttention>* statistics);
 
-/// The same from whole softmax matrices with plain tensor operations: differentiable, any batch, any float dtype,
-/// memory O(queries x keys). For training, and the reference that streaming_attention is tested against.
-/// `weights`, when given, receives [batch, query_heads, queries, keys].
-at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionSpec& spec,
-                           at::Tensor* weights = nullptr);
+/// The same from whole softmax matrices with plain tensor operations: differentiable, any batch, any float
+/// dtype, memory O(queries x keys). For training, and the reference that streaming_attention is tested
+/// against. `weights`, when given, receives [batch, query_heads, queries, keys].
+at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const AttentionSpec& spec, at::Tensor* weights = nullptr);
 
 }  // namespace kvviz

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/cache/kv_cache.hpp"
 
-
 #include "kvviz/core/error.hpp"
 
 namespace kvviz {
@@ -14,13 +13,14 @@ bool supported(at::ScalarType type) {
 void validate_layer(const LayerKv& layer, size_t index, int64_t tokens, const std::string& source) {
   const auto where = [&] { return cat(source, ": layer ", index, ": "); };
   require(layer.key.defined() && layer.value.defined(), where(), "the key or the value is missing");
-  require(layer.key.dim() == 3 && layer.value.dim() == 3, where(), "got key and value of rank ", layer.key.dim(),
-          " and ", layer.value.dim(), "; expected [kv_heads, tokens, head_dim]");
+  require(layer.key.dim() == 3 && layer.value.dim() == 3, where(), "got key and value of rank ",
+          layer.key.dim(), " and ", layer.value.dim(), "; expected [kv_heads, tokens, head_dim]");
   require(layer.key.sizes().slice(0, 2) == layer.value.sizes().slice(0, 2), where(), "the key is ",
           layer.key.sizes(), " but the value is ", layer.value.sizes(), "; heads and tokens must agree");
   require(layer.key.numel() > 0 && layer.value.numel() > 0, where(), "the key is ", layer.key.sizes(),
           "; no size may be 0");
-  require(layer.tokens() == tokens, where(), "holds ", layer.tokens(), " tokens; the token list has ", tokens);
+  require(layer.tokens() == tokens, where(), "holds ", layer.tokens(), " tokens; the token list has ",
+          tokens);
   require(supported(layer.key.scalar_type()) && layer.value.scalar_type() == layer.key.scalar_type(), where(),
           "got dtypes ", layer.key.scalar_type(), " and ", layer.value.scalar_type(),
           "; expected both f32, f16 or bf16");
@@ -47,6 +47,8 @@ void validate(const KvView& cache, const std::string& source) {
   for (size_t i = 0; i < cache.layers.size(); ++i) validate_layer(cache.layers[i], i, count, source);
 }
 
-at::Tensor widened(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
+at::Tensor widened(const at::Tensor& tensor) {
+  return tensor.to(at::kFloat).contiguous();
+}
 
 }  // namespace kvviz

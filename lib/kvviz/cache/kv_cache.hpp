@@ -56,8 +56,8 @@ struct KvCache {
   int64_t bytes() const;
 };
 
-/// Shapes agree (K with V, every layer with the tokens), dtypes are supported, nothing is empty; throws DataError
-/// naming the layer. `source` names the cache in the message.
+/// Shapes agree (K with V, every layer with the tokens), dtypes are supported, nothing is empty; throws
+/// DataError naming the layer. `source` names the cache in the message.
 void validate(const KvView& cache, const std::string& source);
 
 /// The key/value of a layer as dense f32 [kv_heads, tokens, head_dim] (no copy when it already is).

@@ -23,8 +23,8 @@ AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
   require(access(folder.c_str(), W_OK) == 0, "cannot write into ", folder.string(), ": ",
           std::strerror(errno));
   static std::atomic<int> serial{0};
-  temporary_ = folder / cat('.', target_.stem().string(), '.', getpid(), '.', serial++,
-                            target_.extension().string());
+  temporary_ =
+      folder / cat('.', target_.stem().string(), '.', getpid(), '.', serial++, target_.extension().string());
 }
 
 AtomicFile::~AtomicFile() {

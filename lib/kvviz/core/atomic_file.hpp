@@ -5,8 +5,8 @@
 
 namespace kvviz {
 
-/// A file that appears whole or not at all: write to `temporary()`, then `commit()` renames it over the target.
-/// Without a commit the destructor removes the temporary file, so the target stays as it was.
+/// A file that appears whole or not at all: write to `temporary()`, then `commit()` renames it over the
+/// target. Without a commit the destructor removes the temporary file, so the target stays as it was.
 class AtomicFile {
  public:
   /// Makes the target's folder. Throws DataError when the folder cannot be made or written.

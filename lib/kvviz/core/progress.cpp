@@ -29,7 +29,8 @@ void Progress::update(int64_t done) {
   last_ = now;
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double share = static_cast<double>(std::clamp<int64_t>(done, 0, total_)) / static_cast<double>(total_);
+  const double share =
+      static_cast<double>(std::clamp<int64_t>(done, 0, total_)) / static_cast<double>(total_);
   const double left = share > 0 ? seconds * (1 - share) / share : 0;
   if (!terminal_) {
     std::fprintf(stderr, "%s: %.0f %% after %.0f s\n", what_.c_str(), share * 100, seconds);

@@ -6,8 +6,8 @@
 
 namespace kvviz {
 
-/// Progress of long work on stderr: a bar that redraws itself on a terminal, a line every few seconds elsewhere,
-/// nothing when quiet. Nothing is printed for work that ends within half a second.
+/// Progress of long work on stderr: a bar that redraws itself on a terminal, a line every few seconds
+/// elsewhere, nothing when quiet. Nothing is printed for work that ends within half a second.
 class Progress {
  public:
   Progress(std::string what, int64_t total, bool quiet);

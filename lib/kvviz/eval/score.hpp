@@ -19,8 +19,9 @@ struct TokenScores {
   double perplexity() const;  ///< exp(mean_nll)
 };
 
-/// Scores ids[1..] from the hidden states of ids[0..n-1), [n or more rows, hidden]. Logits in f32, in chunks of rows:
-/// never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops. Throws DataError when a logit is NaN.
+/// Scores ids[1..] from the hidden states of ids[0..n-1), [n or more rows, hidden]. Logits in f32, in chunks
+/// of rows: never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops. Throws DataError when
+/// a logit is NaN.
 TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<const int32_t> ids);
 
 /// The most likely next token after the last hidden state (first of equals).

@@ -34,10 +34,11 @@ void check(const ModelConfig& config) {
           "config.json: got hidden size ", config.hidden, ", vocabulary ", config.vocabulary, ", context ",
           config.context, ", ", config.layers.size(), " layers; expected all to be 1 or more");
   for (const LayerConfig& layer : config.layers) {
-    require(layer.heads > 0 && layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0, "config.json: ", layer.heads,
-            " query heads cannot be shared out over ", layer.kv_heads, " KV heads");
-    require(layer.head_dim > 0 && layer.mlp_dim > 0 && layer.window >= 0, "config.json: got head_dim ", layer.head_dim,
-            ", MLP size ", layer.mlp_dim, ", window ", layer.window);
+    require(layer.heads > 0 && layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0,
+            "config.json: ", layer.heads, " query heads cannot be shared out over ", layer.kv_heads,
+            " KV heads");
+    require(layer.head_dim > 0 && layer.mlp_dim > 0 && layer.window >= 0, "config.json: got head_dim ",
+            layer.head_dim, ", MLP size ", layer.mlp_dim, ", window ", layer.window);
   }
   require(config.position != PositionKind::rope || config.rope.rotary_dim % 2 == 0, "config.json: RoPE over ",
           config.rope.rotary_dim, " channels; expected an even number");
@@ -52,7 +53,8 @@ const Architecture& architecture_of(const json& config) {
     if (!names.empty() && contains(family.names, names.front())) return family;
     if (names.empty() && contains(family.types, type)) return family;
   }
-  throw DataError(cat("config.json: the architecture ", names.empty() ? "of type \"" + type + '"' : names.front(),
+  throw DataError(cat("config.json: the architecture ",
+                      names.empty() ? "of type \"" + type + '"' : names.front(),
                       " is not supported; supported: ", supported()));
 }
 

@@ -8,8 +8,8 @@
 
 namespace kvviz {
 
-/// Where a tensor of ours comes from: the stored tensor, transposed if said so, and of that the rows from `first_row`
-/// on, as many as ours has. `stored_rows` are all its rows (0: exactly ours).
+/// Where a tensor of ours comes from: the stored tensor, transposed if said so, and of that the rows from
+/// `first_row` on, as many as ours has. `stored_rows` are all its rows (0: exactly ours).
 struct WeightSource {
   std::string ours, theirs;
   bool transposed = false;
@@ -17,12 +17,13 @@ struct WeightSource {
   int64_t stored_rows = 0;
 };
 
-/// A family of models: two functions and the names it goes by. A new family is a file in arch/ and a row in arch.cpp.
+/// A family of models: two functions and the names it goes by. A new family is a file in arch/ and a row in
+/// arch.cpp.
 struct Architecture {
-  std::vector<std::string> names;       ///< of config.json's "architectures"
-  std::vector<std::string> types;       ///< of config.json's "model_type"
-  std::string prefix;                   ///< of every tensor name; checkpoints of the bare base model lack it
-  std::vector<std::string> ignored;     ///< endings of stored names that are no weights (masks, frequencies)
+  std::vector<std::string> names;    ///< of config.json's "architectures"
+  std::vector<std::string> types;    ///< of config.json's "model_type"
+  std::string prefix;                ///< of every tensor name; checkpoints of the bare base model lack it
+  std::vector<std::string> ignored;  ///< endings of stored names that are no weights (masks, frequencies)
   ModelConfig (*parse_config)(const nlohmann::json&);
   std::vector<WeightSource> (*weight_map)(const ModelConfig&);
 };
@@ -32,8 +33,8 @@ const Architecture& architecture_of(const nlohmann::json& config);
 /// The family that parsed this configuration.
 const Architecture& architecture_of(const ModelConfig& config);
 
-/// config.json as a ModelConfig. Throws DataError: unknown architecture, missing or impossible numbers, an option that
-/// is not supported (named, with what is).
+/// config.json as a ModelConfig. Throws DataError: unknown architecture, missing or impossible numbers, an
+/// option that is not supported (named, with what is).
 ModelConfig parse_config(const nlohmann::json& config);
 
 /// One source for every slot of weight_slots(config).

@@ -14,8 +14,9 @@ enum class PositionKind { learned, rope };
 enum class RopeScaling { none, linear, llama3 };
 
 /// Rotary positions (Su et al. 2021). Frequency of pair f: theta^(-2f/rotary_dim), changed by the scaling:
-/// linear divides every frequency by `factor`; llama3 divides the slow ones, keeps the fast ones and blends between
-/// (wavelengths above original_context / low_freq_factor and below original_context / high_freq_factor).
+/// linear divides every frequency by `factor`; llama3 divides the slow ones, keeps the fast ones and blends
+/// between (wavelengths above original_context / low_freq_factor and below original_context /
+/// high_freq_factor).
 struct RopeConfig {
   double theta = 10000;
   int64_t rotary_dim = 0;

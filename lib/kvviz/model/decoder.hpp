@@ -10,8 +10,8 @@
 
 namespace kvviz {
 
-/// What a layer hands to its attention; [batch, heads, tokens, head_dim]. Without RoPE the rotated tensors are the
-/// plain ones.
+/// What a layer hands to its attention; [batch, heads, tokens, head_dim]. Without RoPE the rotated tensors
+/// are the plain ones.
 struct LayerQkv {
   int layer = 0;
   AttentionSpec spec;
@@ -19,8 +19,8 @@ struct LayerQkv {
   at::Tensor query, key, value;
 };
 
-/// Attention of one layer: [batch, query_heads, tokens, head_dim]. Capturing a cache, measuring attention, decoding
-/// with a cache and evicting from it are all functions of this kind; the decoder knows none of them.
+/// Attention of one layer: [batch, query_heads, tokens, head_dim]. Capturing a cache, measuring attention,
+/// decoding with a cache and evicting from it are all functions of this kind; the decoder knows none of them.
 using AttentionFn = std::function<at::Tensor(const LayerQkv&)>;
 
 /// Named places where a forward pass can be watched; they fire in prefill and in decoding alike.
@@ -32,8 +32,9 @@ class Decoder {
  public:
   Decoder(ModelConfig config, ModelWeights weights);
 
-  /// Hidden states after the final norm, [batch, tokens, hidden], of ids [batch, tokens] (int64) whose first token
-  /// stands at `first_position`. Throws DataError for an id outside the vocabulary or a position beyond learned ones.
+  /// Hidden states after the final norm, [batch, tokens, hidden], of ids [batch, tokens] (int64) whose first
+  /// token stands at `first_position`. Throws DataError for an id outside the vocabulary or a position beyond
+  /// learned ones.
   at::Tensor hidden(const at::Tensor& ids, int64_t first_position, const AttentionFn& attend,
                     const Probe& probe = {}) const;
 

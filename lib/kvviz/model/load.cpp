@@ -21,7 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string shape_text(const std::vector<int64_t>& shape) { return json(shape).dump(); }
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return json(shape).dump();
+}
 
 // A slot with the stored tensor that fills it.
 struct Filling {
@@ -53,17 +55,17 @@ std::vector<Filling> match(const ModelConfig& config, ModelWeights& weights, con
     const StoredTensor* stored = find(checkpoint, source.theirs, prefix);
     require(stored != nullptr, folder, ": the weights lack the tensor ", source.theirs);
     const std::vector<int64_t> expected = stored_shape(slot, source);
-    require(stored->shape == expected, folder, ": ", source.theirs, " has the shape ", shape_text(stored->shape),
-            "; config.json asks for ", shape_text(expected));
-    require(stored->dtype == "F32" || stored->dtype == "F16" || stored->dtype == "BF16", folder, ": ", source.theirs,
-            " has the dtype ", stored->dtype, "; supported: F32, F16, BF16");
+    require(stored->shape == expected, folder, ": ", source.theirs, " has the shape ",
+            shape_text(stored->shape), "; config.json asks for ", shape_text(expected));
+    require(stored->dtype == "F32" || stored->dtype == "F16" || stored->dtype == "BF16", folder, ": ",
+            source.theirs, " has the dtype ", stored->dtype, "; supported: F32, F16, BF16");
     fillings.push_back({slot, source, stored});
   }
   return fillings;
 }
 
-void refuse_strangers(const ModelConfig& config, const Checkpoint& checkpoint, const std::vector<Filling>& fillings,
-                      const std::string& folder) {
+void refuse_strangers(const ModelConfig& config, const Checkpoint& checkpoint,
+                      const std::vector<Filling>& fillings, const std::string& folder) {
   std::set<const StoredTensor*> used;
   for (const Filling& filling : fillings) used.insert(filling.stored);
   const auto& ignored = architecture_of(config).ignored;
@@ -96,7 +98,8 @@ at::Tensor fill(const Filling& filling) {
 }  // namespace
 
 ModelConfig load_config(const fs::path& folder) {
-  require(fs::is_directory(folder), folder.string(), fs::exists(folder) ? " is not a folder" : " does not exist",
+  require(fs::is_directory(folder), folder.string(),
+          fs::exists(folder) ? " is not a folder" : " does not exist",
           "; expected a model folder with config.json, safetensors and tokenizer files");
   const fs::path file = folder / "config.json";
   require(fs::exists(file), folder.string(), " has no config.json; expected a Hugging Face model folder");
@@ -119,12 +122,13 @@ LoadedModel load_model(const fs::path& folder) {
   ModelWeights weights;
   const std::vector<Filling> fillings = match(config, weights, checkpoint, folder.string());
   refuse_strangers(config, checkpoint, fillings, folder.string());
-  // Slices of one stored tensor share its pages, so they are given back only when all have been copied.
+  // Slices of one stored tensor share its pages; one given back too early is read from the file again.
   kernels::parallel_for(static_cast<int64_t>(fillings.size()), [&](int64_t i) {
     const Filling& filling = fillings[static_cast<size_t>(i)];
     at::Tensor& target = *filling.slot.target;
     target = fill(filling);
-    require(all_finite(target), folder.string(), ": ", filling.source.theirs, " holds NaN or infinite weights");
+    require(all_finite(target), folder.string(), ": ", filling.source.theirs,
+            " holds NaN or infinite weights");
     if (target.data_ptr() != static_cast<const void*>(filling.stored->bytes.data()))
       filling.stored->file->release(filling.stored->bytes);
   });

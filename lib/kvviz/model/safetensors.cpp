@@ -24,9 +24,10 @@ struct DtypeInfo {
   std::optional<at::ScalarType> type;
 };
 constexpr DtypeInfo dtypes[] = {
-    {"F32", 4, at::kFloat}, {"F16", 2, at::kHalf}, {"BF16", 2, at::kBFloat16}, {"I64", 8, at::kLong},
-    {"I32", 4, at::kInt},   {"F64", 8, {}},        {"I16", 2, {}},             {"I8", 1, {}},
-    {"U8", 1, {}},          {"BOOL", 1, {}},       {"F8_E4M3", 1, {}},         {"F8_E5M2", 1, {}},
+    {"F32", 4, at::kFloat}, {"F16", 2, at::kHalf}, {"BF16", 2, at::kBFloat16},
+    {"I64", 8, at::kLong},  {"I32", 4, at::kInt},  {"F64", 8, {}},
+    {"I16", 2, {}},         {"I8", 1, {}},         {"U8", 1, {}},
+    {"BOOL", 1, {}},        {"F8_E4M3", 1, {}},    {"F8_E5M2", 1, {}},
     {"U16", 2, {}},         {"U32", 4, {}},        {"U64", 8, {}},
 };
 
@@ -76,18 +77,20 @@ StoredTensor read_entry(const json& entry, const Extent& extent, std::span<const
   const DtypeInfo* info = dtype_info(tensor.dtype);
   require(info != nullptr, where, ": unknown dtype ", tensor.dtype);
   const auto bytes = bytes_of(tensor.shape, info->bytes);
-  require(extent.begin <= extent.end && extent.end <= data.size(), where, ": its data_offsets [", extent.begin, ", ",
-          extent.end, "] lie outside the ", data.size(), " bytes of data; the file is truncated or damaged");
+  require(extent.begin <= extent.end && extent.end <= data.size(), where, ": its data_offsets [",
+          extent.begin, ", ", extent.end, "] lie outside the ", data.size(),
+          " bytes of data; the file is truncated or damaged");
   require(bytes && *bytes == extent.end - extent.begin, where, ": got ", extent.end - extent.begin,
-          " bytes, expected ", bytes ? cat(*bytes) : std::string("a shape without negative or huge sizes"), " for ",
-          tensor.dtype, ' ', json(tensor.shape).dump());
+          " bytes, expected ", bytes ? cat(*bytes) : std::string("a shape without negative or huge sizes"),
+          " for ", tensor.dtype, ' ', json(tensor.shape).dump());
   tensor.bytes = data.subspan(extent.begin, extent.end - extent.begin);
   return tensor;
 }
 
 void check_layout(std::vector<Extent> extents, size_t data_size, const std::string& file) {
-  std::sort(extents.begin(), extents.end(),
-            [](const Extent& a, const Extent& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
   uint64_t end = 0;
   for (const Extent& extent : extents) {
     require(extent.begin >= end, file, ": the bytes of ", extent.name, " overlap those of another tensor");
@@ -107,8 +110,8 @@ void Checkpoint::add(const fs::path& path) {
   require(bytes.size() >= 8, file, ": got ", bytes.size(), " bytes; a safetensors file has at least 8");
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
-  require(length <= bytes.size() - 8, file, ": the header claims ", length, " bytes, the file has ", bytes.size(),
-          "; it is truncated or not a safetensors file");
+  require(length <= bytes.size() - 8, file, ": the header claims ", length, " bytes, the file has ",
+          bytes.size(), "; it is truncated or not a safetensors file");
   const auto* text = reinterpret_cast<const char*>(bytes.data() + 8);
   const json header = parse_header(std::string(text, length), file);
   const auto data = bytes.subspan(8 + length);
@@ -150,7 +153,8 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   }
   std::set<std::string> shards;
   for (const auto& [name, shard] : shard_of) {
-    require(fs::path(shard).filename() == shard, index.string(), ": the shard name ", shard, " is not a file name");
+    require(fs::path(shard).filename() == shard, index.string(), ": the shard name ", shard,
+            " is not a file name");
     shards.insert(shard);
   }
   Checkpoint checkpoint;
@@ -159,7 +163,8 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
     checkpoint.add(folder / shard);
   }
   for (const auto& [name, shard] : shard_of)
-    require(checkpoint.find(name) != nullptr, index.string(), " places ", name, " in ", shard, ", which lacks it");
+    require(checkpoint.find(name) != nullptr, index.string(), " places ", name, " in ", shard,
+            ", which lacks it");
   return checkpoint;
 }
 
@@ -183,10 +188,12 @@ void write_safetensors(const fs::path& path, const std::map<std::string, at::Ten
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto* info = std::find_if(std::begin(dtypes), std::end(dtypes),
-                                    [&tensor = tensor](const DtypeInfo& d) { return d.type == tensor.scalar_type(); });
+    const auto* info =
+        std::find_if(std::begin(dtypes), std::end(dtypes),
+                     [&tensor = tensor](const DtypeInfo& d) { return d.type == tensor.scalar_type(); });
     require<std::logic_error>(info != std::end(dtypes) && tensor.is_contiguous(), "cannot store ", name);
-    header[name] = {{"dtype", info->name}, {"shape", tensor.sizes().vec()},
+    header[name] = {{"dtype", info->name},
+                    {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, offset + tensor.nbytes()}}};
     offset += tensor.nbytes();
   }

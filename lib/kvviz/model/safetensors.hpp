@@ -22,9 +22,9 @@ struct StoredTensor {
 };
 
 /// The tensors of a checkpoint by name, mapped, not read: `model.safetensors`, or the shards that
-/// `model.safetensors.index.json` lists. Everything the headers claim is checked before any tensor is used: header
-/// length, JSON, dtypes, shape against bytes, offsets inside the file, no overlap, no gap, no name twice, every name
-/// of the index in its shard. Throws DataError naming file and tensor.
+/// `model.safetensors.index.json` lists. Everything the headers claim is checked before any tensor is used:
+/// header length, JSON, dtypes, shape against bytes, offsets inside the file, no overlap, no gap, no name
+/// twice, every name of the index in its shard. Throws DataError naming file and tensor.
 class Checkpoint {
  public:
   static Checkpoint open(const std::filesystem::path& folder);
@@ -41,8 +41,8 @@ class Checkpoint {
   std::vector<std::filesystem::path> files_;
 };
 
-/// The stored tensor as a libtorch tensor over the mapped bytes: no copy, and the tensor keeps the mapping alive.
-/// nullopt for a dtype other than F32, F16, BF16, I64, I32.
+/// The stored tensor as a libtorch tensor over the mapped bytes: no copy, and the tensor keeps the mapping
+/// alive. nullopt for a dtype other than F32, F16, BF16, I64, I32.
 std::optional<at::Tensor> borrowed(const StoredTensor& stored);
 
 /// Writes dense CPU tensors (f32, f16, bf16, i64) as one safetensors file, whole or not at all.

@@ -12,8 +12,8 @@
 
 namespace kvviz {
 
-/// One sequence running through a decoder with its full KV cache: the first call of extend() is the prefill, later
-/// ones decode. Prefill of n tokens and n steps of one token compute the same (up to rounding).
+/// One sequence running through a decoder with its full KV cache: the first call of extend() is the prefill,
+/// later ones decode. Prefill of n tokens and n steps of one token compute the same (up to rounding).
 class Session {
  public:
   /// What to watch while tokens run through; all optional.
@@ -27,13 +27,14 @@ class Session {
 
   explicit Session(const Decoder& decoder);
 
-  /// Runs the ids after those already in the cache. Hidden states after the final norm, [ids, hidden]. No gradients.
+  /// Runs the ids after those already in the cache. Hidden states after the final norm, [ids, hidden]. No
+  /// gradients.
   at::Tensor extend(std::span<const int32_t> ids, const Watch& watch = {});
 
   int64_t tokens() const { return tokens_; }
 
-  /// The cache of the first `tokens` tokens as views, keys after RoPE (causal caches only grow, so a prefix is an
-  /// exact snapshot). Token ids and text are the caller's to fill.
+  /// The cache of the first `tokens` tokens as views, keys after RoPE (causal caches only grow, so a prefix
+  /// is an exact snapshot). Token ids and text are the caller's to fill.
   KvCache cache(int64_t tokens) const;
 
  private:

@@ -40,8 +40,8 @@ struct WeightSlot {
   std::vector<int64_t> shape;  ///< as the decoder wants it
 };
 
-/// Every tensor that a model of this configuration has, in a fixed order. The pointers are into `weights`, whose
-/// layers are sized by the call. A tied head has no slot.
+/// Every tensor that a model of this configuration has, in a fixed order. The pointers are into `weights`,
+/// whose layers are sized by the call. A tied head has no slot.
 std::vector<WeightSlot> weight_slots(const ModelConfig& config, ModelWeights& weights);
 
 }  // namespace kvviz

@@ -204,8 +204,9 @@ void LinearBins::count(std::span<const float> x, std::span<int64_t> counts) cons
       doubtful += rest < 1e-9 || rest > 1 - 1e-9 ? 1 : 0;
     }
     for (size_t i = 0; doubtful > 0 && i < n; ++i) {
-      const auto above =
-          std::ranges::upper_bound(edges, static_cast<double>(std::fabs(data[i]))) - edges.begin() - 1;
+      const double magnitude = std::fabs(data[i]), position = (magnitude - low) * per_unit;
+      if (std::fabs(position - std::round(position)) > 1e-9) continue;
+      const auto above = std::ranges::upper_bound(edges, magnitude) - edges.begin() - 1;
       index[i] = static_cast<int32_t>(std::clamp<int64_t>(above, 0, last));
     }
     for (size_t i = 0; i < n; ++i) ++parts[i % ways * bins + index[i]];

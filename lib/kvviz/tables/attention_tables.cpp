@@ -7,8 +7,12 @@ namespace {
 
 using namespace analysis;
 
-Column whole(const char* name) { return {name, "", ColumnType::integer}; }
-Column number(const char* name, const char* unit = "") { return {name, unit, ColumnType::real}; }
+Column whole(const char* name) {
+  return {name, "", ColumnType::integer};
+}
+Column number(const char* name, const char* unit = "") {
+  return {name, unit, ColumnType::real};
+}
 
 constexpr const char* no_alpha = "fewer queries than alpha_1 is the mean of";
 constexpr const char* one_key = "no query sees more than one key";
@@ -46,9 +50,11 @@ Table attention_heads_table(const AttentionResult& result) {
   auto fields = shared_fields<Row>();
   fields.insert(fields.begin() + 1, {{whole("head"), [](const Row& r) { return integer(r.head); }},
                                      {whole("kv_head"), [](const Row& r) { return integer(r.kv_head); }},
-                                     {{"class", "", ColumnType::text},
-                                      [](const Row& r) { return Cell(std::string(name_of(r.head_class))); }}});
-  fields.push_back({number("distance_relative"), [](const Row& r) { return real(r.distance_relative, one_key); }});
+                                     {{"class", "", ColumnType::text}, [](const Row& r) {
+                                        return Cell(std::string(name_of(r.head_class)));
+                                      }}});
+  fields.push_back(
+      {number("distance_relative"), [](const Row& r) { return real(r.distance_relative, one_key); }});
   fields.push_back({number("small_share"), [](const Row& r) { return real(r.small_share); }});
   return make_table("attention_heads", {"layer", "head"}, fields, result.heads);
 }
@@ -75,9 +81,11 @@ Table top_keys_table(const AttentionResult& result, std::span<const std::string>
   using Row = TopKey;
   const std::vector<Field<Row>> fields = {
       {whole("token"), [](const Row& r) { return integer(r.key); }},
-      {{"text", "", ColumnType::text}, [texts](const Row& r) { return Cell(texts[static_cast<size_t>(r.key)]); }},
+      {{"text", "", ColumnType::text},
+       [texts](const Row& r) { return Cell(texts[static_cast<size_t>(r.key)]); }},
       {number("received"), [](const Row& r) { return real(r.received); }},
-      {number("value_weighted"), [](const Row& r) { return real(r.value_weighted, "value norms are not known"); }}};
+      {number("value_weighted"),
+       [](const Row& r) { return real(r.value_weighted, "value norms are not known"); }}};
   return make_table("top_keys", {"token"}, fields, result.top_keys);
 }
 

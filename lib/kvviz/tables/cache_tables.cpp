@@ -7,9 +7,15 @@ namespace {
 
 using namespace analysis;
 
-Column whole(const char* name, const char* unit = "") { return {name, unit, ColumnType::integer}; }
-Column number(const std::string& name, const char* unit = "") { return {name, unit, ColumnType::real}; }
-Column text(const char* name) { return {name, "", ColumnType::text}; }
+Column whole(const char* name, const char* unit = "") {
+  return {name, unit, ColumnType::integer};
+}
+Column number(const std::string& name, const char* unit = "") {
+  return {name, unit, ColumnType::real};
+}
+Column text(const char* name) {
+  return {name, "", ColumnType::text};
+}
 
 constexpr const char* no_spectrum = "nothing varies over the tokens, or there is one token";
 constexpr const char* no_variance = "no variance";
@@ -20,7 +26,8 @@ void add_halves(std::vector<Field<Row>>& fields, const std::vector<Field<Half>>&
   for (const auto& [prefix, half] : {std::pair("k_", &Row::key), std::pair("v_", &Row::value)})
     for (const auto& field : of_half) {
       Column column = field.column;
-      column.name = column.name.starts_with("legacy_") ? "legacy_" + (prefix + column.name.substr(7)) : prefix + column.name;
+      column.name = column.name.starts_with("legacy_") ? "legacy_" + (prefix + column.name.substr(7))
+                                                       : prefix + column.name;
       fields.push_back({column, [half = half, get = field.get](const Row& row) { return get(row.*half); }});
     }
 }
@@ -64,7 +71,8 @@ Table layers_table(const LayersResult& result) {
   add_halves(fields, shared_fields<LayerHalf>());
   add_cka(fields);
   fields.push_back({number("legacy_kv_correlation"), [](const LayerRow& r) {
-                      return real(r.legacy_kv_correlation, "one element, or keys and values differ in head_dim");
+                      return real(r.legacy_kv_correlation,
+                                  "one element, or keys and values differ in head_dim");
                     }});
   return make_table("layers", {"layer"}, fields, result.rows);
 }
@@ -93,8 +101,10 @@ Table tokens_table(const TokensResult& result, std::span<const std::string> text
       {number("value_weighted"), [=](const TokenRow& r) { return real(r.value_weighted, no_attention); }},
       {number("k_norm"), [](const TokenRow& r) { return real(r.k_norm); }},
       {number("v_norm"), [](const TokenRow& r) { return real(r.v_norm); }},
-      {number("k_norm_relative"), [](const TokenRow& r) { return real(r.k_norm_relative, "all keys are zero"); }},
-      {number("v_norm_relative"), [](const TokenRow& r) { return real(r.v_norm_relative, "all values are zero"); }},
+      {number("k_norm_relative"),
+       [](const TokenRow& r) { return real(r.k_norm_relative, "all keys are zero"); }},
+      {number("v_norm_relative"),
+       [](const TokenRow& r) { return real(r.v_norm_relative, "all values are zero"); }},
       {number("legacy_k_sparsity"), [](const TokenRow& r) { return real(r.legacy_k_sparsity); }},
       {number("legacy_v_sparsity"), [](const TokenRow& r) { return real(r.legacy_v_sparsity); }},
       {number("legacy_importance"), [](const TokenRow& r) { return real(r.legacy_importance); }}};
@@ -105,7 +115,8 @@ Table outliers_table(const ChannelsResult& result) {
   std::vector<Field<ChannelOutlier>> fields = {
       {whole("layer"), [](const ChannelOutlier& r) { return integer(r.layer); }},
       {whole("head"), [](const ChannelOutlier& r) { return integer(r.head); }},
-      {text("half"), [](const ChannelOutlier& r) { return Cell(std::string(r.half == Half::key ? "key" : "value")); }},
+      {text("half"),
+       [](const ChannelOutlier& r) { return Cell(std::string(r.half == Half::key ? "key" : "value")); }},
       {whole("channel"), [](const ChannelOutlier& r) { return integer(r.channel); }},
       {number("rms_ratio"), [](const ChannelOutlier& r) { return real(r.ratio); }},
       {number("abs_max"), [](const ChannelOutlier& r) { return real(r.abs_max); }},
@@ -117,10 +128,11 @@ Table outliers_table(const ChannelsResult& result) {
 
 Table dimensions_table(const ChannelsResult& result) {
   using Row = LegacyDimension;
-  std::vector<Field<Row>> fields = {{whole("dimension"), [](const Row& r) { return integer(r.dimension); }},
-                                    {number("k_sparsity"), [](const Row& r) { return real(r.k_sparsity); }},
-                                    {number("v_sparsity"), [](const Row& r) { return real(r.v_sparsity); }},
-                                    {number("overall_sparsity"), [](const Row& r) { return real(r.overall_sparsity); }}};
+  std::vector<Field<Row>> fields = {
+      {whole("dimension"), [](const Row& r) { return integer(r.dimension); }},
+      {number("k_sparsity"), [](const Row& r) { return real(r.k_sparsity); }},
+      {number("v_sparsity"), [](const Row& r) { return real(r.v_sparsity); }},
+      {number("overall_sparsity"), [](const Row& r) { return real(r.overall_sparsity); }}};
   return make_table("legacy_dimensions", {"dimension"}, fields, result.legacy.dimensions);
 }
 
@@ -135,10 +147,11 @@ Table quantiles_table(const DistributionResult& result) {
     for (const LayerDistribution& layer : *layers)
       for (size_t i = 0; i < result.probabilities.size(); ++i)
         rows.push_back({layer.layer, half, result.probabilities[i], layer.quantiles[i]});
-  const std::vector<Field<Row>> fields = {{whole("layer"), [](const Row& r) { return integer(r.layer); }},
-                                          {text("half"), [](const Row& r) { return Cell(std::string(r.half)); }},
-                                          {number("share"), [](const Row& r) { return real(r.share); }},
-                                          {number("magnitude"), [](const Row& r) { return real(r.magnitude); }}};
+  const std::vector<Field<Row>> fields = {
+      {whole("layer"), [](const Row& r) { return integer(r.layer); }},
+      {text("half"), [](const Row& r) { return Cell(std::string(r.half)); }},
+      {number("share"), [](const Row& r) { return real(r.share); }},
+      {number("magnitude"), [](const Row& r) { return real(r.magnitude); }}};
   return make_table("magnitude_quantiles", {"layer", "half", "share"}, fields, rows);
 }
 

@@ -22,7 +22,9 @@ inline Cell real(double value, const char* reason = "not defined here") {
   if (std::isnan(value)) return Null{reason};
   return value;
 }
-inline Cell integer(int64_t value) { return value; }
+inline Cell integer(int64_t value) {
+  return value;
+}
 
 /// One table row for each of `rows`.
 template <class Row, std::ranges::input_range Rows>

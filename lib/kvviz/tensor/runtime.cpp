@@ -16,7 +16,9 @@ int set_threads(int threads) {
   require<UsageError>(threads >= 0, "--threads ", threads, ": expected 1 or more, or 0 for all CPUs");
   if (threads > 0) kernels::set_thread_count(threads);
   // OpenMP's workers wait for each other: more of them than CPUs make every operation of libtorch crawl.
-  at::set_num_threads(std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency())));
+  const int workers =
+      std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency()));
+  if (at::get_num_threads() != workers) at::set_num_threads(workers);
   return kernels::thread_count();
 }
 

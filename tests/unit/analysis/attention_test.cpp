@@ -193,7 +193,7 @@ TEST_CASE("[attention] exposure: windows and queries that are the last of the ke
   check_close(result.heads[0].entropy_normalized, 1, kFloat);
   check_close(result.heads[0].distance_relative, 1, kFloat);
   CHECK(result.top_keys.size() == 4);
-  CHECK(result.top_keys[0].key == 1);  // ties by index
+  CHECK(result.top_keys[0].key == 1);                                   // ties by index
   CHECK(single(maker, uniform).ranking == std::vector<int64_t>{2, 3});  // the others are seen by one query
 }
 

@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The issue's bound for f32 against transformers; the fixtures themselves are within 3.1e-6 of a float64 forward.
+// The issue's bound for f32 against transformers; the fixtures themselves are within 3.1e-6 of a float64
+// forward.
 constexpr double tolerance = 2e-5;
 
 const fs::path models = fs::path(KVVIZ_FIXTURES) / "models";
@@ -47,7 +48,9 @@ void check_cache(const Session& session, const test::Expected& expected, int64_t
 
 }  // namespace
 
-TEST_CASE("[model] every fixture is here") { CHECK(names().size() >= 17); }
+TEST_CASE("[model] every fixture is here") {
+  CHECK(names().size() >= 17);
+}
 
 TEST_CASE("[model] prefill agrees with transformers: logits, K, V, attention, layer outputs") {
   for (const std::string& name : names()) {
@@ -59,7 +62,8 @@ TEST_CASE("[model] prefill agrees with transformers: logits, K, V, attention, la
     Session session(model.decoder);
     Session::Watch watch;
     watch.attention.statistics = true;
-    for (int64_t h = 0; h < model.decoder.config().layers.front().heads; ++h) watch.attention.exact_heads.push_back(h);
+    for (int64_t h = 0; h < model.decoder.config().layers.front().heads; ++h)
+      watch.attention.exact_heads.push_back(h);
     int layers = 0;
     watch.on_attention = [&](int layer, std::vector<kernels::HeadAttention> heads) {
       test::check_near(exact_attention(heads, tokens), expected.tensor(cat("attention.", layer)), tolerance);
@@ -88,7 +92,8 @@ TEST_CASE("[model] step by step agrees with transformers, and every probe fires 
       watch.probe = [&](Site, int, const at::Tensor&) { ++fired; };
       const at::Tensor hidden = session.extend(std::span(ids).subspan(i, 1), watch);
       CHECK(fired == 6 * static_cast<int>(model.decoder.config().layers.size()));
-      test::check_near(model.decoder.logits(hidden)[0], expected.tensor("logits")[static_cast<int64_t>(i)], tolerance);
+      test::check_near(model.decoder.logits(hidden)[0], expected.tensor("logits")[static_cast<int64_t>(i)],
+                       tolerance);
     }
     check_cache(session, expected, static_cast<int64_t>(ids.size()));
   }

@@ -72,7 +72,8 @@ TEST_CASE("[load] a missing, misshaped, strange or NaN tensor is named") {
 }
 
 TEST_CASE("[load] what is not supported is named, with what is") {
-  Spoiled architecture("llama_gqa"), scaling("llama3_rope"), act("llama_gqa"), heads("llama_gqa"), gap("llama_gqa");
+  Spoiled architecture("llama_gqa"), scaling("llama3_rope"), act("llama_gqa"), heads("llama_gqa"),
+      gap("llama_gqa");
   architecture.config["architectures"] = {"FalconForCausalLM"};
   architecture.check_refused("FalconForCausalLM is not supported; supported: GPT2LMHeadModel");
   scaling.config["rope_scaling"]["rope_type"] = "yarn";
@@ -98,8 +99,9 @@ TEST_CASE("[load] missing folders and files say what is expected") {
 TEST_CASE("[load] config.json alone gives parameters and cache size") {
   // GPT-2 small's published shape: 124,439,808 parameters and 2 x 12 x 768 cached numbers a token.
   const test::TemporaryFolder folder;
-  write_file(folder.path() / "config.json",
-             R"({"architectures":["GPT2LMHeadModel"],"model_type":"gpt2","n_embd":768,"n_head":12,"n_layer":12,
+  write_file(
+      folder.path() / "config.json",
+      R"({"architectures":["GPT2LMHeadModel"],"model_type":"gpt2","n_embd":768,"n_head":12,"n_layer":12,
                  "n_positions":1024,"vocab_size":50257})");
   const ModelConfig config = load_config(folder.path());
   CHECK(config.parameters() == 124439808);

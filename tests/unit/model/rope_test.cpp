@@ -16,7 +16,9 @@ TEST_CASE("[rope] position 0 changes nothing, and a turn keeps every pair's norm
   const at::Tensor x = at::randn({1, 2, 5, 8});
   const at::Tensor y = rotate(x, rope_table(rope, 0, 5), rope);
   CHECK(y.select(2, 0).equal(x.select(2, 0)));
-  const auto energy = [](const at::Tensor& t) { return t.narrow(-1, 0, 4).square().add(t.narrow(-1, 4, 4).square()); };
+  const auto energy = [](const at::Tensor& t) {
+    return t.narrow(-1, 0, 4).square().add(t.narrow(-1, 4, 4).square());
+  };
   test::check_near(energy(y), energy(x), 1e-6);
 }
 
@@ -25,7 +27,10 @@ TEST_CASE("[rope] q.k depends on the distance alone") {
     const RopeConfig rope{.rotary_dim = 16, .pairing = pairing};
     const at::Tensor q = at::randn({1, 1, 1, 16}), k = at::randn({1, 1, 1, 16});
     const auto dot = [&](int64_t i, int64_t j) {
-      return rotate(q, rope_table(rope, i, 1), rope).mul(rotate(k, rope_table(rope, j, 1), rope)).sum().item<float>();
+      return rotate(q, rope_table(rope, i, 1), rope)
+          .mul(rotate(k, rope_table(rope, j, 1), rope))
+          .sum()
+          .item<float>();
     };
     CHECK(dot(9, 4) == doctest::Approx(dot(105, 100)).epsilon(1e-4));
     CHECK(dot(9, 4) != doctest::Approx(dot(9, 5)).epsilon(1e-4));
@@ -37,14 +42,19 @@ TEST_CASE("[rope] channels beyond rotary_dim pass unchanged; interleaved turns n
   const at::Tensor x = at::arange(6, at::kFloat).view({1, 1, 1, 6});
   const at::Tensor y = rotate(x, rope_table(rope, 3, 1), rope).flatten();
   const double a = 3.0, b = 0.3;  // position 3 at frequencies 1 and 100^(-1/2)
-  const double want[] = {-std::sin(a),          std::cos(a), 2 * std::cos(b) - 3 * std::sin(b),
-                         3 * std::cos(b) + 2 * std::sin(b), 4,           5};
+  const double want[] = {
+      -std::sin(a), std::cos(a), 2 * std::cos(b) - 3 * std::sin(b), 3 * std::cos(b) + 2 * std::sin(b), 4, 5};
   for (int64_t i = 0; i < 6; ++i) CHECK(y[i].item<float>() == doctest::Approx(want[i]).epsilon(1e-6));
 }
 
 TEST_CASE("[rope] llama3 scaling keeps fast frequencies, divides slow ones and blends between") {
-  RopeConfig rope{.theta = 10000, .rotary_dim = 64, .scaling = RopeScaling::llama3, .factor = 8,
-                  .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 128};
+  RopeConfig rope{.theta = 10000,
+                  .rotary_dim = 64,
+                  .scaling = RopeScaling::llama3,
+                  .factor = 8,
+                  .low_freq_factor = 1,
+                  .high_freq_factor = 4,
+                  .original_context = 128};
   const at::Tensor angle = rope_table(rope, 1, 1).sin.asin().flatten();  // angles below pi/2 at position 1
   for (int64_t pair = 0; pair < 32; ++pair) {
     const double plain = std::pow(10000.0, -2.0 * static_cast<double>(pair) / 64);

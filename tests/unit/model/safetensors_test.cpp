@@ -30,15 +30,18 @@ void check_refused(const std::string& bytes, const char* message) {
 }
 
 std::string entry(const char* name, const char* shape, int begin, int end, const char* dtype = "F32") {
-  return cat('"', name, "\":{\"dtype\":\"", dtype, "\",\"shape\":", shape, ",\"data_offsets\":[", begin, ',', end, "]}");
+  return cat('"', name, "\":{\"dtype\":\"", dtype, "\",\"shape\":", shape, ",\"data_offsets\":[", begin, ',',
+             end, "]}");
 }
 
 }  // namespace
 
 TEST_CASE("[safetensors] what is written is read, bit for bit") {
   const test::TemporaryFolder folder;
-  const at::Tensor f32 = at::arange(6, at::kFloat).view({2, 3}).div(7), f16 = f32.to(at::kHalf), i64 = at::arange(3);
-  write_safetensors(folder.path() / "model.safetensors", {{"a", f32}, {"b", f16}, {"c", i64}}, {{"format", "pt"}});
+  const at::Tensor f32 = at::arange(6, at::kFloat).view({2, 3}).div(7), f16 = f32.to(at::kHalf),
+                   i64 = at::arange(3);
+  write_safetensors(folder.path() / "model.safetensors", {{"a", f32}, {"b", f16}, {"c", i64}},
+                    {{"format", "pt"}});
   const Checkpoint checkpoint = Checkpoint::open(folder.path());
   CHECK(checkpoint.tensors().size() == 3);
   CHECK(borrowed(*checkpoint.find("a"))->equal(f32));
@@ -52,15 +55,18 @@ TEST_CASE("[safetensors] lies of the header are found before any tensor is used"
   check_refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10), "header claims");
   check_refused(with_header("{not json", 0), "not JSON");
   check_refused(with_header("[1]", 0), "not a JSON object");
-  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("a", "[2]", 8, 16) + "}", 16), "twice");
+  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("a", "[2]", 8, 16) + "}", 16),
+                "twice");
   check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "}", 4), "truncated");
   check_refused(with_header("{" + entry("a", "[3]", 0, 8) + "}", 8), "expected 12");
   check_refused(with_header("{" + entry("a", "[2]", 8, 0) + "}", 8), "data_offsets");
   check_refused(with_header("{" + entry("a", "[-2]", 0, 8) + "}", 8), "negative or huge");
   check_refused(with_header("{" + entry("a", "[4611686018427387904,4]", 0, 8) + "}", 8), "negative or huge");
   check_refused(with_header("{" + entry("a", "[2]", 0, 8, "F31") + "}", 8), "unknown dtype");
-  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 4, 12) + "}", 12), "overlap");
-  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 12, 20) + "}", 20), "no tensor");
+  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 4, 12) + "}", 12),
+                "overlap");
+  check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[2]", 12, 20) + "}", 20),
+                "no tensor");
   check_refused(with_header("{" + entry("a", "[2]", 0, 8) + "}", 12), "at the end");
   check_refused(with_header(R"({"a":{"dtype":"F32","shape":"x","data_offsets":[0,8]}})", 8), "bad entry");
   check_refused(with_header(R"({"a":{"dtype":"F32","shape":[2]}})", 8), "bad entry");
@@ -83,7 +89,8 @@ TEST_CASE("[safetensors] shards: a missing file, a missing tensor, a path instea
 TEST_CASE("[safetensors] a thousand damaged files: an error or a valid file, never a crash") {
   const test::TemporaryFolder folder;
   const auto file = folder.path() / "model.safetensors";
-  write_safetensors(file, {{"a", at::arange(6, at::kFloat)}, {"b", at::arange(4, at::kFloat).to(at::kHalf)}}, {});
+  write_safetensors(file, {{"a", at::arange(6, at::kFloat)}, {"b", at::arange(4, at::kFloat).to(at::kHalf)}},
+                    {});
   const std::string good = read_file(file);
   std::mt19937 random(1);
   int refused = 0;

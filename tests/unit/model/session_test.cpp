@@ -29,8 +29,8 @@ TEST_CASE("[session] a snapshot of a prefix stays what it was while decoding goe
 }
 
 TEST_CASE("[session] one repeated token under RoPE: the same hidden state at every position") {
-  // All values are equal, so attention's output is, whatever the weights (methods 5.1, check 7). Learned positions
-  // break it.
+  // All values are equal, so attention's output is, whatever the weights (methods 5.1, check 7). Learned
+  // positions break it.
   const std::vector<int32_t> same(20, 7);
   for (const auto& [name, equal] : {std::pair("llama3_rope", true), std::pair("gpt2", false)}) {
     CAPTURE(name);

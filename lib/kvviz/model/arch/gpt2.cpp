@@ -14,7 +14,8 @@ Activation activation_of(const std::string& name) {
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
   if (name == "gelu") return Activation::gelu;
   if (name == "relu") return Activation::relu;
-  throw DataError(cat("config.json: activation_function ", name, " is not supported; supported: gelu_new, gelu, relu"));
+  throw DataError(
+      cat("config.json: activation_function ", name, " is not supported; supported: gelu_new, gelu, relu"));
 }
 
 ModelConfig parse(const json& j) {
@@ -31,10 +32,12 @@ ModelConfig parse(const json& j) {
   config.tied_head = j.value("tie_word_embeddings", true);
   require(!j.value("add_cross_attention", false), "config.json: add_cross_attention is not supported");
   const int64_t heads = j.at("n_head");
-  require(heads > 0 && config.hidden % heads == 0, "config.json: n_embd ", config.hidden, " does not divide by n_head ",
-          heads);
+  require(heads > 0 && config.hidden % heads == 0, "config.json: n_embd ", config.hidden,
+          " does not divide by n_head ", heads);
   const json inner = j.value("n_inner", json());
-  LayerConfig layer{.heads = heads, .kv_heads = heads, .head_dim = config.hidden / heads,
+  LayerConfig layer{.heads = heads,
+                    .kv_heads = heads,
+                    .head_dim = config.hidden / heads,
                     .mlp_dim = inner.is_null() ? 4 * config.hidden : inner.get<int64_t>()};
   const bool scaled = j.value("scale_attn_weights", true);
   const bool by_layer = j.value("scale_attn_by_inverse_layer_idx", false);
@@ -47,7 +50,8 @@ ModelConfig parse(const json& j) {
   return config;
 }
 
-void fused_qkv(std::vector<WeightSource>& map, const std::string& ours, const std::string& theirs, int64_t hidden) {
+void fused_qkv(std::vector<WeightSource>& map, const std::string& ours, const std::string& theirs,
+               int64_t hidden) {
   int64_t row = 0;
   for (const char* part : {"query", "key", "value"}) {
     map.push_back({ours + part + ".weight", theirs + ".weight", true, row, 3 * hidden});

@@ -29,11 +29,13 @@ void parse_scaling(const json& scaling, RopeConfig& rope, int64_t context) {
   rope.low_freq_factor = scaling.at("low_freq_factor");
   rope.high_freq_factor = scaling.at("high_freq_factor");
   rope.original_context = value_or(scaling, "original_max_position_embeddings", static_cast<double>(context));
-  require(rope.high_freq_factor > rope.low_freq_factor, "config.json: llama3 RoPE scaling needs high_freq_factor (",
-          rope.high_freq_factor, ") above low_freq_factor (", rope.low_freq_factor, ')');
+  require(rope.high_freq_factor > rope.low_freq_factor,
+          "config.json: llama3 RoPE scaling needs high_freq_factor (", rope.high_freq_factor,
+          ") above low_freq_factor (", rope.low_freq_factor, ')');
 }
 
-// Mistral's window holds in every layer; Qwen2's only where use_sliding_window is set, from max_window_layers on.
+// Mistral's window holds in every layer; Qwen2's only where use_sliding_window is set, from max_window_layers
+// on.
 int64_t window_of(const json& j, int64_t layer) {
   const auto window = value_or<int64_t>(j, "sliding_window", 0);
   if (!value_or(j, "use_sliding_window", true)) return 0;
@@ -51,7 +53,8 @@ ModelConfig parse(const json& j) {
   config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
   config.norm_eps = value_or(j, "rms_norm_eps", 1e-6);
   const auto act = value_or(j, "hidden_act", std::string("silu"));
-  require(act == "silu", "config.json: hidden_act ", act, " is not supported in this family; supported: silu");
+  require(act == "silu", "config.json: hidden_act ", act,
+          " is not supported in this family; supported: silu");
   config.attention_bias = type == "qwen2" || value_or(j, "attention_bias", false);
   config.output_bias = type != "qwen2" && config.attention_bias;
   config.mlp_bias = value_or(j, "mlp_bias", false);
@@ -81,7 +84,8 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  std::vector<WeightSource> map = {{"embedding", "model.embed_tokens.weight"}, {"final_norm.weight", "model.norm.weight"}};
+  std::vector<WeightSource> map = {{"embedding", "model.embed_tokens.weight"},
+                                   {"final_norm.weight", "model.norm.weight"}};
   if (!config.tied_head) map.push_back({"head", "lm_head.weight"});
   const auto linear = [&](const std::string& ours, const std::string& theirs, bool biased) {
     map.push_back({ours + ".weight", theirs + ".weight"});
