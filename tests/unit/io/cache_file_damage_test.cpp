@@ -11,7 +11,8 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/io/hdf5.hpp"
-#include "unit/io/helpers.hpp"
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
 #include "unit/io/sample_cache.hpp"
 
 // HDF5 loses memory when a file is damaged or cannot be written to its end; LeakSanitizer reads this

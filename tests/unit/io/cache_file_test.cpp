@@ -11,7 +11,8 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/version.hpp"
-#include "unit/io/helpers.hpp"
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
 #include "unit/io/sample_cache.hpp"
 
 namespace kvviz::io {

@@ -9,7 +9,8 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/io/hdf5.hpp"
-#include "unit/io/helpers.hpp"
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace kvviz::io {
 namespace {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kvviz/report/result.hpp"
+#include "support/errors.hpp"
 
 namespace kvviz::test {
 
@@ -41,24 +42,6 @@ inline Result example_result() {
   result.figures = {{"graphs/layers/layer_statistics.png", "Layers"}};
   result.arrays = "results/analyze.h5";
   return result;
-}
-
-/// The message of the exception that `work` throws; "" when it throws none, "another exception" for other
-/// types.
-template <class Error, class Work>
-std::string message_of(Work&& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  } catch (...) {
-    return "another exception";
-  }
-  return "";
-}
-
-inline bool holds(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace kvviz::test

@@ -4,7 +4,8 @@
 #include <doctest/doctest.h>
 
 #include "kvviz/core/atomic_file.hpp"
-#include "unit/io/helpers.hpp"
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace kvviz::text {
 namespace {
