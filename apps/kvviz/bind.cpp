@@ -3,22 +3,30 @@
 
 namespace kvviz {
 
+CLI::Validator not_empty() {
+  return CLI::Validator([](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); },
+                        "", "");
+}
+
 void bind(CLI::App& app, ModelOptions& o) {
   app.add_option("--model", o.model,
                  "model folder (config.json, safetensors, tokenizer), a hub id in the local cache, or demo")
+      ->check(not_empty())
       ->group("Model");
 }
 
 void bind(CLI::App& app, TextOptions& o) {
   const char* group = "Text";
-  const CLI::Validator some_text(
-      [](const std::string& text) { return std::string(text.empty() ? "the text is empty" : ""); }, "", "");
-  app.add_option("--prompt", o.prompt, "the text itself")->check(some_text)->group(group);
-  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")->group(group);
-  app.add_option("--tokens", o.tokens, "a file of token ids, white space between them")->group(group);
+  app.add_option("--prompt", o.prompt, "the text itself")->check(not_empty())->group(group);
+  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")->check(not_empty())->group(group);
+  app.add_option("--tokens", o.tokens, "a file of token ids, white space between them")
+      ->check(not_empty())
+      ->group(group);
   app.add_flag("--use-wikitext", o.use_wikitext, "an article of WikiText, or of the sample texts")
       ->group(group);
-  app.add_option("--wikitext-dir", o.wikitext_dir, "folder with wiki.*.raw or wiki.*.tokens")->group(group);
+  app.add_option("--wikitext-dir", o.wikitext_dir, "folder with wiki.*.raw or wiki.*.tokens")
+      ->check(not_empty())
+      ->group(group);
   app.add_option("--wikitext-index", o.wikitext_index, "index of the article, as list_samples shows it")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
@@ -35,7 +43,7 @@ void bind(CLI::App& app, TextOptions& o) {
 
 void bind(CLI::App& app, OutputOptions& o) {
   const char* group = "Output";
-  app.add_option("--out", o.out, "folder for graphs/ and results/")->group(group);
+  app.add_option("--out", o.out, "folder for graphs/ and results/")->check(not_empty())->group(group);
   app.add_option("--format", o.format, "format of the figures")
       ->check(CLI::IsMember({"png", "svg", "pdf"}))
       ->group(group);

@@ -15,6 +15,9 @@ void bind_fields(CLI::App& app, Options& options, const char* group) {
   });
 }
 
+/// Refuses "": an unset shell variable must not pass for a choice.
+CLI::Validator not_empty();
+
 void bind(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, TextOptions& options);
 void bind(CLI::App& app, OutputOptions& options);

@@ -13,6 +13,7 @@ Action declare_analyze(CLI::App& app) {
   bind(app, o->model);
   app.add_option("--cache", o->cache,
                  "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+      ->check(not_empty())
       ->group("Model");
   bind(app, o->text);
   app.add_option("--focus,--analysis-focus", o->focus,

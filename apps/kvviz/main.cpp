@@ -2,7 +2,9 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iostream>
 #include <sstream>
@@ -45,7 +47,7 @@ int run(int argc, char** argv) {
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")
       ->check(CLI::NonNegativeNumber);
-  app.add_flag("--quiet", call.quiet, "no progress, no messages on stderr");
+  app.add_flag("--quiet", call.quiet, "no progress on stderr");
   app.add_flag("--dump-config", dump, "print every option with its default as TOML")->configurable(false);
   app.require_subcommand(0, 1);
   app.fallthrough();
@@ -53,6 +55,7 @@ int run(int argc, char** argv) {
   for (const Command& command : commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.help)->group(command.group);
     sub->option_defaults()->always_capture_default();
+    sub->footer("Options of every command: kvviz --help");
     sub->final_callback([&action, run = command.declare(*sub)] { action = run; });
   }
   try {
@@ -61,6 +64,9 @@ int run(int argc, char** argv) {
     return app.exit(done);
   } catch (const CLI::ExtrasError& error) {
     throw UsageError(unexpected(app, error));
+  } catch (const CLI::ConfigError& error) {
+    throw UsageError(cat(app.get_config_ptr()->as<std::string>(), ": ", error.what(),
+                         "; kvviz --dump-config lists the keys"));
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());
   }
@@ -89,9 +95,16 @@ int main(int argc, char** argv) {
   } catch (const DataError& error) {
     std::fprintf(stderr, "kvviz: %s\n", error.what());
     code = 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "kvviz: %s: %s\n", error.path1().c_str(), error.code().message().c_str());
+    code = 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kvviz: internal error, please report it: %s\n", error.what());
   }
-  std::fflush(nullptr);
+  std::cout.flush();
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) && code == 0) {
+    std::fprintf(stderr, "kvviz: cannot write to stdout: %s\n", std::strerror(errno));
+    code = 1;
+  }
   std::_Exit(code);  // libtorch's destructors take longer than some commands
 }

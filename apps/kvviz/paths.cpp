@@ -34,7 +34,7 @@ fs::path hub_cache() {
 // models--owner--name/refs/main holds the name of a folder in snapshots/.
 fs::path snapshot(const std::string& id) {
   std::string folder = "models--" + id;
-  folder.replace(folder.find('/'), 1, "--");
+  if (const size_t slash = folder.find('/'); slash != std::string::npos) folder.replace(slash, 1, "--");
   const fs::path repository = hub_cache() / folder;
   const fs::path reference = repository / "refs/main";
   require(fs::exists(reference), "there is no model folder ", id, ", and the hub id ", id,
@@ -50,10 +50,10 @@ fs::path snapshot(const std::string& id) {
 fs::path model_folder(const std::string& model, const fs::path& data) {
   if (fs::exists(model)) return model;
   if (model == "demo") return data / "models/demo";
-  const bool id = std::count(model.begin(), model.end(), '/') == 1 && model.front() != '/' &&
+  const bool id = std::count(model.begin(), model.end(), '/') <= 1 && model.front() != '/' &&
                   model.front() != '.' && model.back() != '/';
   require(id, "there is no model folder ", model,
-          "; expected a folder, a hub id (owner/name) in the local Hugging Face cache, or demo");
+          "; expected a folder, a hub id (name or owner/name) in the local Hugging Face cache, or demo");
   return snapshot(model);
 }
 

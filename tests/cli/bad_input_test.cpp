@@ -107,7 +107,9 @@ TEST_CASE("[bad input] texts") {
   check_refused(folder.path(), {"--tokens", "ids.txt"}, "three");
   check_refused(folder.path(), {"--tokens", "large.txt"}, "vocabulary");
   check_refused(folder.path(), {"--prompt-file", "long.txt"}, "the model's context is 1024");
-  check_refused(folder.path(), {"--seq-len", "1000000"}, "asks for more than there is");
+  check_refused(folder.path(), {"--seq-len", "1000", "--wikitext-index", "8"},
+                "there is no article 8; there are 8");
+  check_refused(folder.path(), {"--prompt", "too short", "--seq-len", "1000"}, "the text has");
   check_refused(folder.path(), {"--wikitext-index", "1000"}, "1000");
   check_refused(folder.path(), {"--wikitext-dir", "nowhere"}, "nowhere");
   const auto cut =

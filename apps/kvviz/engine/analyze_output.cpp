@@ -194,7 +194,9 @@ std::vector<figures::NamedFigure> result_figures(const Subject& subject, const A
     add(all, figures::attention_figures(*a.attention, texts));
     if (options.map_bins > 0) all.push_back(map_figure(subject, *a.attention));
   }
-  const std::string model = std::filesystem::path(subject.origin.model).filename().string();
+  std::filesystem::path folder(subject.origin.model);
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const std::string model = folder.filename().string();
   const std::string measured = cat(model.empty() ? "unknown model" : model, ", ", subject.origin.text, ", ",
                                    subject.cache.tokens.ids.size(), " tokens");
   for (auto& figure : all)
@@ -206,6 +208,18 @@ nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& 
   const SubjectOrigin& o = subject.origin;
   nlohmann::ordered_json effective;
   const auto visit = [&](const auto& value, const char* name, const char*) { effective[name] = value; };
+  const TextOptions& text = options.text;
+  if (subject.has_model) {
+    effective["prompt-file"] = text.prompt_file.string();
+    effective["tokens"] = text.tokens.string();
+    effective["wikitext-dir"] = text.wikitext_dir.string();
+    effective["wikitext-index"] = text.wikitext_index;
+    effective["seq-len"] = text.seq_len;
+    effective["bos"] = text.bos;
+    effective["truncate"] = text.truncate;
+  } else {
+    effective["cache"] = options.cache.string();
+  }
   effective["focus"] = options.focus;
   effective["generate"] = options.generate;
   effective["map-bins"] = options.map_bins;

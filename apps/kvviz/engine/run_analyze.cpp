@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <thread>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/analyze.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/io/cache_file.hpp"
+#include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/plot/render.hpp"
 #include "kvviz/report/console.hpp"
 #include "kvviz/report/gate.hpp"
@@ -26,6 +29,7 @@ Subject open_cache(const std::filesystem::path& file) {
                     .dtype = dtype_name(subject.cache.layers.front().key.scalar_type()),
                     .model_sha256 = from.model_sha256,
                     .text = cat("cache file ", file.string()),
+                    .text_sha256 = hash_of(subject.cache.tokens.ids),
                     .bos = from.bos};
   return subject;
 }
@@ -44,13 +48,12 @@ struct Work {
 };
 
 Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
-  const Runner runner = open_runner(options.model, options.call);
-  const TextInput text =
-      read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
+  OpenedFolder opened = open_folder(options.model, options.call);
+  const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
+  require(options.generate < opened.config.context, "--generate ", options.generate,
+          " needs more than the model's context of ", opened.config.context, " tokens");
+  const Runner runner = load_runner(std::move(opened));
   Work work;
-  const int64_t context = runner.model.decoder.config().context;
-  require(options.generate < context, "--generate ", options.generate,
-          " needs more than the model's context of ", context, " tokens");
   work.subject =
       run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
@@ -73,6 +76,7 @@ std::vector<FigureFile> draw(const Work& work, const AnalyzeOptions& options, co
   plot::RenderOptions render;
   render.canvas = {plot::parse_format(options.output.format), options.output.plot_scale};
   render.keep_scripts = options.output.keep_plot_scripts;
+  render.processes = std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency()));
   const auto files = plot::render(jobs, plot::Theme{}, render);
   std::vector<FigureFile> written;
   for (size_t i = 0; i < files.size(); ++i)
@@ -80,15 +84,13 @@ std::vector<FigureFile> draw(const Work& work, const AnalyzeOptions& options, co
   return written;
 }
 
-int gates(const std::vector<Gate>& gates, const Result& result) {
-  int code = 0;
-  for (const Gate& gate : gates) {
-    const GateOutcome outcome = check_gate(gate, result);
-    if (!outcome.fired) continue;
-    std::fprintf(stderr, "kvviz: gate fired: %s\n", outcome.message.c_str());
-    code = 4;
-  }
-  return code;
+// Messages of the gates that fire; before any file is written, so that a wrong name leaves nothing behind.
+std::vector<std::string> fired_gates(const std::vector<Gate>& gates, const Result& result) {
+  std::vector<std::string> messages;
+  for (const Gate& gate : gates)
+    if (GateOutcome outcome = check_gate(gate, result); outcome.fired)
+      messages.push_back(std::move(outcome.message));
+  return messages;
 }
 
 void print(const Result& result, const OutputOptions& output, const std::filesystem::path& json) {
@@ -118,15 +120,17 @@ int analyze(const AnalyzeOptions& options) {
   Result result{.command = "analyze", .provenance = provenance(work.subject, options)};
   result.summary = summary_facts(work.subject, work.analyses, focus);
   result.tables = result_tables(work.subject, work.analyses, focus);
+  const std::vector<std::string> fired = fired_gates(parsed, result);
   if (!options.output.no_plots) result.figures = draw(work, options, focus);
   const auto arrays = options.output.out / "results/analyze.h5";
   if (write_arrays(arrays, work.subject, work.analyses))
     result.arrays = "results/analyze.h5";
-  else
-    std::filesystem::remove(arrays);  // an earlier run's arrays would pass for this one's
+  else if (std::error_code ignored; std::filesystem::is_regular_file(arrays, ignored))
+    std::filesystem::remove(arrays, ignored);  // an earlier run's arrays would pass for this one's
   const auto files = write_result(result, options.output.out, {.csv = options.output.csv});
   print(result, options.output, files.front());
-  return gates(parsed, result);
+  for (const std::string& message : fired) std::fprintf(stderr, "kvviz: gate fired: %s\n", message.c_str());
+  return fired.empty() ? 0 : 4;
 }
 
 }  // namespace

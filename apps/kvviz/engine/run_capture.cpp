@@ -22,16 +22,26 @@ std::string now() {
   return text;
 }
 
+void check_finite(const KvCache& cache) {
+  for (size_t i = 0; i < cache.layers.size(); ++i)
+    for (const at::Tensor* x : {&cache.layers[i].key, &cache.layers[i].value})
+      require(x->isfinite().all().item<bool>(), "layer ", i,
+              " of the cache holds NaN or infinite numbers: the model computes them on this text, or they do "
+              "not fit the "
+              "dtype; try --cache-dtype f32 or bf16");
+}
+
 int capture(const CaptureOptions& options) {
   set_threads(options.call.threads);
-  const Runner runner = open_runner(options.model, options.call);
-  const TextInput text =
-      read_text(options.text, *runner.tokenizer, runner.model.decoder.config(), options.call.data);
+  OpenedFolder opened = open_folder(options.model, options.call);
+  const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
+  const Runner runner = load_runner(std::move(opened));
   Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
   for (LayerKv& layer : subject.cache.layers) {
     layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();
     layer.value = layer.value.to(dtype_of(options.cache_dtype)).contiguous();
   }
+  check_finite(subject.cache);
   const auto file = options.out / "caches/cache.h5";
   io::write_cache(file, subject.cache.view(),
                   {.command = options.call.command_line,

@@ -8,14 +8,15 @@
 
 namespace kvviz {
 
-Runner open_runner(const ModelOptions& options, const CallOptions& call) {
+OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
   const auto folder = model_folder(options.model, call.data);
-  // The tokenizer first: cheap, and the likelier one to be missing.
-  load_config(folder);
-  auto tokenizer = open_tokenizer(folder);
-  LoadedModel model = load_model(folder);
+  return {folder, options.model, load_config(folder), open_tokenizer(folder)};
+}
+
+Runner load_runner(OpenedFolder opened) {
+  LoadedModel model = load_model(opened.folder);
   auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
-  return {std::move(model), std::move(tokenizer), options.model, std::move(hash)};
+  return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
 
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {

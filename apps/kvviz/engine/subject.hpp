@@ -36,7 +36,16 @@ struct Runner {
   std::shared_future<std::string> model_sha256;  ///< computed beside the work
 };
 
-Runner open_runner(const ModelOptions& options, const CallOptions& call);
+/// A model's folder before its weights are read: what can be wrong with a text is found first.
+struct OpenedFolder {
+  std::filesystem::path folder;
+  std::string name;  ///< as the user gave it
+  ModelConfig config;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+
+OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call);
+Runner load_runner(OpenedFolder opened);
 
 struct RunRequest {
   kernels::AttentionRequest attention;

@@ -27,17 +27,18 @@ struct Source {
 
 std::vector<int32_t> parse_ids(const std::filesystem::path& file) {
   const std::string text = read_file(file);
+  const auto is_space = [](char c) { return c != '\0' && std::strchr(" \t\r\n,", c) != nullptr; };
   std::vector<int32_t> ids;
   const char* at = text.data();
   const char* const end = at + text.size();
   for (;;) {
-    at = std::find_if(at, end, [](char c) { return std::strchr(" \t\r\n,", c) == nullptr || c == '\0'; });
+    at = std::find_if_not(at, end, is_space);
     if (at == end) return ids;
     int32_t id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
     require(error == std::errc() && id >= 0, file.string(), ": got \"",
-            std::string(at, std::min(end, at + 12)), "\" at byte ", at - text.data(),
-            "; expected token ids from 0 on, white space between them");
+            std::string(at, std::find_if(at, end - at < 12 ? end : at + 12, is_space)), "\" at byte ",
+            at - text.data(), "; expected token ids from 0 on, white space between them");
     ids.push_back(id);
     at = next;
   }
@@ -104,8 +105,14 @@ void cut(std::vector<int32_t>& ids, const TextOptions& o, int64_t length, int64_
 
 }  // namespace
 
+std::string hash_of(std::span<const int32_t> ids) {
+  return sha256({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
+}
+
 TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
                     const std::filesystem::path& data) {
+  require<UsageError>(o.seq_len <= model.context, "--seq-len ", o.seq_len,
+                      " is more than the model's context of ", model.context, " tokens");
   TextInput input;
   input.bos = wants_bos(o, tokenizer);
   const int64_t length = o.seq_len > 0 ? o.seq_len : std::min(article_tokens, model.context);
@@ -120,8 +127,7 @@ TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const Mode
   for (const int32_t id : source.ids) input.tokens.text.push_back(tokenizer.piece(id));
   input.tokens.positions.resize(source.ids.size());
   std::iota(input.tokens.positions.begin(), input.tokens.positions.end(), 0);
-  input.sha256 =
-      sha256({reinterpret_cast<const char*>(source.ids.data()), source.ids.size() * sizeof(int32_t)});
+  input.sha256 = hash_of(source.ids);
   input.tokens.ids = std::move(source.ids);
   input.description = std::move(source.description);
   return input;

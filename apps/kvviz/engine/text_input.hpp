@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct TextInput {
   std::string description;  ///< "sample text 0, Lighthouse", "prompt", "file x.txt"
   std::string sha256;       ///< of the token ids as little-endian int32
 };
+
+/// SHA-256 of token ids as little-endian int32.
+std::string hash_of(std::span<const int32_t> ids);
 
 /// Reads the text that the options name and makes it tokens. Throws UsageError for
 /// --bos on without a BOS token, DataError for a text that is missing, empty, not UTF-8, too short for

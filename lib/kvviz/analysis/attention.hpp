@@ -32,8 +32,7 @@ struct AttentionOptions {
   double local_distance = 0.25;  ///< class local
   double global_entropy = 0.8;   ///< class global
   int64_t top_keys = 20;         ///< length of the list of heaviest keys
-  int64_t least_exposure =
-      16;                  ///< keys that fewer queries see are not ranked: theirs is mostly self-attention
+  int64_t least_exposure = 64;   ///< keys that fewer queries see (mostly themselves) are not ranked
   bool head_keys = false;  ///< keep the keys' masses of every query head and KV head, not of layers alone
   GqaAggregate gqa = GqaAggregate::mean;
   template <class Self, class V>

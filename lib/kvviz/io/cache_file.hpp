@@ -18,7 +18,7 @@ inline constexpr int cache_schema = 1;
 struct CacheProvenance {
   std::string command = "";       ///< command line that made it
   std::string model = "";         ///< directory name or hub id
-  std::string model_sha256 = "";  ///< over the weight files
+  std::string model_sha256 = "";  ///< over config.json and the weight files
   std::string architecture = "";  ///< "llama", "gpt2", ...
   std::string bos = "unknown";  ///< "on": the first token is a BOS that the tokenizer added; "off"; "unknown"
   std::string created = "";     ///< ISO 8601, UTC; the writer asks no clock

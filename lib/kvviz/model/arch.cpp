@@ -65,6 +65,7 @@ const Architecture& architecture_of(const ModelConfig& config) {
 }
 
 ModelConfig parse_config(const json& config) {
+  require(config.is_object(), "config.json is not a JSON object");
   try {
     const Architecture& family = architecture_of(config);
     ModelConfig parsed = family.parse_config(config);

@@ -198,7 +198,9 @@ TEST_CASE("[attention] exposure: windows and queries that are the last of the ke
 }
 
 TEST_CASE("[attention] keys that few queries see are not ranked, however much those give them") {
-  const AttentionResult result = single({.queries = 40, .keys = 40}, self);
+  AttentionOptions options;
+  options.least_exposure = 16;
+  const AttentionResult result = single({.queries = 40, .keys = 40}, self, options);
   CHECK(result.received[39] == 1);  // the last query looks at itself, and so does nobody else
   REQUIRE(result.ranking.size() == 25);
   CHECK(result.ranking.front() == 24);

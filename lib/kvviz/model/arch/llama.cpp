@@ -35,14 +35,14 @@ void parse_scaling(const json& scaling, RopeConfig& rope, int64_t context) {
 }
 
 // Mistral's window holds in every layer; Qwen2's only where use_sliding_window is set, from max_window_layers
-// on.
-int64_t window_of(const json& j, int64_t layer) {
-  const auto window = value_or<int64_t>(j, "sliding_window", 0);
-  if (!value_or(j, "use_sliding_window", true)) return 0;
+// on. What an absent key means is what transformers' configuration classes say.
+int64_t window_of(const json& j, bool qwen2, int64_t layer) {
+  const auto window = j.contains("sliding_window") ? value_or<int64_t>(j, "sliding_window", 0) : 4096;
+  if (!value_or(j, "use_sliding_window", !qwen2)) return 0;
   const auto types = value_or(j, "layer_types", std::vector<std::string>{});
   if (static_cast<size_t>(layer) < types.size())
     return types[static_cast<size_t>(layer)] == "sliding_attention" ? window : 0;
-  return layer >= value_or<int64_t>(j, "max_window_layers", 0) ? window : 0;
+  return layer >= value_or<int64_t>(j, "max_window_layers", qwen2 ? 28 : 0) ? window : 0;
 }
 
 ModelConfig parse(const json& j) {
@@ -62,11 +62,13 @@ ModelConfig parse(const json& j) {
   const int64_t heads = j.at("num_attention_heads");
   require(heads > 0, "config.json: num_attention_heads is ", heads);
   LayerConfig layer{.heads = heads,
-                    .kv_heads = value_or(j, "num_key_value_heads", heads),
+                    .kv_heads = value_or(j, "num_key_value_heads", type == "mistral" ? int64_t{8} : heads),
                     .head_dim = value_or(j, "head_dim", config.hidden / heads),
                     .mlp_dim = j.at("intermediate_size")};
   layer.attention_scale = 1 / std::sqrt(static_cast<double>(layer.head_dim));
   config.rope.theta = value_or(j, "rope_theta", 10000.0);
+  require(value_or(j, "partial_rotary_factor", 1.0) == 1.0,
+          "config.json: partial_rotary_factor is not supported in this family");
   config.rope.rotary_dim = layer.head_dim;
   // transformers 5 writes theta and scaling together as rope_parameters.
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
@@ -75,9 +77,10 @@ ModelConfig parse(const json& j) {
     config.rope.theta = value_or(scaling, "rope_theta", config.rope.theta);
     parse_scaling(scaling, config.rope, config.context);
   }
+  require(config.rope.theta > 0, "config.json: rope_theta is ", config.rope.theta, "; expected more than 0");
   const int64_t count = j.at("num_hidden_layers");
   for (int64_t i = 0; i < count; ++i) {
-    layer.window = type == "llama" ? 0 : window_of(j, i);
+    layer.window = type == "llama" ? 0 : window_of(j, type == "qwen2", i);
     config.layers.push_back(layer);
   }
   return config;
