@@ -29,6 +29,19 @@ std::vector<double> values(const analysis::AttentionOptions& options) {
   return all;
 }
 
+// Whether an option of the attention or generation analyses differs from its default.
+bool changes_attention(const AnalyzeOptions& o) {
+  const AnalyzeOptions defaults;
+  return o.generate != defaults.generate || o.map_bins != defaults.map_bins ||
+         o.gqa_agg != defaults.gqa_agg || values(o.attention) != values(defaults.attention);
+}
+
+bool has_focus(const AnalyzeOptions& o, std::initializer_list<const char*> names) {
+  return std::any_of(o.focus.begin(), o.focus.end(), [&](const std::string& focus) {
+    return std::find(names.begin(), names.end(), focus) != names.end();
+  });
+}
+
 }  // namespace
 
 void check(const TextOptions& o) {
@@ -38,21 +51,22 @@ void check(const TextOptions& o) {
 
 void check(const AnalyzeOptions& o) {
   check(o.text);
-  if (o.cache.empty()) return;
-  const std::string names = texts_given(o.text);
+  if (o.cache.empty()) {
+    require<UsageError>(
+        !changes_attention(o) || has_focus(o, {"all", "attention", "tokens"}),
+        "got an option of the attention or generation analyses, which --focus leaves out; add "
+        "attention or tokens");
+    return;
+  }
   const AnalyzeOptions defaults;
+  const std::string names = texts_given(o.text);
   const bool for_texts = o.text.seq_len != 0 || o.text.bos != defaults.text.bos || o.text.truncate;
   require<UsageError>(names.empty() && !for_texts && o.model.model == defaults.model.model,
                       "--cache is analysed without a model or a text; got ",
                       names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
-  const bool for_attention = o.generate != defaults.generate || o.map_bins != defaults.map_bins ||
-                             o.gqa_agg != defaults.gqa_agg ||
-                             values(o.attention) != values(defaults.attention) ||
-                             std::find(o.focus.begin(), o.focus.end(), "attention") != o.focus.end();
-  require<UsageError>(
-      !for_attention,
-      "a cache file holds keys and values, no queries and no model; got an option of the attention or "
-      "generation analyses, which need a model");
+  require<UsageError>(!changes_attention(o) && !has_focus(o, {"attention"}),
+                      "a cache file holds keys and values, no queries and no model; got an option of the "
+                      "attention or generation analyses, which need a model");
 }
 
 }  // namespace kvviz
