@@ -6,7 +6,8 @@
 
 namespace kvviz::test {
 
-/// The message of the exception that `work` throws; "" when it throws none, "another exception" for other types.
+/// The message of the exception that `work` throws; "" when it throws none, "another exception" for other
+/// types.
 template <class Error, class Work>
 std::string message_of(Work&& work) {
   try {
