@@ -11,9 +11,7 @@
 #include "kvviz/figures/heads_figures.hpp"
 #include "kvviz/figures/layers_figures.hpp"
 #include "kvviz/figures/tokens_figures.hpp"
-#include "kvviz/io/result_file.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
-#include "kvviz/report/console.hpp"
 #include "kvviz/tables/analyze_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 

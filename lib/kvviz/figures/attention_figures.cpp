@@ -94,8 +94,8 @@ plot::Figure head_classes(const AttentionResult& result) {
   plot::Panel panel;
   panel.title = "Query heads of each kind";
   panel.note =
-      "sink: most attention on the first token; local: close by; global: spread over everything; mixed: none "
-      "of these";
+      "sink: much of all queries' attention on the first token (alpha_1 takes the first queries alone); "
+      "local: close by; global: spread over everything; mixed: none of these";
   panel.x = {.label = "layer", .whole = true};
   panel.y = {.label = "query heads", .whole = true, .min = 0};
   panel.marks.emplace_back(std::move(bars));
