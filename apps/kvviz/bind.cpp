@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/bind.hpp"
 
+#include <limits>
+
 namespace kvviz {
 
 CLI::Validator not_empty() {
@@ -39,6 +41,29 @@ void bind(CLI::App& app, TextOptions& o) {
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->group(group);
   app.add_flag("--truncate", o.truncate, "cut a text that is longer than the model's context")->group(group);
+}
+
+void bind(CLI::App& app, TextsOptions& o) {
+  bind(app, o.text);
+  const char* group = "Texts";
+  app.add_option("--prompts", o.prompts, "a file of prompts, one a line; .jsonl: JSON with \"text\"")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--samples", o.samples,
+                 "articles A-B of WikiText, or of the sample texts (none: all samples)")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--probe", o.probe, "natural text, random tokens, or one random token repeated")
+      ->check(CLI::IsMember({"natural", "random", "repeated"}))
+      ->group(group);
+  app.add_option("--probe-count", o.probe_count, "sequences of a probe")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--probe-tokens", o.probe_tokens,
+                 "tokens of a probe's sequence, BOS included, without --seq-len")
+      ->check(CLI::Range(int64_t{2}, std::numeric_limits<int64_t>::max()))
+      ->group(group);
+  app.add_option("--seed", o.seed, "of the random numbers")->group(group);
 }
 
 void bind(CLI::App& app, OutputOptions& o) {

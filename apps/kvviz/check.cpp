@@ -42,6 +42,31 @@ bool has_focus(const AnalyzeOptions& o, std::initializer_list<const char*> names
   });
 }
 
+bool same(const analysis::SyntheticOptions& a, const analysis::SyntheticOptions& b) {
+  return a.layers == b.layers && a.heads == b.heads && a.kv_heads == b.kv_heads && a.lengths == b.lengths &&
+         a.base_first == b.base_first && a.base_last == b.base_last && a.tendency_a == b.tendency_a &&
+         a.tendency_b == b.tendency_b && a.slope == b.slope && a.floor == b.floor && a.noise == b.noise &&
+         a.p_min == b.p_min && a.p_max == b.p_max && a.sink_a == b.sink_a && a.sink_b == b.sink_b &&
+         a.other_a == b.other_a && a.other_b == b.other_b;
+}
+
+bool asks_for_texts(const TextsOptions& o) {
+  return !texts_given(o.text).empty() || o.text.seq_len != 0 || o.text.truncate || !o.prompts.empty() ||
+         !o.samples.empty() || o.probe != "natural";
+}
+
+void check_synthetic(const SinksOptions& o) {
+  const SinksOptions defaults;
+  const bool random = !o.synthetic.empty(), fitted = !o.synthetic_fit.empty();
+  require<UsageError>(!(random && fitted), "got --synthetic and --synthetic-fit; give one of them");
+  require<UsageError>(random || same(o.random, defaults.random),
+                      "got an option of the random model without --synthetic");
+  if (!random && !fitted) return;
+  require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model && !o.reuse.evaluate,
+                      random ? "--synthetic" : "--synthetic-fit",
+                      " draws random numbers; it takes no model, text or --evaluate-reuse");
+}
+
 }  // namespace
 
 void check(const TextOptions& o) {
@@ -67,6 +92,29 @@ void check(const AnalyzeOptions& o) {
   require<UsageError>(!changes_attention(o) && !has_focus(o, {"attention"}),
                       "a cache file holds keys and values, no queries and no model; got an option of the "
                       "attention or generation analyses, which need a model");
+}
+
+void check(const SinksOptions& o) {
+  const SinksOptions defaults;
+  const TextsOptions& texts = o.texts;
+  check(texts.text);
+  const bool one = !texts.text.prompt.empty() || !texts.text.prompt_file.empty() ||
+                   !texts.text.tokens.empty() || texts.text.use_wikitext || texts.text.wikitext_index > 0;
+  const int sources = (one ? 1 : 0) + (texts.prompts.empty() ? 0 : 1) + (texts.samples.empty() ? 0 : 1) +
+                      (texts.probe == "natural" ? 0 : 1);
+  require<UsageError>(sources <= 1,
+                      "got several of --prompts, --samples, --probe and a single text; give one");
+  require<UsageError>(texts.probe != "natural" || (texts.probe_count == defaults.texts.probe_count &&
+                                                   texts.probe_tokens == defaults.texts.probe_tokens),
+                      "--probe-count and --probe-tokens belong to --probe random or repeated");
+  require<UsageError>(texts.text.wikitext_dir.empty() || texts.prompts.empty(),
+                      "--wikitext-dir has no effect with --prompts");
+  const ReuseOptions& reuse = o.reuse;
+  require<UsageError>(
+      reuse.evaluate || (reuse.heads == defaults.reuse.heads && reuse.layers.empty() &&
+                         reuse.up_to == defaults.reuse.up_to && reuse.repeats == defaults.reuse.repeats),
+      "got an option of the reuse evaluation without --evaluate-reuse");
+  check_synthetic(o);
 }
 
 }  // namespace kvviz

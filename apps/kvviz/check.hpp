@@ -12,4 +12,7 @@ void check(const TextOptions& options);
 /// Text and analysis options fit together; a cache file comes without a text.
 void check(const AnalyzeOptions& options);
 
+/// One source of texts; thresholds and options of the synthetic modes only where they act.
+void check(const SinksOptions& options);
+
 }  // namespace kvviz

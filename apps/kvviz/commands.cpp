@@ -7,6 +7,10 @@ std::span<const Command> commands() {
   static constexpr Command table[] = {
       {"analyze", "Analysis", "measure a KV cache: layers, heads, tokens, channels, attention, distribution",
        declare_analyze},
+      {"sinks", "Analysis",
+       "attention sinks: scores, rates, over texts, lengths and layers; what reusing them costs",
+       declare_sinks},
+      {"compare", "Analysis", "two results side by side", declare_compare},
       {"capture", "Capture", "run the model once and write its KV cache to HDF5", declare_capture},
       {"list_samples", "Capture", "list the sample texts, or those of a local WikiText",
        declare_list_samples},

@@ -45,6 +45,12 @@ int call(const char* function, const Options& options) {
 int run_in_engine(const AnalyzeOptions& options) {
   return call("kvviz_analyze", options);
 }
+int run_in_engine(const SinksOptions& options) {
+  return call("kvviz_sinks", options);
+}
+int run_in_engine(const CompareOptions& options) {
+  return call("kvviz_compare", options);
+}
 int run_in_engine(const CaptureOptions& options) {
   return call("kvviz_capture", options);
 }

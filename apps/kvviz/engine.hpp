@@ -9,6 +9,8 @@ namespace kvviz {
 /// OpenBLAS workers sleep. Each function loads it and runs one command. Throws DataError when the engine
 /// cannot be loaded.
 int run_in_engine(const AnalyzeOptions& options);
+int run_in_engine(const SinksOptions& options);
+int run_in_engine(const CompareOptions& options);
 int run_in_engine(const CaptureOptions& options);
 
 }  // namespace kvviz

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "kvviz/analysis/distribution.hpp"
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
+#include "kvviz/analysis/sinks.hpp"
+#include "kvviz/analysis/synthetic_sinks.hpp"
 #include "kvviz/analysis/tokens.hpp"
 
 namespace kvviz {
@@ -40,6 +43,18 @@ struct TextOptions {
   bool truncate = false;
 };
 
+/// Which texts, of a command that takes many. `text` names one, as for other commands, unless prompts,
+/// samples or a probe do; with none of them: every sample text.
+struct TextsOptions {
+  TextOptions text;
+  std::filesystem::path prompts;  ///< one a line, or JSONL with "text"
+  std::string samples;            ///< "A-B" or "A": articles, as list_samples numbers them
+  std::string probe = "natural";  ///< Gu et al., ICLR 2025: natural text, random tokens, one token repeated
+  int64_t probe_count = 100;      ///< sequences of a probe
+  int64_t probe_tokens = 64;      ///< tokens of a sequence, where --seq-len does not say
+  uint64_t seed = 1;
+};
+
 struct OutputOptions {
   std::filesystem::path out = ".";
   std::string format = "png";
@@ -66,6 +81,38 @@ struct AnalyzeOptions {
   analysis::DistributionOptions distribution;
   analysis::AttentionOptions attention;
   analysis::LegacyOptions legacy;
+  OutputOptions output;
+};
+
+struct ReuseOptions {
+  bool evaluate = false;
+  std::string heads = "profile";  ///< profile: sinks of the rule over the texts; first-layer: head indices
+                                  ///< that are sinks in layer 0
+  std::vector<int> layers{};      ///< first and last layer whose heads are replaced; empty: all
+  int64_t up_to = 4096;           ///< longest text, tokens
+  int repeats = 3;                ///< runs that the median time is taken of
+};
+
+struct SinksOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextsOptions texts;
+  std::string metric = "alpha";
+  std::optional<double> threshold;  ///< of the metric; its own default else
+  analysis::SinkOptions sinks;
+  std::vector<int64_t> lengths{};  ///< of the curve rate against length; empty: powers of two
+  int64_t map_bins = 64;
+  bool all_maps = false;
+  std::string synthetic;  ///< name of the random model
+  std::filesystem::path synthetic_fit;
+  analysis::SyntheticOptions random;
+  ReuseOptions reuse;
+  OutputOptions output;
+};
+
+struct CompareOptions {
+  CallOptions call;
+  std::vector<std::filesystem::path> results;  ///< two result files, or output folders that hold one
   OutputOptions output;
 };
 

@@ -26,7 +26,7 @@ nlohmann::ordered_json hugging_face_config(const ModelConfig& config) {
           {"rms_norm_eps", config.norm_eps},
           {"rope_theta", config.rope.theta},
           {"hidden_act", "silu"},
-          {"attention_bias", false},
+          {"attention_bias", config.attention_bias},
           {"mlp_bias", false},
           {"tie_word_embeddings", true},
           {"bos_token_id", 1},

@@ -19,6 +19,18 @@ int main(int argc, char** argv) {
   app.add_option("--kv-heads", options.kv_heads, "KV heads")->capture_default_str();
   app.add_option("--head-dim", options.head_dim, "head_dim")->capture_default_str();
   app.add_option("--mlp", options.mlp, "MLP size")->capture_default_str();
+  app.add_option("--stages", options.stages,
+                 "TOKENSxWINDOWS:SHARE, ...: windows of a step, for a share of the steps")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--repeat-share", options.repeat_share, "windows in which passages come twice")
+      ->capture_default_str();
+  app.add_option("--repeats", options.repeats, "at most so many passages in such a window")
+      ->capture_default_str();
+  app.add_option("--shortest-repeat", options.shortest_repeat, "tokens of the shortest passage")
+      ->capture_default_str();
+  app.add_flag("--attention-bias", options.attention_bias, "biases of the attention projections");
+  app.add_option("--rope-theta", options.rope_theta, "base of the rotary frequencies")->capture_default_str();
   app.add_option("--rate", options.rate, "peak learning rate")->capture_default_str();
   app.add_option("--weight-decay", options.weight_decay, "AdamW weight decay of matrices")
       ->capture_default_str();

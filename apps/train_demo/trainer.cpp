@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -30,10 +31,31 @@ struct BatchShape {
   int64_t windows, length;
 };
 
-// Longer windows late: the sink forms on short ones, where BOS is a larger part of what a head sees.
-BatchShape batch_shape(double progress) {
-  if (progress < 0.7) return {16, 192};
-  return progress < 0.9 ? BatchShape{8, 512} : BatchShape{4, 1024};
+struct Stage {
+  BatchShape shape;
+  double until = 0;  // share of the steps
+};
+
+std::vector<Stage> parse_stages(const std::vector<std::string>& texts) {
+  std::vector<Stage> stages;
+  double until = 0;
+  for (const std::string& text : texts) {
+    long long length = 0, windows = 0;
+    double share = 0;
+    require(std::sscanf(text.c_str(), "%lldx%lld:%lf", &length, &windows, &share) == 3 && length > 1 &&
+                windows >= shards && share > 0,
+            "--stages ", text, ": expected TOKENSxWINDOWS:SHARE with at least ", shards, " windows");
+    until += share;
+    stages.push_back({{windows, length}, until});
+  }
+  require(std::abs(until - 1) < 1e-6, "--stages: the shares add up to ", until, ", expected 1");
+  return stages;
+}
+
+BatchShape batch_shape(const std::vector<Stage>& stages, double progress) {
+  for (const Stage& stage : stages)
+    if (progress < stage.until) return stage.shape;
+  return stages.back().shape;
 }
 
 double learning_rate(const TrainOptions& options, int64_t step) {
@@ -48,7 +70,9 @@ ModelConfig demo_config(const TrainOptions& o) {
   ModelConfig config{
       .architecture = "LlamaForCausalLM", .hidden = o.hidden, .vocabulary = vocabulary, .context = 1024};
   config.rope.rotary_dim = o.head_dim;
+  config.rope.theta = o.rope_theta;
   config.tied_head = true;
+  config.attention_bias = config.output_bias = o.attention_bias;
   const LayerConfig layer{.heads = o.heads,
                           .kv_heads = o.kv_heads,
                           .head_dim = o.head_dim,
@@ -66,8 +90,10 @@ void initialise(const ModelConfig& config, ModelWeights& weights) {
   const double residual = 0.02 / std::sqrt(2.0 * static_cast<double>(config.layers.size()));
   for (const WeightSlot& slot : weight_slots(config, weights)) {
     const bool into_residual = ends_with(slot.name, "output.weight") || ends_with(slot.name, "down.weight");
-    *slot.target = slot.shape.size() == 1 ? torch::ones(slot.shape)
-                                          : torch::randn(slot.shape).mul(into_residual ? residual : 0.02);
+    if (slot.shape.size() == 1)
+      *slot.target = ends_with(slot.name, "bias") ? torch::zeros(slot.shape) : torch::ones(slot.shape);
+    else
+      *slot.target = torch::randn(slot.shape).mul(into_residual ? residual : 0.02);
   }
 }
 
@@ -114,6 +140,7 @@ struct Evaluation {
   double loss = 0;          ///< nats per token
   double sink_rate = 0;     ///< share of query heads with mean alpha_1 > 0.3 over the first 64 tokens
   double largest_sink = 0;  ///< largest mean alpha_1 of a head
+  std::string by_layer;     ///< mean alpha_1 of each layer's heads
 };
 
 Evaluation evaluate(const Decoder& decoder, const std::vector<int32_t>& stream) {
@@ -139,6 +166,12 @@ Evaluation evaluate(const Decoder& decoder, const std::vector<int32_t>& stream) 
   const at::Tensor all = torch::cat(alpha) / static_cast<double>(windows);
   result.sink_rate = all.gt(sink_threshold).to(torch::kFloat).mean().item<double>();
   result.largest_sink = all.max().item<double>();
+  for (const at::Tensor& layer : alpha) {
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), "%s%.3f", result.by_layer.empty() ? "" : " ",
+                  layer.mean().item<double>() / windows);
+    result.by_layer += text.data();
+  }
   return result;
 }
 
@@ -222,6 +255,7 @@ void train(const TrainOptions& options) {
   std::printf("%lld parameters, %zu training tokens, from step %lld\n",
               static_cast<long long>(config.parameters()), stream.size(), static_cast<long long>(first));
   std::ofstream log(options.work / "log.tsv", std::ios::app);
+  const auto stages = parse_stages(options.stages);
   const auto start = std::chrono::steady_clock::now();
   const std::vector<at::Tensor> all = parameters(training.optimiser);
   double running = 0;
@@ -229,8 +263,10 @@ void train(const TrainOptions& options) {
   for (int64_t step = first; step < options.steps; ++step) {
     // A generator of the step alone, so that a resumed run draws the same windows.
     std::mt19937_64 random(options.seed * 1000003 + static_cast<uint64_t>(step));
-    const BatchShape shape = batch_shape(static_cast<double>(step) / static_cast<double>(options.steps));
-    const Batch batch = random_windows(stream, shape.windows, shape.length, random);
+    const BatchShape shape =
+        batch_shape(stages, static_cast<double>(step) / static_cast<double>(options.steps));
+    const Repeats repeats{options.repeat_share, options.repeats, options.shortest_repeat};
+    const Batch batch = random_windows(stream, shape.windows, shape.length, repeats, random);
     tokens += batch.input.numel();
     configure(training.optimiser, learning_rate(options, step), options.weight_decay);
     const double value = accumulate_gradients(training.decoder, all, batch);
@@ -242,11 +278,13 @@ void train(const TrainOptions& options) {
       const Evaluation e = evaluate(training.decoder, held_out);
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       const double rate = static_cast<double>(tokens) / seconds;
-      const auto line =
-          cat(step + 1, '\t', running, '\t', e.loss, '\t', e.sink_rate, '\t', e.largest_sink, '\t', rate);
+      const auto line = cat(step + 1, '\t', running, '\t', e.loss, '\t', e.sink_rate, '\t', e.largest_sink,
+                            '\t', rate, '\t', e.by_layer);
       log << line << std::endl;
-      std::printf("step, training loss, held-out loss, sink rate, largest alpha_1, tokens/s: %s\n",
-                  line.c_str());
+      std::printf(
+          "step, training loss, held-out loss, sink rate, largest alpha_1, tokens/s, mean alpha_1 by layer: "
+          "%s\n",
+          line.c_str());
       std::fflush(stdout);
       save(options, training, weights, step + 1);
     }

@@ -12,7 +12,6 @@ namespace kvviz {
 namespace {
 
 constexpr int32_t bos = 1;
-constexpr double repeat_share = 0.3;
 
 // BOS and `length` tokens: inputs and targets overlap by all but one.
 std::vector<int64_t> window_at(const std::vector<int32_t>& stream, size_t start, int64_t length) {
@@ -22,14 +21,15 @@ std::vector<int64_t> window_at(const std::vector<int32_t>& stream, size_t start,
   return ids;
 }
 
-void repeat_a_passage(std::vector<int64_t>& ids, std::mt19937_64& random) {
-  const auto between = [&](int64_t low, int64_t high) {
-    return std::uniform_int_distribution<int64_t>(low, high)(random);
-  };
+int64_t between(int64_t low, int64_t high, std::mt19937_64& random) {
+  return std::uniform_int_distribution<int64_t>(low, high)(random);
+}
+
+void repeat_a_passage(std::vector<int64_t>& ids, int64_t shortest, std::mt19937_64& random) {
   const auto size = static_cast<int64_t>(ids.size());
-  const int64_t passage = between(24, std::min<int64_t>(96, size / 3));
-  const int64_t first = between(1, size - 2 * passage);
-  const int64_t again = between(first + passage, size - passage);
+  const int64_t passage = between(shortest, std::min<int64_t>(96, size / 3), random);
+  const int64_t first = between(1, size - 2 * passage, random);
+  const int64_t again = between(first + passage, size - passage, random);
   std::copy_n(ids.begin() + first, passage, ids.begin() + again);
 }
 
@@ -57,13 +57,15 @@ std::vector<int32_t> read_ids(const std::filesystem::path& file) {
 }
 
 Batch random_windows(const std::vector<int32_t>& stream, int64_t windows, int64_t length,
-                     std::mt19937_64& random) {
+                     const Repeats& repeats, std::mt19937_64& random) {
   std::uniform_int_distribution<size_t> start(0, stream.size() - static_cast<size_t>(length) - 1);
-  std::bernoulli_distribution repeated(repeat_share);
+  std::bernoulli_distribution repeated(repeats.share);
   std::vector<std::vector<int64_t>> rows;
   for (int64_t i = 0; i < windows; ++i) {
     rows.push_back(window_at(stream, start(random), length));
-    if (repeated(random)) repeat_a_passage(rows.back(), random);
+    if (!repeated(random)) continue;
+    for (int64_t left = between(1, repeats.passages, random); left > 0; --left)
+      repeat_a_passage(rows.back(), repeats.shortest, random);
   }
   return to_batch(rows);
 }

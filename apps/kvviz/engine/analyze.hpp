@@ -10,7 +10,6 @@
 #include "kvviz/analysis/tokens.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/options.hpp"
-#include "kvviz/plot/render.hpp"
 #include "kvviz/report/result.hpp"
 
 namespace kvviz {
@@ -47,8 +46,9 @@ std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses
 std::vector<Table> result_tables(const Subject& subject, const Analyses& analyses, const Focus& focus);
 std::vector<figures::NamedFigure> result_figures(const Subject& subject, const Analyses& analyses,
                                                  const AnalyzeOptions& options, const Focus& focus);
-/// Large arrays: attention, maps, token and channel matrices. False when there is none to write.
-bool write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& analyses);
+bool has_arrays(const Subject& subject, const Analyses& analyses);
+/// Large arrays: attention, maps, token and channel matrices.
+void write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& analyses);
 
 nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options);
 

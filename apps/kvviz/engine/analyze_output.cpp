@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/core/version.hpp"
 #include "kvviz/engine/analyze.hpp"
+#include "kvviz/engine/deliver.hpp"
 #include "kvviz/figures/attention_figures.hpp"
 #include "kvviz/figures/channels_figures.hpp"
 #include "kvviz/figures/distribution_figures.hpp"
@@ -11,7 +11,6 @@
 #include "kvviz/figures/heads_figures.hpp"
 #include "kvviz/figures/layers_figures.hpp"
 #include "kvviz/figures/tokens_figures.hpp"
-#include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/tables/analyze_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 
@@ -192,29 +191,14 @@ std::vector<figures::NamedFigure> result_figures(const Subject& subject, const A
     add(all, figures::attention_figures(*a.attention, texts));
     if (options.map_bins > 0) all.push_back(map_figure(subject, *a.attention));
   }
-  std::filesystem::path folder(subject.origin.model);
-  if (!folder.has_filename()) folder = folder.parent_path();
-  const std::string model = folder.filename().string();
-  const std::string measured = cat(model.empty() ? "unknown model" : model, ", ", subject.origin.text, ", ",
-                                   subject.cache.tokens.ids.size(), " tokens");
-  for (auto& figure : all)
-    if (figure.figure.subtitle.empty()) figure.figure.subtitle = measured;
   return all;
 }
 
 nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options) {
-  const SubjectOrigin& o = subject.origin;
   nlohmann::ordered_json effective;
   const auto visit = [&](const auto& value, const char* name, const char*) { effective[name] = value; };
-  const TextOptions& text = options.text;
   if (subject.has_model) {
-    effective["prompt-file"] = text.prompt_file.string();
-    effective["tokens"] = text.tokens.string();
-    effective["wikitext-dir"] = text.wikitext_dir.string();
-    effective["wikitext-index"] = text.wikitext_index;
-    effective["seq-len"] = text.seq_len;
-    effective["bos"] = text.bos;
-    effective["truncate"] = text.truncate;
+    add_options(effective, options.text);
   } else {
     effective["cache"] = options.cache.string();
   }
@@ -228,20 +212,7 @@ nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& 
   analysis::DistributionOptions::fields(options.distribution, visit);
   analysis::AttentionOptions::fields(options.attention, visit);
   analysis::LegacyOptions::fields(options.legacy, visit);
-  return {{"version", version},
-          {"commit", commit},
-          {"command_line", options.call.command_line},
-          {"options", std::move(effective)},
-          {"model", o.model},
-          {"architecture", o.architecture},
-          {"model_sha256", o.model_sha256},
-          {"tokenizer_sha256", o.tokenizer_sha256},
-          {"text", o.text},
-          {"text_sha256", o.text_sha256},
-          {"bos", o.bos},
-          {"dtype", o.dtype},
-          {"device", "cpu"},
-          {"threads", kernels::thread_count()}};
+  return provenance_of(subject.origin, options.call, std::move(effective));
 }
 
 }  // namespace kvviz

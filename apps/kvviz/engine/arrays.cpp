@@ -112,8 +112,11 @@ void add_channels(io::ArrayFileWriter& file, const analysis::ChannelsResult& cha
 
 }  // namespace
 
-bool write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& a) {
-  if (!a.tokens && !a.attention && !a.channels && !subject.scores) return false;
+bool has_arrays(const Subject& subject, const Analyses& a) {
+  return a.tokens || a.attention || a.channels || subject.scores;
+}
+
+void write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& a) {
   io::ArrayFileWriter file(path, "analyze");
   const auto& ids = subject.cache.tokens.ids;
   const int64_t count[] = {static_cast<int64_t>(ids.size())};
@@ -127,7 +130,6 @@ bool write_arrays(const std::filesystem::path& path, const Subject& subject, con
   if (a.attention) add_attention(file, subject, *a.attention);
   if (a.channels) add_channels(file, *a.channels);
   file.commit();
-  return true;
 }
 
 }  // namespace kvviz

@@ -24,5 +24,7 @@ int guarded(Run run) {
 
 extern "C" {
 int kvviz_analyze(const kvviz::AnalyzeOptions& options);
+int kvviz_sinks(const kvviz::SinksOptions& options);
+int kvviz_compare(const kvviz::CompareOptions& options);
 int kvviz_capture(const kvviz::CaptureOptions& options);
 }

@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <unistd.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <thread>
-
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/analyze.hpp"
+#include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/io/cache_file.hpp"
-#include "kvviz/kernels/thread_pool.hpp"
-#include "kvviz/plot/render.hpp"
-#include "kvviz/report/console.hpp"
-#include "kvviz/report/gate.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
@@ -69,68 +60,24 @@ Work work_on_cache(const AnalyzeOptions& options, const Focus& focus) {
   return work;
 }
 
-std::vector<FigureFile> draw(const Work& work, const AnalyzeOptions& options, const Focus& focus) {
-  std::vector<plot::RenderJob> jobs;
-  for (auto& named : result_figures(work.subject, work.analyses, options, focus))
-    jobs.push_back({options.output.out / "graphs" / named.file, std::move(named.figure)});
-  plot::RenderOptions render;
-  render.canvas = {plot::parse_format(options.output.format), options.output.plot_scale};
-  render.keep_scripts = options.output.keep_plot_scripts;
-  render.processes = std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency()));
-  const auto files = plot::render(jobs, plot::Theme{}, render);
-  std::vector<FigureFile> written;
-  for (size_t i = 0; i < files.size(); ++i)
-    written.push_back({files[i].lexically_relative(options.output.out).string(), jobs[i].figure.title});
-  return written;
-}
-
-// Messages of the gates that fire; before any file is written, so that a wrong name leaves nothing behind.
-std::vector<std::string> fired_gates(const std::vector<Gate>& gates, const Result& result) {
-  std::vector<std::string> messages;
-  for (const Gate& gate : gates)
-    if (GateOutcome outcome = check_gate(gate, result); outcome.fired)
-      messages.push_back(std::move(outcome.message));
-  return messages;
-}
-
-void print(const Result& result, const OutputOptions& output, const std::filesystem::path& json) {
-  if (output.json == "-") {
-    std::fputs(to_json(result).c_str(), stdout);
-    return;
-  }
-  std::printf("%s, %s\n\n%s", result.provenance["model"].get<std::string>().c_str(),
-              result.provenance["text"].get<std::string>().c_str(), summary_to_console(result).c_str());
-  const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO), .max_rows = 12};
-  for (const Table& table : result.tables)
-    if (table.name == "layers" || table.name == "attention_layers" || table.name == "top_keys")
-      std::printf("\n%s\n", to_console(table, style).c_str());
-  if (!result.figures.empty()) std::printf("\nFigures:\n");
-  for (const FigureFile& figure : result.figures)
-    std::printf("  %s\n", (output.out / figure.path).lexically_normal().c_str());
-  std::printf("Result: %s\n", json.lexically_normal().c_str());
-}
-
 int analyze(const AnalyzeOptions& options) {
-  std::vector<Gate> parsed;
-  for (const std::string& text : options.output.fail_if) parsed.push_back(parse_gate(text));
+  Delivery delivery{.gates = parse_gates(options.output)};
   const Focus focus = parse_focus(options.focus);
   validate(options);
   set_threads(options.call.threads);
   const Work work = options.cache.empty() ? work_on_model(options, focus) : work_on_cache(options, focus);
-  Result result{.command = "analyze", .provenance = provenance(work.subject, options)};
-  result.summary = summary_facts(work.subject, work.analyses, focus);
-  result.tables = result_tables(work.subject, work.analyses, focus);
-  const std::vector<std::string> fired = fired_gates(parsed, result);
-  if (!options.output.no_plots) result.figures = draw(work, options, focus);
-  const auto arrays = options.output.out / "results/analyze.h5";
-  if (write_arrays(arrays, work.subject, work.analyses))
-    result.arrays = "results/analyze.h5";
-  else if (std::error_code ignored; std::filesystem::is_regular_file(arrays, ignored))
-    std::filesystem::remove(arrays, ignored);  // an earlier run's arrays would pass for this one's
-  const auto files = write_result(result, options.output.out, {.csv = options.output.csv});
-  print(result, options.output, files.front());
-  for (const std::string& message : fired) std::fprintf(stderr, "kvviz: gate fired: %s\n", message.c_str());
-  return fired.empty() ? 0 : 4;
+  const auto& [subject, analyses] = work;
+  Result result{.command = "analyze", .provenance = provenance(subject, options)};
+  result.summary = summary_facts(subject, analyses, focus);
+  result.tables = result_tables(subject, analyses, focus);
+  if (!options.output.no_plots) delivery.figures = result_figures(subject, analyses, options, focus);
+  delivery.subtitle = cat(short_name(subject.origin.model), ", ", subject.origin.text, ", ",
+                          subject.cache.tokens.ids.size(), " tokens");
+  delivery.heading = cat(subject.origin.model, ", ", subject.origin.text);
+  delivery.shown_tables = {"layers", "attention_layers", "top_keys"};
+  if (has_arrays(subject, analyses))
+    delivery.write_arrays = [&](const auto& file) { write_arrays(file, subject, analyses); };
+  return deliver(std::move(result), std::move(delivery), options.output);
 }
 
 }  // namespace

@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <numeric>
+#include <random>
+#include <sstream>
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
@@ -103,20 +107,20 @@ void cut(std::vector<int32_t>& ids, const TextOptions& o, int64_t length, int64_
           ". Give --truncate to use the first ", context, ", or --seq-len");
 }
 
-}  // namespace
-
-std::string hash_of(std::span<const int32_t> ids) {
-  return sha256({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
-}
-
-TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
-                    const std::filesystem::path& data) {
+void check_length(const TextOptions& o, const ModelConfig& model) {
   require<UsageError>(o.seq_len <= model.context, "--seq-len ", o.seq_len,
                       " is more than the model's context of ", model.context, " tokens");
+}
+
+int64_t wanted_tokens(const TextOptions& o, const ModelConfig& model) {
+  return o.seq_len > 0 ? o.seq_len : std::min(article_tokens, model.context);
+}
+
+TextInput to_input(Source source, const TextOptions& o, const Tokenizer& tokenizer,
+                   const ModelConfig& model) {
   TextInput input;
   input.bos = wants_bos(o, tokenizer);
-  const int64_t length = o.seq_len > 0 ? o.seq_len : std::min(article_tokens, model.context);
-  Source source = read_source(o, tokenizer, length - (input.bos ? 1 : 0), data);
+  const int64_t length = wanted_tokens(o, model);
   require(!source.ids.empty() || length == 1, "the text (", source.description,
           ") is empty; there is nothing to run the model on");
   if (input.bos) source.ids.insert(source.ids.begin(), *tokenizer.bos());
@@ -131,6 +135,148 @@ TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const Mode
   input.tokens.ids = std::move(source.ids);
   input.description = std::move(source.description);
   return input;
+}
+
+// The prompt of a line of a JSONL file: {"text": "..."}.
+std::string jsonl_text(const std::string& line, const std::string& where) {
+  try {
+    return nlohmann::json::parse(line).at("text").get<std::string>();
+  } catch (const nlohmann::json::exception&) {
+    throw DataError(cat(where, ": got \"", line.substr(0, 40), "\"; expected JSON with a string \"text\""));
+  }
+}
+
+std::vector<TextInput> prompt_texts(const TextsOptions& o, const Tokenizer& tokenizer,
+                                    const ModelConfig& model) {
+  std::istringstream lines(read_file(o.prompts));
+  const bool jsonl = o.prompts.extension() == ".jsonl";
+  std::vector<TextInput> all;
+  int64_t number = 0, empty = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string where = cat(o.prompts.string(), " line ", ++number);
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.find_first_not_of(" \t") == std::string::npos) {
+      ++empty;
+      continue;
+    }
+    const std::string text = jsonl ? jsonl_text(line, where) : line;
+    try {
+      all.push_back(to_input({tokenizer.encode(text), where}, o.text, tokenizer, model));
+    } catch (const DataError& error) {
+      const std::string what = error.what();
+      throw DataError(what.find(where) == std::string::npos ? cat(where, ": ", what) : what);
+    }
+  }
+  require(!all.empty(), o.prompts.string(), " holds no prompt (", number, " lines, all empty)");
+  if (empty > 0)
+    std::fprintf(stderr, "kvviz: %s: %lld empty line%s skipped, %zu prompts\n", o.prompts.c_str(),
+                 static_cast<long long>(empty), empty == 1 ? "" : "s", all.size());
+  return all;
+}
+
+// A token without BOS and EOS, drawn evenly. Special tokens other than those cannot be told apart.
+int32_t random_token(const Tokenizer& tokenizer, int32_t vocabulary, std::mt19937_64& random) {
+  for (;;) {
+    // The remainder's bias is below vocabulary / 2^64.
+    const auto id = static_cast<int32_t>(random() % static_cast<uint64_t>(vocabulary));
+    if (id != tokenizer.bos() && id != tokenizer.eos()) return id;
+  }
+}
+
+std::vector<TextInput> probe_texts(const TextsOptions& o, const Tokenizer& tokenizer,
+                                   const ModelConfig& model) {
+  TextOptions text = o.text;
+  text.seq_len = o.text.seq_len > 0 ? o.text.seq_len : std::min(o.probe_tokens, model.context);
+  const auto vocabulary = static_cast<int32_t>(std::min<int64_t>(tokenizer.vocabulary(), model.vocabulary));
+  require(vocabulary > 4, "the vocabulary has ", vocabulary, " tokens: too few to draw from");
+  std::mt19937_64 random(o.seed);
+  std::vector<TextInput> all;
+  for (int64_t i = 0; i < o.probe_count; ++i) {
+    std::vector<int32_t> ids(static_cast<size_t>(text.seq_len), random_token(tokenizer, vocabulary, random));
+    if (o.probe == "random")
+      for (int32_t& id : ids) id = random_token(tokenizer, vocabulary, random);
+    all.push_back(to_input({std::move(ids), cat(o.probe, " tokens ", i)}, text, tokenizer, model));
+  }
+  return all;
+}
+
+struct Range {
+  int64_t first = 0, last = 0;
+};
+
+Range parse_range(const std::string& text) {
+  Range range;
+  const char* const end = text.data() + text.size();
+  auto at = std::from_chars(text.data(), end, range.first);
+  range.last = range.first;
+  if (at.ec == std::errc() && at.ptr != end && *at.ptr == '-')
+    at = std::from_chars(at.ptr + 1, end, range.last);
+  require<UsageError>(at.ec == std::errc() && at.ptr == end && range.first >= 0 && range.first <= range.last,
+                      "--samples ", text, ": expected a range such as 0-9, or one index");
+  return range;
+}
+
+Range article_range(const TextsOptions& o, const std::filesystem::path& data) {
+  const auto& folder = o.text.wikitext_dir;
+  const auto articles = folder.empty() ? text::open_samples(data / "samples") : text::open_wikitext(folder);
+  const auto count = static_cast<int64_t>(articles.articles().size());
+  if (o.samples.empty()) return {0, count - 1};
+  const Range range = parse_range(o.samples);
+  require(range.last < count, "--samples ", o.samples, ": there are ", count,
+          " articles, from 0 on (kvviz list_samples shows them)");
+  return range;
+}
+
+}  // namespace
+
+std::string hash_of(std::span<const int32_t> ids) {
+  return sha256({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
+}
+
+TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
+                    const std::filesystem::path& data) {
+  check_length(o, model);
+  const int64_t length = wanted_tokens(o, model);
+  const int64_t bos = wants_bos(o, tokenizer) ? 1 : 0;
+  return to_input(read_source(o, tokenizer, length - bos, data), o, tokenizer, model);
+}
+
+std::vector<TextInput> read_texts(const TextsOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
+                                  const std::filesystem::path& data) {
+  check_length(o.text, model);
+  if (o.probe != "natural") return probe_texts(o, tokenizer, model);
+  if (!o.prompts.empty()) return prompt_texts(o, tokenizer, model);
+  const bool one =
+      o.samples.empty() && (!from_articles(o.text) || o.text.use_wikitext || o.text.wikitext_index > 0);
+  if (one) return {read_text(o.text, tokenizer, model, data)};
+  const Range range = article_range(o, data);
+  std::vector<TextInput> all;
+  for (int64_t i = range.first; i <= range.last; ++i) {
+    TextOptions article = o.text;
+    article.wikitext_index = i;
+    all.push_back(read_text(article, tokenizer, model, data));
+  }
+  return all;
+}
+
+void add_options(nlohmann::ordered_json& effective, const TextOptions& o) {
+  effective["prompt-file"] = o.prompt_file.string();
+  effective["tokens"] = o.tokens.string();
+  effective["wikitext-dir"] = o.wikitext_dir.string();
+  effective["wikitext-index"] = o.wikitext_index;
+  effective["seq-len"] = o.seq_len;
+  effective["bos"] = o.bos;
+  effective["truncate"] = o.truncate;
+}
+
+void add_options(nlohmann::ordered_json& effective, const TextsOptions& o) {
+  add_options(effective, o.text);
+  effective["prompts"] = o.prompts.string();
+  effective["samples"] = o.samples;
+  effective["probe"] = o.probe;
+  effective["probe-count"] = o.probe_count;
+  effective["probe-tokens"] = o.probe_tokens;
+  effective["seed"] = o.seed;
 }
 
 }  // namespace kvviz

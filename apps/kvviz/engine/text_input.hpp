@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,5 +30,15 @@ std::string hash_of(std::span<const int32_t> ids);
 /// --seq-len or longer than the context.
 TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, const ModelConfig& model,
                     const std::filesystem::path& data);
+
+/// Every text that the options name, in order: one prompt, a file of prompts, a range of articles, or all
+/// sample texts; for a probe, `probe_count` sequences of random tokens, or of one random token repeated.
+/// Throws as read_text(), and DataError for a prompt file without a prompt.
+std::vector<TextInput> read_texts(const TextsOptions& options, const Tokenizer& tokenizer,
+                                  const ModelConfig& model, const std::filesystem::path& data);
+
+/// The effective text options, for provenance.
+void add_options(nlohmann::ordered_json& effective, const TextOptions& options);
+void add_options(nlohmann::ordered_json& effective, const TextsOptions& options);
 
 }  // namespace kvviz

@@ -216,7 +216,7 @@ std::vector<size_t> typical_heads(const AttentionResult& result, size_t count) {
   return chosen;
 }
 
-NamedFigure attention_map_figure(std::span<const AttentionMap> maps) {
+NamedFigure attention_map_figure(std::span<const AttentionMap> maps, const std::string& file) {
   plot::Figure figure;
   figure.title = "Attention maps of single heads (queries downwards, keys to the right)";
   figure.columns = static_cast<int>(std::clamp<size_t>(maps.size(), 1, 4));
@@ -259,7 +259,18 @@ NamedFigure attention_map_figure(std::span<const AttentionMap> maps) {
     figure.caption =
         "Mean over the queries of a cell of their attention on its keys. Grey: the future, which no query "
         "sees.";
-  return {"attention/pooled_maps", std::move(figure)};
+  return {file, std::move(figure)};
+}
+
+std::vector<NamedFigure> all_heads_figures(std::span<const AttentionMap> maps) {
+  constexpr size_t page = 48;
+  std::vector<NamedFigure> pages;
+  for (size_t first = 0; first < maps.size(); first += page) {
+    const std::string file = "sinks/all_heads_attention_patterns";
+    pages.push_back(attention_map_figure(maps.subspan(first, std::min(page, maps.size() - first)),
+                                         first == 0 ? file : fmt::format("{}_{}", file, first / page + 1)));
+  }
+  return pages;
 }
 
 }  // namespace kvviz::figures

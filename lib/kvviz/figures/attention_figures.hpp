@@ -23,8 +23,11 @@ struct AttentionMap {
 /// share, distance and entropy, then heads spread over the layers.
 std::vector<size_t> typical_heads(const analysis::AttentionResult& result, size_t count);
 
-/// attention/pooled_maps: small multiples on one logarithmic colour scale. Throws DataError when a map is not
-/// square.
-NamedFigure attention_map_figure(std::span<const AttentionMap> maps);
+/// Small multiples on one logarithmic colour scale. Throws DataError when a map is not square.
+NamedFigure attention_map_figure(std::span<const AttentionMap> maps,
+                                 const std::string& file = "attention/pooled_maps");
+
+/// sinks/all_heads_attention_patterns, and ..._2 and so on: pages of up to 48 maps.
+std::vector<NamedFigure> all_heads_figures(std::span<const AttentionMap> maps);
 
 }  // namespace kvviz::figures

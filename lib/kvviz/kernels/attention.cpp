@@ -78,9 +78,10 @@ HeadAttention empty_statistics(const AttentionCall& call, int64_t head) {
   const auto queries = static_cast<size_t>(call.problem.queries);
   HeadAttention statistics = empty_sums(call);
   for (auto* row : {&statistics.entropy, &statistics.distance, &statistics.first_mass, &statistics.sink_mass,
-                    &statistics.small_share}) {
+                    &statistics.self_mass, &statistics.small_share}) {
     row->resize(queries);
   }
+  if (call.request.watched_key >= 0) statistics.watched_mass.resize(queries);
   const auto& exact = call.request.exact_heads;
   if (std::find(exact.begin(), exact.end(), head) != exact.end()) {
     statistics.exact.resize(queries * static_cast<size_t>(call.problem.keys));

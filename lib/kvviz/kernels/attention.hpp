@@ -42,6 +42,7 @@ struct AttentionRequest {
   bool statistics = false;      ///< all of HeadAttention below; off: only the output
   int64_t first_keys = 4;       ///< columns counted as "first keys" in first_mass
   int64_t recent_queries = 64;  ///< the last m queries whose mass recent_mass collects (SnapKV's window)
+  int64_t watched_key = -1;     ///< a key whose weight in every row watched_mass keeps (-1: none)
   int64_t map_bins = 0;         ///< B: pooled B x B map per head (0: none); at most `queries` bins are used
   int64_t sampled_queries =
       32;  ///< n rows, equally spaced, for the top-k mass curve: query (2s+1) queries / (2n)
@@ -57,6 +58,8 @@ struct HeadAttention {
   std::vector<float> distance;      ///< [queries] sum_j A (position_i - j), tokens
   std::vector<float> first_mass;    ///< [queries] sum of A over the first_keys first keys
   std::vector<float> sink_mass;     ///< [queries] A[i][0]; its mean over the first T queries is alpha_1 at T
+  std::vector<float> self_mass;     ///< [queries] weight of the query on its own key
+  std::vector<float> watched_mass;  ///< [queries] A[i][watched_key], 0 where the query does not see it
   std::vector<float> small_share;   ///< [queries] share of the visible keys with A < 1 % of the row's maximum
   std::vector<double>
       top_mass;              ///< [16] mean mass of the 2^b heaviest keys, b = 0..15, over the sampled queries

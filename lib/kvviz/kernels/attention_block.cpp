@@ -183,6 +183,10 @@ void BlockAttention::add_row_statistics(const Block& block) {
     for (int64_t c = begin; c < std::min(end, request.first_keys - block.first_key); ++c) first += weights[c];
     head->first_mass[at] = static_cast<float>(first * inverse);
     head->sink_mass[at] = block.first_key + begin == 0 ? static_cast<float>(weights[0] * inverse) : 0.0F;
+    head->self_mass[at] = static_cast<float>(weights[end - 1] * inverse);
+    if (const int64_t watched = request.watched_key - block.first_key; !head->watched_mass.empty())
+      head->watched_mass[at] =
+          watched >= begin && watched < end ? static_cast<float>(weights[watched] * inverse) : 0.0F;
     if (std::binary_search(sampled.begin(), sampled.end(), query)) {
       top_mass_.add({weights + begin, static_cast<size_t>(end - begin)}, inverse, sums_head->top_mass);
     }

@@ -95,6 +95,22 @@ std::string replaced(std::string_view text, std::string_view from, std::string_v
   }
 }
 
+bool is_punctuation(std::string_view text) {
+  bool found = false;
+  while (!text.empty()) {
+    utf8proc_int32_t code = -1;
+    const utf8proc_ssize_t size = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                                   static_cast<utf8proc_ssize_t>(text.size()), &code);
+    if (size <= 0) return false;
+    text.remove_prefix(static_cast<size_t>(size));
+    if (code == ' ' || code == '\t' || code == '\n' || code == '\r') continue;
+    const utf8proc_category_t category = utf8proc_category(code);
+    if (category < UTF8PROC_CATEGORY_PC || category > UTF8PROC_CATEGORY_SO) return false;
+    found = true;
+  }
+  return found;
+}
+
 std::string normalized(std::string_view text, NormalForm form) {
   if (ascii(text)) return std::string(text);
   const bool compose = form == NormalForm::nfc || form == NormalForm::nfkc;

@@ -36,6 +36,10 @@ constexpr std::string_view metaspace = "\xE2\x96\x81";
 /// `text` with every `from`, not empty, replaced by `to`.
 std::string replaced(std::string_view text, std::string_view from, std::string_view to);
 
+/// Whether the text, valid UTF-8, is punctuation or symbols (general categories P and S), with white space
+/// around them or not, and at least one of them.
+bool is_punctuation(std::string_view text);
+
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 
 /// The normal form (UAX 15) of a valid UTF-8 text, by the Unicode version of utf8proc.

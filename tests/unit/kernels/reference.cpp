@@ -103,6 +103,8 @@ ReferenceHead reference_head(const kernels::AttentionProblem& p, const kernels::
     r.distance.push_back(distance);
     r.first_mass.push_back(first);
     r.sink_mass.push_back(r.weights[size(i * p.keys)]);
+    r.self_mass.push_back(r.weights[size(i * p.keys + position)]);
+    if (request.watched_key >= 0) r.watched_mass.push_back(r.weights[size(i * p.keys + request.watched_key)]);
     r.small_low.push_back(low / static_cast<double>(seen.size()));
     r.small_high.push_back(high / static_cast<double>(seen.size()));
 

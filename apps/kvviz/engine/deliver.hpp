@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvviz/engine/subject.hpp"
+#include "kvviz/figures/named_figure.hpp"
+#include "kvviz/options.hpp"
+#include "kvviz/report/gate.hpp"
+#include "kvviz/report/result.hpp"
+
+namespace kvviz {
+
+/// Gates of the command line, before any model is read. Throws UsageError.
+std::vector<Gate> parse_gates(const OutputOptions& output);
+
+/// The provenance block: version, call, effective options, where the numbers came from.
+nlohmann::ordered_json provenance_of(const SubjectOrigin& origin, const CallOptions& call,
+                                     nlohmann::ordered_json options);
+
+/// What is put out with a result.
+struct Delivery {
+  std::vector<Gate> gates;
+  std::vector<figures::NamedFigure> figures;
+  std::string subtitle;                   ///< of the figures that have none
+  std::string heading;                    ///< first line on the console
+  std::vector<std::string> shown_tables;  ///< those that the console shows
+  /// Writes results/<command>.h5; empty: the command has no large arrays this time.
+  std::function<void(const std::filesystem::path&)> write_arrays;
+};
+
+/// Checks the gates, then draws the figures, writes the files and prints the summary. Gates come first, so
+/// that a wrong name leaves nothing behind. Returns the exit code: 0, or 4 when a gate fired.
+int deliver(Result result, Delivery delivery, const OutputOptions& output);
+
+/// "gpt2", from a path or a hub id.
+std::string short_name(const std::string& model);
+
+}  // namespace kvviz

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/analysis/sink_study.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "kvviz/core/error.hpp"
+
+namespace kvviz::analysis {
+namespace {
+
+Spread spread_of(std::span<const double> values) {
+  Spread spread;
+  double sum = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) continue;
+    sum += value;
+    ++spread.count;
+  }
+  if (spread.count == 0) return spread;
+  spread.mean = sum / static_cast<double>(spread.count);
+  if (spread.count < 2) return spread;
+  double squares = 0;
+  for (const double value : values)
+    if (!std::isnan(value)) squares += (value - spread.mean) * (value - spread.mean);
+  spread.sd = std::sqrt(squares / static_cast<double>(spread.count - 1));
+  return spread;
+}
+
+double mean_of(std::span<const double> values) {
+  return spread_of(values).mean;
+}
+
+/// Heads of one layer, or of one KV head of it, as a range of SinkStudy::heads.
+struct HeadRange {
+  size_t begin = 0, end = 0;
+  int layer = 0;
+};
+
+template <class Same>
+std::vector<HeadRange> ranges(const std::vector<HeadName>& heads, Same same) {
+  std::vector<HeadRange> all;
+  for (size_t h = 0; h < heads.size(); ++h) {
+    if (h == 0 || !same(heads[h - 1], heads[h])) all.push_back({h, h, heads[h].layer});
+    all.back().end = h + 1;
+  }
+  return all;
+}
+
+std::vector<HeadRange> layer_ranges(const SinkStudy& study) {
+  return ranges(study.heads, [](const HeadName& a, const HeadName& b) { return a.layer == b.layer; });
+}
+
+std::vector<HeadRange> group_ranges(const SinkStudy& study) {
+  return ranges(study.heads, [](const HeadName& a, const HeadName& b) {
+    return a.layer == b.layer && a.kv_head == b.kv_head;
+  });
+}
+
+const std::vector<double>& scores_of(const PromptSinks& prompt, SinkMetric metric) {
+  return prompt.score[static_cast<size_t>(metric)];
+}
+
+double rate_of(const std::vector<double>& scores, HeadRange range, const SinkRule& rule) {
+  double sinks = 0, known = 0;
+  for (size_t h = range.begin; h < range.end; ++h) {
+    sinks += rule.holds(scores[h]) ? 1 : 0;
+    known += std::isnan(scores[h]) ? 0 : 1;
+  }
+  return known > 0 ? sinks / known : kNone;
+}
+
+double group_rate_of(const std::vector<double>& scores, std::span<const HeadRange> groups,
+                     const SinkRule& rule) {
+  double whole = 0, known = 0;
+  for (const HeadRange& group : groups) {
+    const double rate = rate_of(scores, group, rule);
+    if (std::isnan(rate)) continue;
+    whole += rate == 1 ? 1 : 0;
+    ++known;
+  }
+  return known > 0 ? whole / known : kNone;
+}
+
+/// Mean over the texts of a number of each.
+template <class Get>
+Spread over_texts(const SinkStudy& study, Get get) {
+  std::vector<double> values;
+  for (const PromptSinks& prompt : study.prompts) values.push_back(get(prompt));
+  return spread_of(values);
+}
+
+std::vector<double> mean_scores(const SinkStudy& study, SinkMetric metric) {
+  std::vector<double> means;
+  for (size_t h = 0; h < study.heads.size(); ++h)
+    means.push_back(over_texts(study, [&](const PromptSinks& p) { return scores_of(p, metric)[h]; }).mean);
+  return means;
+}
+
+StudyHead head_of(const SinkStudy& study, size_t h, const SinkRule& rule) {
+  StudyHead head{.name = study.heads[h]};
+  for (size_t m = 0; m < sink_metric_count; ++m)
+    head.score[m] = over_texts(study, [&](const PromptSinks& p) { return p.score[m][h]; });
+  double sinks = 0;
+  for (const PromptSinks& prompt : study.prompts)
+    sinks += rule.holds(scores_of(prompt, rule.metric)[h]) ? 1 : 0;
+  head.sink_share = sinks / static_cast<double>(study.prompts.size());
+  return head;
+}
+
+StudyLayer layer_of(const SinkStudy& study, HeadRange range, std::span<const HeadRange> groups,
+                    std::span<const double> means, const SinkRule& rule) {
+  StudyLayer layer{.layer = range.layer};
+  layer.score = over_texts(study, [&](const PromptSinks& prompt) {
+    return mean_of(std::span(scores_of(prompt, rule.metric)).subspan(range.begin, range.end - range.begin));
+  });
+  std::vector<HeadRange> inside;
+  for (const HeadRange& group : groups)
+    if (group.layer == range.layer) inside.push_back(group);
+  layer.rate = over_texts(study, [&](const PromptSinks& p) {
+                 return rate_of(scores_of(p, rule.metric), range, rule);
+               }).mean;
+  layer.group_rate = over_texts(study, [&](const PromptSinks& p) {
+                       return group_rate_of(scores_of(p, rule.metric), inside, rule);
+                     }).mean;
+  layer.rate_of_mean = rate_of({means.begin(), means.end()}, range, rule);
+  return layer;
+}
+
+double pearson(const std::vector<double>& a, const std::vector<double>& b) {
+  double ma = 0, mb = 0, count = 0;
+  const auto known = [&](size_t i) { return !std::isnan(a[i]) && !std::isnan(b[i]); };
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!known(i)) continue;
+    ma += a[i];
+    mb += b[i];
+    ++count;
+  }
+  if (count < 2) return kNone;
+  ma /= count;
+  mb /= count;
+  double aa = 0, bb = 0, ab = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!known(i)) continue;
+    aa += (a[i] - ma) * (a[i] - ma);
+    bb += (b[i] - mb) * (b[i] - mb);
+    ab += (a[i] - ma) * (b[i] - mb);
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNone;
+}
+
+double mean_correlation(const SinkStudy& study, SinkMetric metric) {
+  std::vector<double> all;
+  for (size_t i = 0; i < study.prompts.size(); ++i)
+    for (size_t j = i + 1; j < study.prompts.size(); ++j)
+      all.push_back(pearson(scores_of(study.prompts[i], metric), scores_of(study.prompts[j], metric)));
+  return mean_of(all);
+}
+
+LengthPoint length_point(const SinkStudy& study, size_t index, double threshold, int64_t k) {
+  LengthPoint point{.length = study.lengths[index]};
+  const SinkRule rule{SinkMetric::alpha, threshold};
+  const HeadRange all{0, study.heads.size(), 0};
+  point.rate = over_texts(study, [&](const PromptSinks& p) { return rate_of(p.alpha_at[index], all, rule); });
+  point.alpha = over_texts(study, [&](const PromptSinks& p) { return mean_of(p.alpha_at[index]); });
+  point.uniform = k == 1 ? uniform_alpha(point.length) : kNone;
+  return point;
+}
+
+std::vector<double> sweep_thresholds(const SinkRule& rule) {
+  std::set<double> thresholds{rule.threshold};
+  if (info_of(rule.metric).is_share)
+    for (int i = 1; i < 20; ++i) thresholds.insert(i / 20.0);
+  else
+    thresholds.insert({1, 2, 5, 10, 20, 50, 100});
+  return {thresholds.begin(), thresholds.end()};
+}
+
+}  // namespace
+
+int64_t SinkStudy::layers() const {
+  return heads.empty() ? 0 : heads.back().layer + 1;
+}
+
+bool SinkRule::holds(double score) const {
+  return info_of(metric).inclusive ? score >= threshold : score > threshold;
+}
+
+double Spread::standard_error() const {
+  return sd / std::sqrt(static_cast<double>(count));
+}
+
+PromptSinks prompt_sinks(const std::string& name, std::span<const LayerSinks> layers,
+                         const SinkOptions& options, std::span<const int64_t> lengths) {
+  require(!layers.empty(), "[sinks] ", name, ": no layers");
+  PromptSinks prompt{.name = name, .tokens = layers.front().tokens};
+  for (const LayerSinks& layer : layers)
+    for (const HeadSinks& head : layer.heads)
+      for (size_t m = 0; m < sink_metric_count; ++m) prompt.score[m].push_back(head.score[m]);
+  for (const int64_t length : lengths) {
+    std::vector<double>& row = prompt.alpha_at.emplace_back();
+    for (const LayerSinks& layer : layers)
+      for (const std::vector<float>& curve : layer.curve) {
+        if (length > prompt.tokens || length < options.k) {
+          row.push_back(kNone);
+          continue;
+        }
+        double sum = 0;
+        for (int64_t i = options.k - 1; i < length; ++i) sum += static_cast<double>(curve[i]);
+        row.push_back(sum / static_cast<double>(length - options.k + 1));
+      }
+  }
+  return prompt;
+}
+
+SinkStudy merge(SinkStudy a, const SinkStudy& b) {
+  require(a.heads == b.heads, "studies of different models cannot be merged: ", a.heads.size(), " and ",
+          b.heads.size(), " query heads, or other layers");
+  require(a.lengths == b.lengths, "studies of different --lengths cannot be merged");
+  a.prompts.insert(a.prompts.end(), b.prompts.begin(), b.prompts.end());
+  return a;
+}
+
+SinkSummary summarise(const SinkStudy& study, const SinkRule& rule, const SinkOptions& options) {
+  require(!study.prompts.empty() && !study.heads.empty(), "[sinks] a study without texts or heads");
+  SinkSummary summary{.rule = rule};
+  const auto layers = layer_ranges(study), groups = group_ranges(study);
+  const HeadRange all{0, study.heads.size(), 0};
+  const auto scores = [&](const PromptSinks& prompt) -> const std::vector<double>& {
+    return scores_of(prompt, rule.metric);
+  };
+  const std::vector<double> means = mean_scores(study, rule.metric);
+  for (size_t h = 0; h < study.heads.size(); ++h) summary.heads.push_back(head_of(study, h, rule));
+  for (const HeadRange& range : layers) summary.layers.push_back(layer_of(study, range, groups, means, rule));
+  summary.rate = over_texts(study, [&](const PromptSinks& p) { return rate_of(scores(p), all, rule); });
+  summary.group_rate =
+      over_texts(study, [&](const PromptSinks& p) { return group_rate_of(scores(p), groups, rule); });
+  summary.score = over_texts(study, [&](const PromptSinks& p) { return mean_of(scores(p)); });
+  summary.rate_of_mean = rate_of(means, all, rule);
+  for (const StudyHead& head : summary.heads) {
+    summary.always += head.sink_share == 1 ? 1 : 0;
+    summary.never += head.sink_share == 0 ? 1 : 0;
+  }
+  summary.always /= static_cast<double>(study.heads.size());
+  summary.never /= static_cast<double>(study.heads.size());
+  summary.correlation = mean_correlation(study, rule.metric);
+  const double at_lengths =
+      rule.metric == SinkMetric::alpha ? rule.threshold : info_of(SinkMetric::alpha).threshold;
+  for (size_t i = 0; i < study.lengths.size(); ++i)
+    summary.by_length.push_back(length_point(study, i, at_lengths, options.k));
+  for (const double threshold : sweep_thresholds(rule)) {
+    const SinkRule swept{rule.metric, threshold};
+    summary.sweep.push_back(
+        {threshold,
+         over_texts(study, [&](const PromptSinks& p) { return rate_of(scores(p), all, swept); }).mean,
+         rate_of(means, all, swept), over_texts(study, [&](const PromptSinks& p) {
+                                       return group_rate_of(scores(p), groups, swept);
+                                     }).mean});
+  }
+  return summary;
+}
+
+}  // namespace kvviz::analysis

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kvviz/model/decoder.hpp"
+
+namespace kvviz {
+
+/// Predictions of one text with the full cache and with another one, token by token; entry i judges the
+/// prediction of token i + 1.
+struct PairedScores {
+  std::vector<double> nll_full, nll;  ///< -ln p(token), nats
+  std::vector<double> kl;  ///< KL(full || other) = sum_j p_full(j) ln(p_full(j) / p(j)), nats, >= 0
+  std::vector<unsigned char> agrees;  ///< 1 where both find the same token most likely (first of equals)
+};
+
+/// Compares hidden states [rows, hidden], each of the tokens ids[0 .. n-1), with those of the full cache: one
+/// entry a test. The reference's logits are computed once for all tests; logits in f32, sums in f64, in
+/// chunks of rows: never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops for the
+/// reference and for each test. Throws DataError when a logit is NaN.
+std::vector<PairedScores> compare_predictions(const Decoder& decoder, const at::Tensor& full,
+                                              std::span<const at::Tensor> tests,
+                                              std::span<const int32_t> ids);
+
+/// What the texts say together.
+struct QualityLoss {
+  int64_t texts = 0, tokens = 0;  ///< tokens: predictions that count
+  double nll_full = 0, nll = 0;   ///< mean, nats per token
+  double ppl_full = 0, ppl = 0;   ///< exp of those
+  double delta_nll = 0, delta_nll_se = 0;
+  double delta_ppl = 0, delta_ppl_se = 0;  ///< ppl - ppl_full: above 0, the other cache is worse
+  double kl = 0, kl_max = 0;               ///< mean and largest, nats; 0 is best
+  double top1_agreement = 0;               ///< 0 .. 1; 1 is best
+};
+
+/// Means over the predictions from number `from` on of every text (those of a cache that has not lost
+/// anything yet differ by nothing and would only dilute the rest). Standard errors are of the paired
+/// difference: texts are the clusters, or, in a single text, blocks of 32 predictions; se^2 = m/(m-1) sum_c
+/// (S_c - n_c mean)^2 / N^2 for the m clusters of sums S_c over n_c predictions, that of the perplexities by
+/// the delta method. NaN with fewer than two clusters. Throws DataError when no prediction is left.
+QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from = 0);
+
+}  // namespace kvviz

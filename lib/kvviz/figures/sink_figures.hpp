@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvviz/analysis/sink_study.hpp"
+#include "kvviz/figures/named_figure.hpp"
+
+namespace kvviz::figures {
+
+struct SinkFigureInput {
+  const analysis::SinkStudy* study = nullptr;
+  const analysis::SinkSummary* summary = nullptr;
+  const analysis::AcrossLayers* across = nullptr;
+  std::span<const analysis::LayerSinks> layers;  ///< kinds and norms over all texts; empty: not measured
+  bool synthetic = false;                        ///< random numbers: every title says so
+};
+
+/// Below sinks/: sink_heatmap_enhanced, avg_sink_score_by_layer_enhanced, layer_sink_frequency, sink_mask,
+/// head_consistency, seq_length_vs_sink_percentage, threshold_sweep, combined_analysis, and where measured
+/// sink_tokens and sink_norms.
+std::vector<NamedFigure> sink_figures(const SinkFigureInput& input);
+
+/// One of two results. NaN: it has no such number.
+struct SinkComparisonRun {
+  std::string label;
+  double tokens_min = 0, tokens_max = 0, threshold = 0;
+  double rate = 0, rate_se = 0;
+  double p_later = 0, p_later_low = 0, p_later_high = 0, base = 0;
+};
+
+/// sinks/sink_comparison: sink rates with standard errors; P(later | first layer) beside its base rate.
+NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b);
+
+struct ReuseVariantRow {
+  std::string variant;
+  double delta_ppl = 0, delta_ppl_se = 0, kl = 0, top1 = 0;
+  double seconds = 0, seconds_full = 0;
+};
+
+/// sinks/reuse_evaluation: what each substitute does to the predictions, and to the time.
+NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows);
+
+}  // namespace kvviz::figures

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/tables/sink_tables.hpp"
+
+#include <string>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/tables/fields.hpp"
+
+namespace kvviz::tables {
+namespace {
+
+using namespace analysis;
+
+constexpr const char* one_text = "one text has no spread";
+constexpr const char* no_score = "no text has this score";
+
+Column whole(const char* name, const char* unit = "") {
+  return {name, unit, ColumnType::integer};
+}
+
+template <class Row, class Get>
+void add_spread(std::vector<Field<Row>>& fields, const std::string& name, Get get) {
+  fields.push_back({{name}, [get](const Row& r) { return real(get(r).mean, no_score); }});
+  fields.push_back({{name + "_sd"}, [get](const Row& r) { return real(get(r).sd, one_text); }});
+}
+
+double rate_of(const std::vector<double>& scores, const SinkRule& rule) {
+  double sinks = 0, known = 0;
+  for (const double score : scores) {
+    sinks += rule.holds(score) ? 1 : 0;
+    known += std::isnan(score) ? 0 : 1;
+  }
+  return known > 0 ? sinks / known : kNone;
+}
+
+double mean_of(const std::vector<double>& scores) {
+  double sum = 0, known = 0;
+  for (const double score : scores) {
+    if (std::isnan(score)) continue;
+    sum += score;
+    ++known;
+  }
+  return known > 0 ? sum / known : kNone;
+}
+
+}  // namespace
+
+Table sink_heads_table(const SinkSummary& summary) {
+  using Row = StudyHead;
+  std::vector<Field<Row>> fields = {{whole("layer"), [](const Row& r) { return integer(r.name.layer); }},
+                                    {whole("head"), [](const Row& r) { return integer(r.name.head); }},
+                                    {whole("kv_head"), [](const Row& r) { return integer(r.name.kv_head); }},
+                                    {{"sink_share"}, [](const Row& r) { return real(r.sink_share); }}};
+  for (size_t m = 0; m < sink_metric_count; ++m)
+    add_spread(fields, sink_metrics()[m].name, [m](const Row& r) { return r.score[m]; });
+  return make_table("sink_heads", {"layer", "head"}, fields, summary.heads);
+}
+
+Table sink_layers_table(const SinkSummary& summary) {
+  using Row = StudyLayer;
+  std::vector<Field<Row>> fields = {
+      {whole("layer"), [](const Row& r) { return integer(r.layer); }},
+      {{"rate"}, [](const Row& r) { return real(r.rate, no_score); }},
+      {{"rate_of_mean"}, [](const Row& r) { return real(r.rate_of_mean, no_score); }},
+      {{"group_rate"}, [](const Row& r) { return real(r.group_rate, no_score); }}};
+  add_spread(fields, info_of(summary.rule.metric).name, [](const Row& r) { return r.score; });
+  return make_table("sink_layers", {"layer"}, fields, summary.layers);
+}
+
+Table sink_texts_table(const SinkStudy& study, const SinkRule& rule) {
+  struct Row {
+    int64_t index;
+    const PromptSinks* prompt;
+  };
+  std::vector<Row> rows;
+  for (const PromptSinks& prompt : study.prompts) rows.push_back({std::ssize(rows), &prompt});
+  const auto decides = static_cast<size_t>(rule.metric);
+  std::vector<Field<Row>> fields = {
+      {whole("text"), [](const Row& r) { return integer(r.index); }},
+      {{"name", "", ColumnType::text}, [](const Row& r) { return Cell(r.prompt->name); }},
+      {whole("tokens", "tokens"), [](const Row& r) { return integer(r.prompt->tokens); }},
+      {{"rate"}, [=](const Row& r) { return real(rate_of(r.prompt->score[decides], rule), no_score); }}};
+  for (size_t m = 0; m < sink_metric_count; ++m)
+    fields.push_back({{sink_metrics()[m].name}, [m](const Row& r) {
+                        return real(mean_of(r.prompt->score[m]), "not defined for this text");
+                      }});
+  return make_table("sink_texts", {"text"}, fields, rows);
+}
+
+Table sink_lengths_table(const SinkSummary& summary) {
+  using Row = LengthPoint;
+  std::vector<Field<Row>> fields = {
+      {whole("length", "tokens"), [](const Row& r) { return integer(r.length); }},
+      {whole("texts"), [](const Row& r) { return integer(r.rate.count); }}};
+  add_spread(fields, "rate", [](const Row& r) { return r.rate; });
+  add_spread(fields, "alpha", [](const Row& r) { return r.alpha; });
+  fields.push_back({{"uniform"}, [](const Row& r) { return real(r.uniform, "for k = 1 only"); }});
+  return make_table("sink_lengths", {"length"}, fields, summary.by_length);
+}
+
+Table sink_sweep_table(const SinkSummary& summary) {
+  using Row = ThresholdPoint;
+  const std::vector<Field<Row>> fields = {
+      {{"threshold"}, [](const Row& r) { return real(r.threshold); }},
+      {{"rate"}, [](const Row& r) { return real(r.rate, no_score); }},
+      {{"rate_of_mean"}, [](const Row& r) { return real(r.rate_of_mean, no_score); }},
+      {{"group_rate"}, [](const Row& r) { return real(r.group_rate, no_score); }}};
+  return make_table("sink_sweep", {"threshold"}, fields, summary.sweep);
+}
+
+Table sink_across_layers_table(const AcrossLayers& all, std::span<const AcrossLayers> by_text) {
+  struct Row {
+    std::string text;
+    const AcrossLayers* across;
+  };
+  std::vector<Row> rows{{"all", &all}};
+  for (const AcrossLayers& across : by_text) rows.push_back({std::to_string(rows.size() - 1), &across});
+  std::vector<Field<Row>> fields = {
+      {{"text", "", ColumnType::text}, [](const Row& r) { return Cell(r.text); }},
+      {whole("first_layer_sinks"), [](const Row& r) { return integer(r.across->first_sinks); }}};
+  const std::pair<const char*, double AcrossLayers::*> numbers[] = {
+      {"p_later", &AcrossLayers::p_later},   {"p_later_low", &AcrossLayers::low},
+      {"p_later_high", &AcrossLayers::high}, {"p_later_not", &AcrossLayers::p_later_not},
+      {"base", &AcrossLayers::base},         {"lift", &AcrossLayers::lift},
+      {"phi", &AcrossLayers::phi},           {"phi_adjacent", &AcrossLayers::phi_adjacent}};
+  for (const auto& [name, member] : numbers)
+    fields.push_back({{name}, [member = member](const Row& r) {
+                        const std::string& why = r.across->reason;
+                        return real(r.across->*member,
+                                    why.empty() ? "too few sinks, or all heads alike" : why.c_str());
+                      }});
+  return make_table("sink_across_layers", {"text"}, fields, rows);
+}
+
+Table sink_tokens_table(std::span<const LayerSinks> layers) {
+  struct Row {
+    const LayerSinks* layer;
+    size_t kind;
+  };
+  std::vector<Row> rows;
+  for (const LayerSinks& layer : layers)
+    for (size_t kind = 0; kind < token_kind_count; ++kind) rows.push_back({&layer, kind});
+  const std::vector<Field<Row>> fields = {
+      {whole("layer"), [](const Row& r) { return integer(r.layer->layer); }},
+      {{"kind", "", ColumnType::text},
+       [](const Row& r) { return Cell(std::string(name_of(static_cast<TokenKind>(r.kind)))); }},
+      {whole("tokens", "tokens"), [](const Row& r) { return integer(r.layer->kind_tokens[r.kind]); }},
+      {whole("sink_keys"), [](const Row& r) { return integer(r.layer->sink_keys[r.kind]); }},
+      {{"mass"}, [](const Row& r) { return real(r.layer->mass[r.kind]); }}};
+  return make_table("sink_tokens", {"layer", "kind"}, fields, rows);
+}
+
+}  // namespace kvviz::tables

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/analysis/sinks.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "support/errors.hpp"
+
+using namespace kvviz;
+using namespace kvviz::analysis;
+
+namespace {
+
+using Matrix = std::vector<std::vector<double>>;
+
+/// Statistics of an explicit matrix, by their definitions.
+kernels::HeadAttention head_of(const Matrix& a, int64_t recent, int64_t watched) {
+  const size_t n = a.size();
+  kernels::HeadAttention head;
+  head.key_mass.assign(n, 0);
+  head.recent_mass.assign(n, 0);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j <= i; ++j) {
+      head.key_mass[j] += a[i][j];
+      if (i + static_cast<size_t>(recent) >= n) head.recent_mass[j] += a[i][j];
+    }
+    head.sink_mass.push_back(static_cast<float>(a[i][0]));
+    head.self_mass.push_back(static_cast<float>(a[i][i]));
+    if (watched >= 0) head.watched_mass.push_back(static_cast<float>(a[i][static_cast<size_t>(watched)]));
+  }
+  return head;
+}
+
+LayerSinks sinks_of(const std::vector<Matrix>& matrices, const SinkOptions& options, int64_t kv_heads = 1,
+                    int64_t window = 0) {
+  std::vector<kernels::HeadAttention> heads;
+  for (const Matrix& a : matrices)
+    heads.push_back(head_of(a, options.recent, options.k > 1 ? options.k - 1 : -1));
+  const auto n = static_cast<int64_t>(matrices.front().size());
+  const std::vector<TokenKind> kinds(static_cast<size_t>(n), TokenKind::other);
+  return sink_layer(0, {.heads = heads, .kv_heads = kv_heads, .queries = n, .keys = n, .window = window}, {},
+                    kinds, options);
+}
+
+Matrix uniform(size_t n) {
+  Matrix a(n, std::vector<double>(n, 0));
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j <= i; ++j) a[i][j] = 1 / static_cast<double>(i + 1);
+  return a;
+}
+
+Matrix random_causal(size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::exponential_distribution<double> weight(1);
+  Matrix a(n, std::vector<double>(n, 0));
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j <= i; ++j) a[i][j] = weight(random);
+    const double sum = std::accumulate(a[i].begin(), a[i].end(), 0.0);
+    for (double& x : a[i]) x /= sum;
+  }
+  return a;
+}
+
+Matrix square(std::vector<std::vector<double>> rows) {
+  for (auto& row : rows) row.resize(rows.size(), 0.0);
+  return rows;
+}
+
+double score(const LayerSinks& layer, SinkMetric metric, size_t head = 0) {
+  return layer.heads[head].score[static_cast<size_t>(metric)];
+}
+
+}  // namespace
+
+TEST_CASE("[sinks] uniform attention: alpha_1 is H_T / T, excess 0, ratio 1") {
+  CHECK(uniform_alpha(64) == doctest::Approx(0.0741233).epsilon(1e-6));
+  CHECK(uniform_alpha(1024) == doctest::Approx(0.0073332).epsilon(1e-5));
+  const LayerSinks layer = sinks_of({uniform(100)}, {.tokens = 64});
+  CHECK(score(layer, SinkMetric::alpha) == doctest::Approx(0.0741233).epsilon(1e-6));
+  CHECK(score(layer, SinkMetric::share0) == doctest::Approx(uniform_alpha(100)));
+  CHECK(std::abs(score(layer, SinkMetric::excess)) < 1e-7);
+  CHECK(score(layer, SinkMetric::ratio) == doctest::Approx(1));
+  CHECK(layer.heads[0].sink_keys.empty());
+}
+
+TEST_CASE("[sinks] sum over k of (T - k + 1) alpha_k is T") {
+  const Matrix a = random_causal(40, 3);
+  double sum = 0;
+  for (int64_t k = 1; k <= 32; ++k)
+    sum += static_cast<double>(32 - k + 1) * score(sinks_of({a}, {.tokens = 32, .k = k}), SinkMetric::alpha);
+  CHECK(sum == doctest::Approx(32).epsilon(1e-6));
+  CHECK(score(sinks_of({a}, {.tokens = 32, .k = 32}), SinkMetric::alpha) ==
+        doctest::Approx(a[31][31]).epsilon(1e-6));
+}
+
+TEST_CASE("[sinks] every score of a small matrix by hand") {
+  const Matrix a = square({{1}, {.8, .2}, {.6, .3, .1}, {.4, .1, .3, .2}});
+  const LayerSinks layer = sinks_of({a}, {.tokens = 3, .recent = 2});
+  CHECK(score(layer, SinkMetric::alpha) == doctest::Approx(0.8));
+  CHECK(score(layer, SinkMetric::share0) == doctest::Approx(0.7));
+  CHECK(score(layer, SinkMetric::share0_later) == doctest::Approx(0.6));
+  CHECK(score(layer, SinkMetric::recent) == doctest::Approx(0.5));
+  const double uniform0 = (1 + 0.5 + 1 / 3.0 + 0.25) / 4;
+  CHECK(score(layer, SinkMetric::excess) == doctest::Approx((0.7 - uniform0) / (1 - uniform0)));
+  CHECK(score(layer, SinkMetric::ratio) == doctest::Approx(1.8 / (0.5 + 1 / 3.0 + 0.25)));
+}
+
+TEST_CASE("[sinks] a text shorter than T has no alpha") {
+  CHECK(std::isnan(score(sinks_of({uniform(10)}, {.tokens = 11}), SinkMetric::alpha)));
+  CHECK(std::isnan(score(sinks_of({uniform(1)}, {.tokens = 2}), SinkMetric::ratio)));
+}
+
+TEST_CASE("[sinks] column means count as sinkvis counted") {
+  const auto counts = [](const Matrix& a, double sink, double heavy) {
+    const LayerSinks layer = sinks_of({a}, {.tokens = 2, .column_sink = sink, .column_heavy = heavy});
+    return std::pair(layer.heads[0].column_sinks, layer.heads[0].column_heavy);
+  };
+  const Matrix first = square({{1}, {.8, .2}, {.6, .3, .1}});
+  CHECK(counts(first, 0.5, 0.4).first == 1);
+  CHECK(counts(first, 0.1, 0.05).first == 2);
+  CHECK(counts(square({{.1}, {.05, .05}, {.03, .03, .04}}), 0.5, 0.4).first == 0);
+  CHECK(counts(square({{1}, {.7, .3}, {.5, .1, .4}, {.4, .1, .3, .2}}), 0.5, 0.1) ==
+        std::pair<int64_t, int64_t>(1, 2));
+  // Uniform attention over n tokens: "sinks" and "heavy hitters" that are none.
+  const std::pair<size_t, std::pair<int64_t, int64_t>> table[] = {{2, {2, 0}},   {5, {3, 1}},  {9, {4, 4}},
+                                                                  {16, {3, 4}},  {32, {1, 6}}, {64, {0, 3}},
+                                                                  {100, {0, 1}}, {200, {0, 0}}};
+  for (const auto& [n, expected] : table) {
+    CAPTURE(n);
+    const auto got = counts(uniform(n), 0.1, 0.05);
+    CHECK(got.first == expected.first);
+    if (n >= 16) CHECK(got.second == expected.second);
+  }
+}
+
+TEST_CASE("[sinks] a key in the middle is found, whatever its exposure, and the last keys are not") {
+  Matrix a = uniform(200);
+  for (size_t i = 101; i < 200; ++i) {
+    for (double& x : a[i]) x *= 0.5;
+    a[i][100] += 0.5;
+  }
+  const LayerSinks layer = sinks_of({a, uniform(200)}, {});
+  CHECK(layer.heads[0].sink_keys == std::vector<int64_t>{100});
+  CHECK(layer.heads[1].sink_keys.empty());
+  CHECK(layer.sink_keys[static_cast<size_t>(TokenKind::other)] == 1);
+}
+
+TEST_CASE("[sinks] with a sliding window uniform attention has ratio 1 and excess 0 too") {
+  Matrix a(60, std::vector<double>(60, 0));
+  for (size_t i = 0; i < 60; ++i) {
+    const size_t begin = i >= 8 ? i - 7 : 0;
+    for (size_t j = begin; j <= i; ++j) a[i][j] = 1 / static_cast<double>(i - begin + 1);
+  }
+  const LayerSinks layer = sinks_of({a}, {.tokens = 16}, 1, 8);
+  CHECK(score(layer, SinkMetric::ratio) == doctest::Approx(1));
+  CHECK(std::abs(score(layer, SinkMetric::excess)) < 1e-7);
+  CHECK(layer.heads[0].sink_keys.empty());
+}
+
+TEST_CASE("[sinks] wrong options and names are refused") {
+  const auto refused = [](SinkOptions o) { return test::message_of<UsageError>([&] { validate(o); }); };
+  CHECK(test::holds(refused({.tokens = 1}), "--tokens-per-sequence 1"));
+  CHECK(test::holds(refused({.tokens = 8, .k = 9}), "--sink-token 9"));
+  CHECK(test::holds(refused({.k = 0}), "--sink-token 0"));
+  CHECK(test::holds(refused({.recent = 0}), "--recent 0"));
+  CHECK(test::holds(refused({.ratio = 0}), "--key-ratio"));
+  CHECK(test::holds(refused({.mass = 1}), "--key-mass"));
+  CHECK(refused({}).empty());
+  CHECK(test::holds(test::message_of<UsageError>([] { parse_sink_metric("alfa"); }), "alpha, share0"));
+  CHECK(parse_sink_metric("ratio") == SinkMetric::ratio);
+}
