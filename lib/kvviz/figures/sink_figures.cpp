@@ -72,6 +72,13 @@ plot::Panel heat_panel(const SinkSummary& s) {
   return panel;
 }
 
+plot::Figure surface(const SinkSummary& s) {
+  plot::Panel panel = heat_panel(s);
+  map_of(panel).surface = true;
+  panel.note = fmt::format("Pink plane: threshold {}.", plain_number(s.rule.threshold));
+  return one_panel("Sink scores over layers and heads", std::move(panel), 900);
+}
+
 plot::Panel mask_panel(const SinkSummary& s) {
   plot::Panel panel = head_panel(s, "Share of texts in which the head is a sink", "share of texts",
                                  [](const StudyHead& h) { return h.sink_share; });
@@ -175,6 +182,24 @@ plot::Figure by_length(const SinkSummary& s) {
   means.y = {.label = "alpha_k", .min = 0};
   means.marks.emplace_back(plot::Lines{{std::move(alpha), std::move(uniform)}});
   return two_panels("Sinks against sequence length", std::move(rates), std::move(means));
+}
+
+/// Where no curve was measured: every text at its own length.
+plot::Figure by_text_length(const SinkStudy& study, const SinkSummary& s) {
+  plot::Series rates{"one text", {}, {}, plot::colours::key, plot::Stroke::points};
+  for (const PromptSinks& prompt : study.prompts) {
+    double sinks = 0;
+    for (const double score : prompt.score[static_cast<size_t>(s.rule.metric)])
+      sinks += s.rule.holds(score) ? 1 : 0;
+    rates.x.push_back(static_cast<double>(prompt.tokens));
+    rates.y.push_back(sinks / static_cast<double>(study.heads.size()));
+  }
+  plot::Panel panel;
+  panel.title = fmt::format("Share of query heads with {} {}", info_of(s.rule.metric).label, limit(s.rule));
+  panel.x = {.label = "tokens of the text"};
+  panel.y = {.label = "sink rate", .min = 0, .max = 1};
+  panel.marks.emplace_back(plot::Lines{{std::move(rates)}});
+  return one_panel("Sinks against sequence length", std::move(panel));
 }
 
 plot::Figure sweep(const SinkSummary& s) {
@@ -293,8 +318,10 @@ std::vector<NamedFigure> sink_figures(const SinkFigureInput& input) {
       {"sinks/sink_mask", one_panel("Which heads are sinks?", mask_panel(s), 760)},
       {"sinks/head_consistency", consistency(s)},
       {"sinks/threshold_sweep", sweep(s)},
+      {"sinks/3d_sink_patterns", surface(s)},
       {"sinks/combined_analysis", combined(s)}};
-  if (!s.by_length.empty()) all.push_back({"sinks/seq_length_vs_sink_percentage", by_length(s)});
+  all.push_back({"sinks/seq_length_vs_sink_percentage",
+                 s.by_length.empty() ? by_text_length(*input.study, s) : by_length(s)});
   if (!input.layers.empty()) all.push_back({"sinks/sink_tokens", token_kinds(input.layers)});
   if (measured_norms(input.layers)) all.push_back({"sinks/sink_norms", norms(input.layers)});
   if (!input.synthetic) return all;
@@ -324,7 +351,7 @@ NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkCompari
   left.x = {
       .label = "share of query heads (bar: standard error over texts)", .whole = true, .names = {"sinks"}};
   left.y = {.label = "share", .min = 0, .max = 1};
-  right.x = {.label = "", .whole = true, .names = {"P(later | first layer)", "P(later), base rate"}};
+  right.x = {.label = "probability of a sink in a later layer", .whole = true, .names = {"P(later | first layer)", "P(later), base rate"}};
   right.y = left.y;
   left.marks.emplace_back(std::move(rates));
   right.marks.emplace_back(std::move(later));

@@ -78,7 +78,9 @@ struct Heatmap {
   double x0 = 0, dx = 1, y0 = 0, dy = 1;
   int decimals = 2;  ///< of the numbers in cells that are large enough; < 0: never any
   std::optional<double>
-      threshold{};  ///< marked on the colour bar in the sink colour; larger cells above it are outlined
+      threshold{};       ///< marked on the colour bar in the sink colour; larger cells above it are outlined
+  bool surface = false;  ///< drawn as a surface in three dimensions, the threshold as a translucent plane;
+                         ///< the panel's only mark but for references, which are left out
   std::string nothing_label = "no value";  ///< what grey means, for the legend; empty: not in the legend
 };
 

@@ -58,12 +58,13 @@ void Writer::operator()(const Heatmap& map) {
   require(map.rows > 0 && map.cols > 0 && map.z.size() == cell(map, map.rows, 0), "heat map of panel \"",
           layout_.panel.title, "\": ", map.z.size(), " values for ", map.rows, " x ", map.cols, " cells");
   const Range z = layout_.z.low < layout_.z.high && layout_.colour_bar ? layout_.z : z_range(map);
-  cells(map, z);
+  map.surface ? surface(map, z) : cells(map, z);
   const std::vector<Colour>& table = stops(map.map);
   out_.settings += "set palette maxcolors 0 defined (";
   for (size_t i = 0; i < table.size(); ++i)
     add(out_.settings, "{}{} {}", i > 0 ? ", " : "", i, colour(table[i]));
   add(out_.settings, ")\nset cbrange [{}:{}]\n", number(z.low), number(z.high));
+  if (map.surface) return;
   add(out_.settings,
       "set object rectangle from graph 0,0 to graph 1,1 behind fillcolor rgb {} fillstyle solid noborder\n",
       colour(colours::nothing));

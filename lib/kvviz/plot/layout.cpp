@@ -130,6 +130,7 @@ void place_texts(Draft& d, const Theme& theme) {
   }
   const double half = kLine * theme.label_size / 2;
   const Panel& panel = out.panel;
+  if (has_surface(panel)) return;  // gnuplot turns them with the axes
   if (!panel.x.label.empty())
     out.texts.push_back({shortened(one_line(panel.x.label), d.cell.width, theme.label_size),
                          plot.x + plot.width / 2, d.cell.y + half, theme.label_size});

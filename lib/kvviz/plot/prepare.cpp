@@ -104,6 +104,13 @@ Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_
 
 }  // namespace
 
+bool has_surface(const Panel& panel) {
+  return std::any_of(panel.marks.begin(), panel.marks.end(), [](const Mark& mark) {
+    const auto* map = std::get_if<Heatmap>(&mark);
+    return map != nullptr && map->surface;
+  });
+}
+
 double on_axis(double value, Scale scale) {
   if (!std::isfinite(value)) return kNan;
   if (scale == Scale::linear) return value;

@@ -9,6 +9,9 @@ namespace kvviz::plot {
 /// without any is NaN). The cell positions and steps follow.
 Heatmap pooled(const Heatmap& map, int row_block, int col_block);
 
+/// Whether the panel is a surface in three dimensions.
+bool has_surface(const Panel& panel);
+
 /// Value in axis units: itself, or its log10; NaN where the axis has no place for it.
 double on_axis(double value, Scale scale);
 

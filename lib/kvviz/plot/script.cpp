@@ -102,24 +102,58 @@ class Sheet {
     }
   }
 
+  /// The axes of a surface are shorter than the panel's sides, which the ticks were made for.
+  static TickRow few(const TickRow& row) {
+    constexpr size_t most = 8;
+    TickRow thinned = row;
+    thinned.ticks.clear();
+    const size_t step = (row.ticks.size() + most - 1) / most;
+    for (size_t i = 0; i < row.ticks.size(); i += step) thinned.ticks.push_back(row.ticks[i]);
+    return thinned;
+  }
+
+  /// The axes of a surface: seen from the side of the last layer, so that the first stands in front of
+  /// nothing.
+  void space(std::string& out, const PanelLayout& p) const {
+    const auto label = [&](const char* axis, const std::string& words, const char* turn) {
+      add(out, "set {}label {} font ',{}' textcolor rgb {} {}\n", axis, quoted_tick(words),
+          number(theme_.label_size), colour(colours::text), turn);
+    };
+    label("x", p.panel.x.label, "rotate parallel offset 0,-0.5");
+    label("y", p.panel.y.label, "rotate parallel offset 0,-0.5");
+    out +=
+        "set view 50, 35, 1.2, 0.9\nset xyplane 0\nset pm3d depthorder border linecolor rgb '#444444' "
+        "linewidth 0.4\n";
+    add(out, "set border 31 linewidth 1 linecolor rgb '#555555'\nset zrange [{}:{}]\n", number(p.z.low),
+        number(p.z.high));
+    ticks(out, "z", p.z_ticks);
+  }
+
   void panel(std::string& out, const PanelLayout& p, const std::string& name) const {
     const bool cells = std::any_of(p.panel.marks.begin(), p.panel.marks.end(),
                                    [](const Mark& mark) { return std::holds_alternative<Heatmap>(mark); });
+    const bool surface = has_surface(p.panel);
     const PanelScript script = panel_script(p, theme_, name);
     out += script.blocks;
     out += "reset\nset samples 2\nunset key\n";
     add(out, "set border {} front linewidth 1 linecolor rgb '#555555'\n", cells ? 15 : 3);
-    add(out,
-        "set lmargin at screen {}\nset rmargin at screen {}\nset bmargin at screen {}\nset tmargin at screen "
-        "{}\n",
-        x(p.plot.x), x(p.plot.x + p.plot.width), y(p.plot.y), y(p.plot.y + p.plot.height));
+    if (surface)
+      add(out, "set origin {},{}\nset size {},{}\n", x(p.plot.x), y(p.plot.y), x(p.plot.width),
+          y(p.plot.height));
+    else
+      add(out,
+          "set lmargin at screen {}\nset rmargin at screen {}\nset bmargin at screen {}\nset tmargin at "
+          "screen "
+          "{}\n",
+          x(p.plot.x), x(p.plot.x + p.plot.width), y(p.plot.y), y(p.plot.y + p.plot.height));
     add(out, "set xrange [{}:{}]\n", number(p.range.x.low), number(p.range.x.high));
     add(out, "set yrange [{}:{}]\n", number(cells ? p.range.y.high : p.range.y.low),
         number(cells ? p.range.y.low : p.range.y.high));
     add(out, "set tics out nomirror scale 0.5 font ',{}' textcolor rgb {}\n", number(theme_.tick_size),
         colour(colours::text));
-    ticks(out, "x", p.x_ticks);
-    ticks(out, "y", p.y_ticks);
+    ticks(out, "x", surface ? few(p.x_ticks) : p.x_ticks);
+    ticks(out, "y", surface ? few(p.y_ticks) : p.y_ticks);
+    if (surface) space(out, p);
     if (!cells)
       add(out, "set grid xtics ytics back linetype 1 linewidth 1 linecolor rgb {}\n", colour(colours::grid));
     if (p.colour_bar) {
@@ -137,7 +171,7 @@ class Sheet {
     if (script.elements.empty())
       text(out, {"no value to show", p.plot.x + p.plot.width / 2, p.plot.y + p.plot.height / 2,
                  theme_.label_size});
-    out += "plot ";
+    out += surface ? "splot " : "plot ";
     for (const std::string& element : script.elements) out += element + ", \\\n     ";
     out += "NaN notitle\n";
   }

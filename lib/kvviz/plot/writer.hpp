@@ -60,6 +60,7 @@ class Writer {
   void cells(const Heatmap& map, const Range& z);
   void annotate(const Heatmap& map);
   void outline(const Heatmap& map);
+  void surface(const Heatmap& map, const Range& z);
   void steps(const std::vector<double>& edges, const Histogram::Group& group);
 
   const PanelLayout& layout_;

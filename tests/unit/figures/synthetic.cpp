@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "unit/figures/synthetic.hpp"
 
+#include "kvviz/analysis/synthetic_sinks.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -272,6 +274,37 @@ std::vector<std::string> texts(const Shape& shape) {
   return out;
 }
 
+std::vector<figures::NamedFigure> sinks(const Shape& shape) {
+  using namespace analysis;
+  SinkStudy study = synthetic_study({.layers = shape.layers, .heads = shape.heads, .kv_heads = 1});
+  study.lengths = {4, 8};
+  for (PromptSinks& prompt : study.prompts)
+    prompt.alpha_at.assign(2, prompt.score[static_cast<size_t>(SinkMetric::share0)]);
+  const SinkRule rule{SinkMetric::share0, 0.8};
+  const SinkSummary summary = summarise(study, rule, {});
+  const AcrossLayers across = across_layers(study, rule);
+  std::vector<LayerSinks> layers(static_cast<size_t>(shape.layers));
+  for (size_t l = 0; l < layers.size(); ++l)
+    layers[l] = {.layer = static_cast<int>(l),
+                 .sink_keys = {40, 3, 2, 1},
+                 .mass = {0.5, 0.1, 0.1, 0.3},
+                 .kind_tokens = {1, 20, 60, 400},
+                 .k_norm_first = 8,
+                 .k_norm_rest = 10,
+                 .v_norm_first = 0.5,
+                 .v_norm_rest = 3};
+  auto all =
+      figures::sink_figures({.study = &study, .summary = &summary, .across = &across, .layers = layers});
+  const figures::SinkComparisonRun run{"Llama-3.2-1B", 10, 12, 0.9, 0.35, 0.02, 0.28, 0.2, 0.4, 0.3};
+  all.push_back(
+      figures::sink_comparison_figure(run, {"a model with a rather long name, 70 billion", 512, 512, 0.3}));
+  const figures::ReuseVariantRow rows[] = {{"first_layer", 67, 4, 0.9, 0.3, 2.1, 2.0},
+                                           {"first_key", 18, 1.5, 0.4, 0.6, 1.7, 2.0},
+                                           {"zero", -0.5, 2, 0.4, 0.6, 1.6, 2.0}};
+  all.push_back(figures::reuse_figure(rows));
+  return all;
+}
+
 std::vector<figures::NamedFigure> catalogue(const Shape& shape) {
   using namespace figures;
   std::vector<NamedFigure> all;
@@ -285,6 +318,8 @@ std::vector<figures::NamedFigure> catalogue(const Shape& shape) {
   add(channel_figures(channels(shape), {}));
   add(token_figures(tokens(shape), words));
   add(attention_figures(attention(shape), words));
+  add(sinks(shape));
+  add(all_heads_figures(maps(shape, 50)));
   add({attention_map_figure(maps(shape, 8)), generation_figure(generation())});
   return all;
 }

@@ -9,6 +9,7 @@
 #include "kvviz/figures/generation_figures.hpp"
 #include "kvviz/figures/heads_figures.hpp"
 #include "kvviz/figures/layers_figures.hpp"
+#include "kvviz/figures/sink_figures.hpp"
 #include "kvviz/figures/tokens_figures.hpp"
 
 namespace kvviz::synthetic {
@@ -30,6 +31,7 @@ analysis::TokensResult tokens(const Shape& shape);
 analysis::AttentionResult attention(const Shape& shape);
 std::vector<figures::AttentionMap> maps(const Shape& shape, size_t count);
 figures::GenerationStages generation();
+std::vector<figures::NamedFigure> sinks(const Shape& shape);
 std::vector<std::string> texts(const Shape& shape);
 
 /// Every figure of the catalogue.
