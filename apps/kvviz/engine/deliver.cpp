@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
@@ -57,7 +58,8 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
 
 }  // namespace
 
-std::vector<Gate> parse_gates(const OutputOptions& output) {
+std::vector<Gate> check_output(const OutputOptions& output) {
+  require_writable(output.out);
   std::vector<Gate> gates;
   for (const std::string& text : output.fail_if) gates.push_back(parse_gate(text));
   return gates;

@@ -15,8 +15,9 @@
 
 namespace kvviz {
 
-/// Gates of the command line, before any model is read. Throws UsageError.
-std::vector<Gate> parse_gates(const OutputOptions& output);
+/// The gates of the command line and the folder of the output, looked at before any model is read. Throws
+/// UsageError, DataError.
+std::vector<Gate> check_output(const OutputOptions& output);
 
 /// The provenance block: version, call, effective options, where the numbers came from.
 nlohmann::ordered_json provenance_of(const SubjectOrigin& origin, const CallOptions& call,

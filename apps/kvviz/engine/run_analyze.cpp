@@ -61,7 +61,7 @@ Work work_on_cache(const AnalyzeOptions& options, const Focus& focus) {
 }
 
 int analyze(const AnalyzeOptions& options) {
-  Delivery delivery{.gates = parse_gates(options.output)};
+  Delivery delivery{.gates = check_output(options.output)};
   const Focus focus = parse_focus(options.focus);
   validate(options);
   set_threads(options.call.threads);

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/io/cache_file.hpp"
@@ -32,6 +33,7 @@ void check_finite(const KvCache& cache) {
 }
 
 int capture(const CaptureOptions& options) {
+  require_writable(options.out);
   set_threads(options.call.threads);
   OpenedFolder opened = open_folder(options.model, options.call);
   const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);

@@ -37,20 +37,21 @@ double number_of(const Result& result, const std::string& key) {
 }
 
 figures::SinkComparisonRun run_of(const Result& result) {
-  return {.label = short_name(text_of(result, "model")),
-          .tokens_min = number_of(result, "tokens_min"),
-          .tokens_max = number_of(result, "tokens_max"),
-          .threshold = number_of(result, "threshold"),
-          .rate = number_of(result, "sink_rate"),
-          .rate_se = number_of(result, "sink_rate_se"),
-          .p_later = number_of(result, "p_later"),
-          .p_later_low = number_of(result, "p_later_low"),
-          .p_later_high = number_of(result, "p_later_high"),
-          .base = number_of(result, "p_later_base")};
+  return {
+      .label = short_name(text_of(result, "model")) + (text_of(result, "bos") == "off" ? " without BOS" : ""),
+      .tokens_min = number_of(result, "tokens_min"),
+      .tokens_max = number_of(result, "tokens_max"),
+      .threshold = number_of(result, "threshold"),
+      .rate = number_of(result, "sink_rate"),
+      .rate_se = number_of(result, "sink_rate_se"),
+      .p_later = number_of(result, "p_later"),
+      .p_later_low = number_of(result, "p_later_low"),
+      .p_later_high = number_of(result, "p_later_high"),
+      .base = number_of(result, "p_later_base")};
 }
 
 int compare(const CompareOptions& o) {
-  Delivery delivery{.gates = parse_gates(o.output)};
+  Delivery delivery{.gates = check_output(o.output)};
   const Result a = read_result(o.results[0]), b = read_result(o.results[1]);
   require_comparable(a, b);
   const auto origin = [](const Result& result) {

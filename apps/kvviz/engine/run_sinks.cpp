@@ -175,7 +175,7 @@ std::vector<figures::NamedFigure> figures_of(const SinkRun& run, const SinkFindi
 }
 
 int sinks(const SinksOptions& o) {
-  Delivery delivery{.gates = parse_gates(o.output)};
+  Delivery delivery{.gates = check_output(o.output)};
   const analysis::SinkRule rule = rule_of(o);
   analysis::validate(o.sinks);
   set_threads(o.call.threads);

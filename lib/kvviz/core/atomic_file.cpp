@@ -27,6 +27,15 @@ AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
       folder / cat('.', target_.stem().string(), '.', getpid(), '.', serial++, target_.extension().string());
 }
 
+void require_writable(const fs::path& folder) {
+  fs::path there = fs::absolute(folder).lexically_normal();
+  while (!fs::exists(there) && there.has_relative_path()) there = there.parent_path();
+  require(fs::is_directory(there), "cannot write into ", folder.string(), ": ", there.string(),
+          " is not a folder");
+  require(access(there.c_str(), W_OK | X_OK) == 0, "cannot write into ", folder.string(), ": ",
+          there.string(), ": ", std::strerror(errno));
+}
+
 AtomicFile::~AtomicFile() {
   if (committed_) return;
   std::error_code ignored;

@@ -28,6 +28,10 @@ class AtomicFile {
 /// Writes `bytes` to `target` through an AtomicFile. Throws DataError (unwritable folder, full disk).
 void write_file(const std::filesystem::path& target, std::string_view bytes);
 
+/// Throws DataError unless files can be made in `folder`, or in its nearest parent that exists: so that a
+/// long run does not end with it. Makes nothing. Some file systems say no only when they are written to.
+void require_writable(const std::filesystem::path& folder);
+
 /// The whole file. Throws DataError naming the file when it cannot be read.
 std::string read_file(const std::filesystem::path& file);
 

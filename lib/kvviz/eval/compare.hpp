@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -18,17 +19,18 @@ struct PairedScores {
   std::vector<unsigned char> agrees;  ///< 1 where both find the same token most likely (first of equals)
 };
 
-/// Compares hidden states [rows, hidden], each of the tokens ids[0 .. n-1), with those of the full cache: one
-/// entry a test. The reference's logits are computed once for all tests; logits in f32, sums in f64, in
-/// chunks of rows: never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops for the
-/// reference and for each test. Throws DataError when a logit is NaN.
+/// Compares hidden states [rows, hidden], of the tokens ids[0 .. n-1) and perhaps more, with those of the
+/// full cache: one entry a test. The reference's logits are computed once for all tests; logits in f32, sums
+/// in f64, in chunks of 256 rows: never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops
+/// for the reference and for each test, and two exponentials a logit. Equal hidden states give equal NLLs and
+/// a KL of 0, exactly. Throws DataError when a logit is not finite.
 std::vector<PairedScores> compare_predictions(const Decoder& decoder, const at::Tensor& full,
                                               std::span<const at::Tensor> tests,
                                               std::span<const int32_t> ids);
 
 /// What the texts say together.
 struct QualityLoss {
-  int64_t texts = 0, tokens = 0;  ///< tokens: predictions that count
+  int64_t texts = 0, tokens = 0;  ///< those that count; tokens: predictions
   double nll_full = 0, nll = 0;   ///< mean, nats per token
   double ppl_full = 0, ppl = 0;   ///< exp of those
   double delta_nll = 0, delta_nll_se = 0;
@@ -37,11 +39,15 @@ struct QualityLoss {
   double top1_agreement = 0;               ///< 0 .. 1; 1 is best
 };
 
-/// Means over the predictions from number `from` on of every text (those of a cache that has not lost
-/// anything yet differ by nothing and would only dilute the rest). Standard errors are of the paired
-/// difference: texts are the clusters, or, in a single text, blocks of 32 predictions; se^2 = m/(m-1) sum_c
-/// (S_c - n_c mean)^2 / N^2 for the m clusters of sums S_c over n_c predictions, that of the perplexities by
-/// the delta method. NaN with fewer than two clusters. Throws DataError when no prediction is left.
-QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from = 0);
+/// Means over the predictions number `from` to before `end` of every text. (Those of a cache that has not
+/// lost anything yet differ by nothing and would only dilute the rest: judge them apart.) Texts too short to
+/// reach `from` do not count. Standard errors are of the paired difference, clustered: the clusters are the
+/// texts, or, when a single text counts, its blocks of 32 predictions (the last may be shorter). With m
+/// clusters of sums S_c over n_c of N predictions, se^2 = m/(m-1) sum_c (S_c - n_c mean)^2 / N^2, where S_c
+/// sums nll - nll_full for delta_nll, and, by the delta method on exp(mean nll) - exp(mean nll_full), ppl nll
+/// - ppl_full nll_full for delta_ppl. NaN with fewer than two clusters. Throws DataError when no prediction
+/// is left.
+QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from = 0,
+                         int64_t end = std::numeric_limits<int64_t>::max());
 
 }  // namespace kvviz

@@ -3,15 +3,19 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <utility>
 
 #include "kvviz/attention/attention.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/eval/first_layer_patterns.hpp"
+#include "kvviz/eval/head_copies.hpp"
 
 namespace kvviz {
 namespace {
@@ -22,117 +26,144 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool replaces(SinkSubstitute substitute, int layer) {
-  return substitute != SinkSubstitute::first_layer || layer > 0;
-}
-
-/// Heads whose flag is `flagged`.
-at::Tensor heads_with(const std::vector<bool>& flags, bool flagged) {
-  std::vector<int64_t> heads;
-  for (size_t h = 0; h < flags.size(); ++h)
-    if (flags[h] == flagged) heads.push_back(static_cast<int64_t>(h));
-  return at::tensor(heads, at::kLong);
-}
-
 at::Tensor full_attention(const LayerQkv& x) {
   return streaming_attention(x.query, x.key, x.value, x.spec, {}, nullptr);
 }
 
-/// The softmax weights of the heads in `heads`, [1, heads, tokens, tokens].
-at::Tensor patterns_of(const LayerQkv& x, const at::Tensor& heads) {
-  const at::Tensor kv = heads.div(x.query.size(1) / x.key.size(1), "floor");
-  at::Tensor weights;
-  eager_attention(x.query.index_select(1, heads), x.key.index_select(1, kv), x.value.index_select(1, kv),
-                  x.spec, &weights);
-  return weights;
+/// Query heads with their KV heads: one for each, or one for each equal number of them.
+struct Heads {
+  std::vector<int64_t> query, kv;
+};
+
+/// What happens to the heads of one layer.
+struct LayerPlan {
+  Heads replaced;  // a KV head for each query head
+  /// The others by how many query heads their KV head keeps: streaming attention shares a KV head among the
+  /// same number of query heads everywhere.
+  std::map<int64_t, Heads> kept;
+};
+
+LayerPlan plan_of(const LayerConfig& layer, const std::vector<bool>& flags) {
+  LayerPlan plan;
+  const int64_t group = layer.heads / layer.kv_heads;
+  for (int64_t kv = 0; kv < layer.kv_heads; ++kv) {
+    std::vector<int64_t> kept;
+    for (int64_t head = kv * group; head < (kv + 1) * group; ++head) {
+      if (!flags[static_cast<size_t>(head)]) {
+        kept.push_back(head);
+        continue;
+      }
+      plan.replaced.query.push_back(head);
+      plan.replaced.kv.push_back(kv);
+    }
+    if (kept.empty()) continue;
+    Heads& heads = plan.kept[std::ssize(kept)];
+    heads.query.insert(heads.query.end(), kept.begin(), kept.end());
+    heads.kv.push_back(kv);
+  }
+  return plan;
 }
 
-class Replacement {
+void check_flags(const ModelConfig& config, SinkSubstitute substitute, const HeadFlags& flags) {
+  require(flags.size() == config.layers.size(), "flags of ", flags.size(), " layers; the model has ",
+          config.layers.size());
+  for (size_t l = 0; l < flags.size(); ++l) {
+    const int64_t heads = config.layers[l].heads;
+    require(std::ssize(flags[l]) == heads, "flags of ", flags[l].size(), " heads in layer ", l, "; it has ",
+            heads);
+    require(substitute != SinkSubstitute::first_layer || heads == config.layers.front().heads,
+            "layers differ in their query heads: the first layer's patterns have no counterpart in layer ",
+            l);
+  }
+}
+
+class ReuseAttention {
  public:
-  Replacement(const ModelConfig& config, SinkSubstitute substitute, const HeadFlags& flags)
-      : substitute_(substitute), flags_(flags) {
-    require(flags.size() == config.layers.size(), "flags of ", flags.size(), " layers; the model has ",
-            config.layers.size());
-    const int64_t heads = config.layers.front().heads;
-    for (size_t l = 0; l < flags.size(); ++l) {
-      require(std::ssize(flags[l]) == config.layers[l].heads, "flags of ", flags[l].size(),
-              " heads in layer ", l, "; it has ", config.layers[l].heads);
-      require(substitute != SinkSubstitute::first_layer || config.layers[l].heads == heads,
-              "layers differ in their query heads: the first layer's patterns have no counterpart in layer ",
-              l);
-    }
-    needed_.assign(static_cast<size_t>(heads), false);
-    for (size_t l = 1; l < flags.size(); ++l)
-      for (size_t h = 0; h < needed_.size() && h < flags[l].size(); ++h)
-        needed_[h] = needed_[h] || flags[l][h];
+  ReuseAttention(const ModelConfig& config, SinkSubstitute substitute, const HeadFlags& flags,
+                 int64_t pattern_limit)
+      : substitute_(substitute), pattern_limit_(pattern_limit) {
+    check_flags(config, substitute, flags);
+    for (size_t l = 0; l < flags.size(); ++l) plans_.push_back(plan_of(config.layers[l], flags[l]));
+    if (substitute != SinkSubstitute::first_layer) return;
+    plans_.front() = {};
+    for (const LayerPlan& plan : plans_)
+      stored_.insert(stored_.end(), plan.replaced.query.begin(), plan.replaced.query.end());
+    std::ranges::sort(stored_);
+    stored_.erase(std::ranges::unique(stored_).begin(), stored_.end());
   }
 
   at::Tensor attend(const LayerQkv& x) {
-    const std::vector<bool>& flags = flags_[static_cast<size_t>(x.layer)];
-    const bool reuse = substitute_ == SinkSubstitute::first_layer;
-    if (reuse && x.layer == 0 && std::ranges::count(needed_, true) > 0)
-      patterns_ = patterns_of(x, heads_with(needed_, true));
-    if (!replaces(substitute_, x.layer) || std::ranges::count(flags, true) == 0) return full_attention(x);
-    const at::Tensor replaced = heads_with(flags, true), kept = heads_with(flags, false);
-    const int64_t group = x.query.size(1) / x.key.size(1);
-    at::Tensor out = at::zeros({1, x.query.size(2), x.query.size(1), x.value.size(3)}).transpose(1, 2);
-    if (kept.numel() > 0) {
-      const at::Tensor kv = kept.div(group, "floor");
-      out.index_copy_(1, kept,
-                      streaming_attention(x.query.index_select(1, kept), x.key.index_select(1, kv),
-                                          x.value.index_select(1, kv), x.spec, {}, nullptr));
+    require<std::logic_error>(x.query.size(2) == x.key.size(2), "sink reuse takes whole texts");
+    const LayerPlan& plan = plans_[static_cast<size_t>(x.layer)];
+    at::Tensor out;
+    if (x.layer == 0 && !stored_.empty()) {
+      check_memory(x.query.size(2));
+      out = patterns_.attend(x, stored_);
+    } else {
+      out = plan.replaced.query.empty() ? full_attention(x) : mixed_attention(x, plan);
     }
-    const at::Tensor value = x.value.index_select(1, replaced.div(group, "floor"));
-    if (substitute_ == SinkSubstitute::first_key)
-      out.index_copy_(1, replaced, value.narrow(2, 0, 1).expand(value.sizes()).contiguous());
-    if (reuse) out.index_copy_(1, replaced, at::matmul(patterns_.index_select(1, stored(flags)), value));
+    if (x.layer + 1 == static_cast<int>(plans_.size())) patterns_.clear();
     return out;
   }
 
  private:
-  /// Where the patterns of the flagged heads lie in patterns_.
-  at::Tensor stored(const std::vector<bool>& flags) const {
-    std::vector<int64_t> places;
-    int64_t place = 0;
-    for (size_t h = 0; h < flags.size(); ++h) {
-      if (flags[h]) places.push_back(place);
-      place += needed_[h] ? 1 : 0;
+  at::Tensor mixed_attention(const LayerQkv& x, const LayerPlan& plan) {
+    const at::Tensor out =
+        at::empty({1, x.query.size(2), x.query.size(1), x.value.size(3)}, x.query.options()).transpose(1, 2);
+    for (const auto& [count, heads] : plan.kept) {
+      const at::Tensor attended =
+          streaming_attention(query_.take(x.query, heads.query), key_.take(x.key, heads.kv),
+                              value_.take(x.value, heads.kv), x.spec, {}, nullptr);
+      std::vector<int64_t> places(heads.query.size());
+      std::iota(places.begin(), places.end(), 0);
+      copy_heads(attended, places, out, heads.query);
     }
-    return at::tensor(places, at::kLong);
+    replace(x, plan.replaced, out);
+    return out;
+  }
+
+  void check_memory(int64_t tokens) const {
+    const int64_t bytes = FirstLayerPatterns::bytes(std::ssize(stored_), tokens);
+    require(bytes <= pattern_limit_, "the first layer's patterns of ", stored_.size(), " heads over ", tokens,
+            " tokens take ", bytes, " bytes; at most ", pattern_limit_,
+            " may be kept: take shorter texts or fewer heads");
+  }
+
+  void replace(const LayerQkv& x, const Heads& heads, const at::Tensor& out) {
+    const int64_t tokens = x.query.size(2);
+    switch (substitute_) {
+      case SinkSubstitute::first_layer:
+        patterns_.multiply(heads.query, value_.take(x.value, heads.kv), out);
+        break;
+      case SinkSubstitute::first_key:
+        copy_heads(x.value.narrow(2, 0, 1).expand({-1, -1, tokens, -1}), heads.kv, out, heads.query);
+        break;
+      case SinkSubstitute::zero: {
+        const at::Tensor nothing = at::zeros({1, 1, 1, x.value.size(3)}).expand({-1, -1, tokens, -1});
+        copy_heads(nothing, std::vector<int64_t>(heads.query.size(), 0), out, heads.query);
+        break;
+      }
+    }
   }
 
   SinkSubstitute substitute_;
-  const HeadFlags& flags_;
-  std::vector<bool> needed_;  // head indices whose first-layer pattern some later layer takes
-  at::Tensor patterns_;
+  int64_t pattern_limit_;
+  std::vector<LayerPlan> plans_;
+  std::vector<int64_t> stored_;  // head indices whose first-layer pattern some later layer takes
+  FirstLayerPatterns patterns_;
+  HeadStore query_, key_, value_;
 };
 
-ReuseRun run(const Decoder& decoder, std::span<const int32_t> ids, const AttentionFn& attend) {
+ReuseRun run(const Decoder& decoder, std::span<const int32_t> ids, AttentionFn attend) {
   const at::NoGradGuard no_grad;
   const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
   ReuseRun result;
+  const AttentionFn timed = timed_attention(std::move(attend), result.attention_seconds);
   const auto start = Clock::now();
-  const auto timed = [&](const LayerQkv& x) {
-    const auto before = Clock::now();
-    at::Tensor out = attend(x);
-    result.attention_seconds += seconds_since(before);
-    return out;
-  };
   result.hidden = decoder.hidden(input, 0, timed)[0];
   result.seconds = seconds_since(start);
   return result;
-}
-
-double visible_pairs(int64_t tokens, int64_t window) {
-  const auto n = static_cast<double>(tokens), w = static_cast<double>(window);
-  return window > 0 && window < tokens ? w * (w + 1) / 2 + (n - w) * w : n * (n + 1) / 2;
-}
-
-double linear_flops(const ModelConfig& config, const LayerConfig& layer, double tokens) {
-  const auto hidden = static_cast<double>(config.hidden);
-  const auto attention = static_cast<double>((2 * layer.heads + 2 * layer.kv_heads) * layer.head_dim);
-  return 2 * tokens * hidden * (attention + (config.gated_mlp ? 3 : 2) * static_cast<double>(layer.mlp_dim));
 }
 
 }  // namespace
@@ -149,47 +180,19 @@ const char* name_of(SinkSubstitute substitute) {
   return "";
 }
 
-AttentionCost attention_cost(const ModelConfig& config, int64_t tokens) {
-  AttentionCost cost;
-  const auto n = static_cast<double>(tokens);
-  for (const LayerConfig& layer : config.layers) {
-    cost.flops += 4 * static_cast<double>(layer.heads * layer.head_dim) * visible_pairs(tokens, layer.window);
-    cost.model_flops += linear_flops(config, layer, n);
-    cost.cache_bytes += 8 * n * static_cast<double>(layer.kv_heads * layer.head_dim);
-  }
-  cost.model_flops += cost.flops;
-  return cost;
+AttentionFn make_reuse_attention(const ModelConfig& config, SinkSubstitute substitute, const HeadFlags& flags,
+                                 int64_t pattern_limit) {
+  const auto attention = std::make_shared<ReuseAttention>(config, substitute, flags, pattern_limit);
+  return [attention](const LayerQkv& x) { return attention->attend(x); };
 }
 
-AttentionCost attention_cost(const ModelConfig& config, int64_t tokens, SinkSubstitute substitute,
-                             const HeadFlags& flags) {
-  AttentionCost cost = attention_cost(config, tokens);
-  const auto n = static_cast<double>(tokens);
-  const bool reuse = substitute == SinkSubstitute::first_layer;
-  std::vector<bool> needed;
-  for (size_t l = 0; l < flags.size(); ++l) {
-    if (!replaces(substitute, static_cast<int>(l))) continue;
-    const LayerConfig& layer = config.layers[l];
-    const auto dim = static_cast<double>(layer.head_dim);
-    const double head = 4 * dim * visible_pairs(tokens, layer.window);
-    const int64_t group = layer.heads / layer.kv_heads;
-    needed.resize(std::max(needed.size(), flags[l].size()));
-    for (size_t h = 0; h < flags[l].size(); ++h) {
-      if (!flags[l][h]) continue;
-      needed[h] = true;
-      const double saved = reuse ? head / 2 : head;
-      cost.flops -= saved;
-      cost.model_flops -= saved;
-    }
-    for (int64_t kv = 0; kv < layer.kv_heads; ++kv) {
-      const auto first = flags[l].begin() + kv * group;
-      if (std::count(first, first + group, true) != group) continue;
-      const double all = 8 * n * dim, one = 8 * dim;
-      cost.cache_bytes -= reuse ? all / 2 : substitute == SinkSubstitute::zero ? all : all - one;
-    }
-  }
-  if (reuse) cost.pattern_bytes = 4 * n * n * static_cast<double>(std::ranges::count(needed, true));
-  return cost;
+AttentionFn timed_attention(AttentionFn attend, double& seconds) {
+  return [attend = std::move(attend), &seconds](const LayerQkv& x) {
+    const auto start = Clock::now();
+    at::Tensor out = attend(x);
+    seconds += seconds_since(start);
+    return out;
+  };
 }
 
 ReuseRun run_full(const Decoder& decoder, std::span<const int32_t> ids) {
@@ -197,9 +200,8 @@ ReuseRun run_full(const Decoder& decoder, std::span<const int32_t> ids) {
 }
 
 ReuseRun run_replaced(const Decoder& decoder, std::span<const int32_t> ids, SinkSubstitute substitute,
-                      const HeadFlags& flags) {
-  Replacement replacement(decoder.config(), substitute, flags);
-  return run(decoder, ids, [&](const LayerQkv& x) { return replacement.attend(x); });
+                      const HeadFlags& flags, int64_t pattern_limit) {
+  return run(decoder, ids, make_reuse_attention(decoder.config(), substitute, flags, pattern_limit));
 }
 
 }  // namespace kvviz

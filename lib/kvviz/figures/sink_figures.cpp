@@ -339,7 +339,7 @@ NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkCompari
   plot::Panel left, right;
   left.title = "Sink rate";
   right.title = "Does the first layer foretell later ones?";
-  right.note = "Bar pairs of equal height: it says nothing.";
+  right.note = "If a run's two bars are equally high, it foretells nothing.";
   for (size_t i = 0; i < 2; ++i) {
     const SinkComparisonRun& run = *runs[i];
     const plot::Colour colour = i == 0 ? plot::colours::key : plot::colours::value;

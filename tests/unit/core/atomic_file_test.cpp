@@ -53,3 +53,12 @@ TEST_CASE("[mapped_file] bytes of a file, an empty file, and what is no file") {
   CHECK_THROWS_WITH_AS(MappedFile(folder.path()), doctest::Contains("not a regular file"), DataError);
   CHECK_THROWS_WITH_AS(MappedFile(folder.path() / "missing"), doctest::Contains("cannot read"), DataError);
 }
+
+TEST_CASE("[atomic_file] a folder that cannot be written is found before anything is made") {
+  const test::TemporaryFolder folder;
+  require_writable(folder.path() / "a/b/c");
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "a"));
+  write_file(folder.path() / "file", "x");
+  CHECK_THROWS_AS(require_writable(folder.path() / "file"), DataError);
+  CHECK_THROWS_AS(require_writable(folder.path() / "file/below"), DataError);
+}
