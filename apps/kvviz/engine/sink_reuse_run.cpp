@@ -107,6 +107,7 @@ ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> 
       continue;
     }
     ++evaluation.texts;
+    run_full(decoder, ids);  // the first run of all pays for cold caches
     const ReuseRun full = repeated(o.reuse.repeats, [&] { return run_full(decoder, ids); });
     std::vector<at::Tensor> hidden;
     for (ReuseVariant& variant : evaluation.variants) {
