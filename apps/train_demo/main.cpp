@@ -29,7 +29,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--shortest-repeat", options.shortest_repeat, "tokens of the shortest passage")
       ->capture_default_str();
-  app.add_flag("--attention-bias", options.attention_bias, "biases of the attention projections");
+  app.add_flag("--attention-bias,!--no-attention-bias", options.attention_bias,
+               "biases of the attention projections");
   app.add_option("--rope-theta", options.rope_theta, "base of the rotary frequencies")->capture_default_str();
   app.add_option("--rate", options.rate, "peak learning rate")->capture_default_str();
   app.add_option("--weight-decay", options.weight_decay, "AdamW weight decay of matrices")

@@ -153,3 +153,10 @@ TEST_CASE("[compare] two runs side by side; different metrics are refused") {
   CHECK(refused.code == 1);
   CHECK(holds(refused.err, "different metrics, alpha and share0"));
 }
+
+TEST_CASE("[sinks] the shipped model has what it is shipped for: heads that rest on the first token") {
+  const test::TemporaryFolder folder;
+  const json result = sinks({}, folder.path());
+  CHECK(fact(result, "sink_rate") > 0.5);
+  CHECK(fact(result, "correlation") > 0.9);
+}
