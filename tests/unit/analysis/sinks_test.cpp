@@ -124,6 +124,21 @@ TEST_CASE("[sinks] column means count as sinkvis counted") {
   CHECK(counts(square({{.1}, {.05, .05}, {.03, .03, .04}}), 0.5, 0.4).first == 0);
   CHECK(counts(square({{1}, {.7, .3}, {.5, .1, .4}, {.4, .1, .3, .2}}), 0.5, 0.1) ==
         std::pair<int64_t, int64_t>(1, 2));
+  // Fixtures by formula: 24 rows of weight 1 + ((7i + 3j) mod 11), eight times that on keys 9 and 17.
+  const auto fixture = [](double boost) {
+    Matrix a(24, std::vector<double>(24, 0));
+    for (size_t i = 0; i < 24; ++i) {
+      for (size_t j = 0; j <= i; ++j)
+        a[i][j] = static_cast<double>(1 + (7 * i + 3 * j) % 11) * (j == 9 || j == 17 ? boost : 1);
+      const double sum = std::accumulate(a[i].begin(), a[i].end(), 0.0);
+      for (double& x : a[i]) x /= sum;
+    }
+    return a;
+  };
+  CHECK(counts(fixture(1), 0.1, 0.05) == std::pair<int64_t, int64_t>(2, 5));
+  CHECK(counts(fixture(1), 0.15, 0.05).first == 1);
+  CHECK(counts(fixture(8), 0.1, 0.05) == std::pair<int64_t, int64_t>(3, 5));
+  CHECK(counts(fixture(8), 0.15, 0.05).first == 1);
   // Uniform attention over n tokens: "sinks" and "heavy hitters" that are none.
   const std::pair<size_t, std::pair<int64_t, int64_t>> table[] = {{2, {2, 0}},   {5, {3, 1}},  {9, {4, 4}},
                                                                   {16, {3, 4}},  {32, {1, 6}}, {64, {0, 3}},
