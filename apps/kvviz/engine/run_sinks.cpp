@@ -185,7 +185,7 @@ int sinks(const SinksOptions& o) {
   const SinkFindings findings = find_sinks(run.study, rule, o.sinks);
   Result result{.command = "sinks",
                 .provenance = provenance_of(run.origin, o.call, effective_options(o, rule, synthetic))};
-  result.summary = sink_facts(run, findings);
+  result.summary = sink_facts(run, findings, o.sinks);
   result.tables = tables_of(run, findings);
   if (!o.output.no_plots) delivery.figures = figures_of(run, findings, o);
   if (reuse) {

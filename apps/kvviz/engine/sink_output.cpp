@@ -46,7 +46,8 @@ SinkFindings find_sinks(const analysis::SinkStudy& study, const analysis::SinkRu
   return findings;
 }
 
-std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings) {
+std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings,
+                             const analysis::SinkOptions& options) {
   const analysis::SinkSummary& s = findings.summary;
   const auto& info = analysis::info_of(s.rule.metric);
   const auto [fewest, most] = std::ranges::minmax(run.tokens);
@@ -60,6 +61,10 @@ std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings) {
       {"metric", std::string(info.name), "", "Score that decides"},
       {"threshold", real(s.rule.threshold), "",
        cat("Threshold (a sink head is ", info.inclusive ? ">=" : ">", ")")}};
+  if (s.rule.metric == analysis::SinkMetric::alpha) {
+    facts.push_back({"tokens_per_sequence", integer(options.tokens), "tokens", "T of alpha"});
+    facts.push_back({"sink_token", integer(options.k), "", "k of alpha"});
+  }
   add_spread(
       facts, "sink_rate",
       cat("Sink heads: share with ", info.label, info.inclusive ? " >= " : " > ", shortest(s.rule.threshold)),

@@ -16,6 +16,7 @@ struct SinkFindings {
 SinkFindings find_sinks(const analysis::SinkStudy& study, const analysis::SinkRule& rule,
                         const analysis::SinkOptions& options);
 
-std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings);
+std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings,
+                             const analysis::SinkOptions& options);
 
 }  // namespace kvviz
