@@ -25,22 +25,30 @@ struct Pairs {
   }
 };
 
-/// Shares of later layers that are sinks, one for each first-layer sink.
+/// One head index that is a sink in the first layer of some text, over all texts.
+struct FirstSink {
+  double pairs = 0, later = 0;  // later layers of those texts, and those of them where it is a sink
+};
+
 struct Interval {
   double low = kNone, high = kNone;
 };
 
-Interval bootstrap(const std::vector<double>& shares) {
-  if (shares.size() < 2) return {};
+Interval bootstrap(const std::vector<FirstSink>& heads) {
+  if (heads.size() < 2) return {};
   std::mt19937_64 random(1);
-  std::vector<double> means;
+  std::vector<double> shares;
   for (int d = 0; d < draws; ++d) {
-    double sum = 0;
-    for (size_t i = 0; i < shares.size(); ++i) sum += shares[random() % shares.size()];
-    means.push_back(sum / static_cast<double>(shares.size()));
+    FirstSink sum;
+    for (size_t i = 0; i < heads.size(); ++i) {
+      const FirstSink& head = heads[random() % heads.size()];
+      sum.pairs += head.pairs;
+      sum.later += head.later;
+    }
+    shares.push_back(sum.later / sum.pairs);
   }
-  std::ranges::sort(means);
-  return {means[draws * 25 / 1000], means[draws * 975 / 1000 - 1]};
+  std::ranges::sort(shares);
+  return {shares[draws * 25 / 1000], shares[draws * 975 / 1000 - 1]};
 }
 
 /// Heads of a layer, if all layers have as many; else 0.
@@ -65,22 +73,29 @@ AcrossLayers across_layers(const SinkStudy& study, const SinkRule& rule, int64_t
   const int64_t first = prompt < 0 ? 0 : prompt, end = prompt < 0 ? std::ssize(study.prompts) : prompt + 1;
   Pairs first_and_later;
   std::vector<Pairs> adjacent(static_cast<size_t>(layers - 1));
-  std::vector<double> shares;
+  std::vector<FirstSink> by_head(static_cast<size_t>(heads));
   for (int64_t p = first; p < end; ++p) {
     const auto& scores = study.prompts[p].score[static_cast<size_t>(rule.metric)];
+    const auto known = [&](int64_t layer, int64_t head) { return !std::isnan(scores[layer * heads + head]); };
     const auto flag = [&](int64_t layer, int64_t head) { return rule.holds(scores[layer * heads + head]); };
     for (int64_t h = 0; h < heads; ++h) {
-      double later = 0;
+      across.first_sinks += flag(0, h) ? 1 : 0;
       for (int64_t l = 1; l < layers; ++l) {
+        if (!known(l, h)) continue;
+        if (known(l - 1, h)) adjacent[l - 1].add(flag(l - 1, h), flag(l, h));
+        if (!known(0, h)) continue;
         first_and_later.add(flag(0, h), flag(l, h));
-        adjacent[l - 1].add(flag(l - 1, h), flag(l, h));
-        later += flag(l, h) ? 1 : 0;
+        if (!flag(0, h)) continue;
+        by_head[h].pairs += 1;
+        by_head[h].later += flag(l, h) ? 1 : 0;
       }
-      if (!flag(0, h)) continue;
-      ++across.first_sinks;
-      shares.push_back(later / static_cast<double>(layers - 1));
     }
   }
+  if (first_and_later.total() == 0) {
+    across.reason = "no text has this score in the first layer and in a later one";
+    return across;
+  }
+  std::erase_if(by_head, [](const FirstSink& head) { return head.pairs == 0; });
   across.base = first_and_later.base();
   across.p_later = first_and_later.given_a();
   across.p_later_not = first_and_later.given_not_a();
@@ -93,7 +108,7 @@ AcrossLayers across_layers(const SinkStudy& study, const SinkRule& rule, int64_t
     ++count;
   }
   if (count > 0) across.phi_adjacent = sum / count;
-  const Interval interval = bootstrap(shares);
+  const Interval interval = bootstrap(by_head);
   across.low = interval.low;
   across.high = interval.high;
   if (across.first_sinks == 0) across.reason = "no head of the first layer is a sink";

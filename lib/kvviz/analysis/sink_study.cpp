@@ -102,10 +102,10 @@ StudyHead head_of(const SinkStudy& study, size_t h, const SinkRule& rule) {
   StudyHead head{.name = study.heads[h]};
   for (size_t m = 0; m < sink_metric_count; ++m)
     head.score[m] = over_texts(study, [&](const PromptSinks& p) { return p.score[m][h]; });
-  double sinks = 0;
-  for (const PromptSinks& prompt : study.prompts)
-    sinks += rule.holds(scores_of(prompt, rule.metric)[h]) ? 1 : 0;
-  head.sink_share = sinks / static_cast<double>(study.prompts.size());
+  const double share = over_texts(study, [&](const PromptSinks& p) {
+                         return rate_of(scores_of(p, rule.metric), {h, h + 1}, rule);
+                       }).mean;
+  if (!std::isnan(share)) head.sink_share = share;
   return head;
 }
 

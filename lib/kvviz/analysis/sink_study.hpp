@@ -58,7 +58,7 @@ struct Spread {
 struct StudyHead {
   HeadName name;
   std::array<Spread, sink_metric_count> score;
-  double sink_share = 0;  ///< share of texts in which it is a sink head
+  double sink_share = 0;  ///< share of the texts with a score in which it is a sink head; 0 without a score
 };
 
 struct StudyLayer {
@@ -103,19 +103,21 @@ SinkSummary summarise(const SinkStudy& study, const SinkRule& rule, const SinkOp
 /// Does a sink head of the first layer foretell sinks at the same head index later? (The tool that kvviz
 /// replaces called P(later | first) a correlation. Head indices of different layers have nothing to do with
 /// each other; the base rate beside it says whether it shows anything.) Counts are over texts x head indices
-/// x later layers.
+/// x later layers; pairs of which one has no score are left out.
 struct AcrossLayers {
-  int64_t first_sinks = 0;           ///< (text, head) that are sinks in the first layer
-  double p_later = kNone;            ///< P(sink later | sink in the first layer)
-  double low = kNone, high = kNone;  ///< 95 % interval of p_later: percentile bootstrap over (text, head
-                                     ///< index), 2,000 draws, fixed seed; kNone below 2 first-layer sinks
-  double p_later_not = kNone;        ///< P(sink later | no sink in the first layer)
-  double base = kNone;               ///< P(sink later)
-  double lift = kNone;               ///< p_later / base; 1: the first layer says nothing
-  double phi = kNone;  ///< correlation of the two flags, -1 .. 1; kNone where one of them is constant
+  int64_t first_sinks = 0;  ///< (text, head) that are sinks in the first layer
+  double p_later = kNone;   ///< P(sink later | sink in the first layer)
+  /// 95 % interval of p_later: percentile bootstrap over head indices, each with all its texts (a head is
+  /// much the same in every text, so texts are no independent draws), 2,000 draws, fixed seed; kNone below 2
+  /// head indices that are sinks in the first layer of some text.
+  double low = kNone, high = kNone;
+  double p_later_not = kNone;  ///< P(sink later | no sink in the first layer)
+  double base = kNone;         ///< P(sink later)
+  double lift = kNone;         ///< p_later / base; 1: the first layer says nothing
+  double phi = kNone;          ///< correlation of the two flags, -1 .. 1; kNone where one of them is constant
   double phi_adjacent = kNone;  ///< mean over neighbouring layers of phi at the same index
-  std::string
-      reason;  ///< why there is no number: one layer, layers of different size, no sink in the first layer
+  std::string reason;  ///< why there is no number: one layer, layers of different size, no score, no sink in
+                       ///< the first layer
 };
 /// For all texts together, and (one text a call) for each: `prompt` < 0 takes all.
 AcrossLayers across_layers(const SinkStudy& study, const SinkRule& rule, int64_t prompt = -1);

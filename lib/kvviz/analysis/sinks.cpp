@@ -93,9 +93,11 @@ std::array<double, sink_metric_count> scores(const Layer& layer, const kernels::
 
 std::vector<int64_t> sink_keys(const Layer& layer, const kernels::HeadAttention& head) {
   std::vector<int64_t> keys;
+  const int64_t longest = layer.measured.window > 0 ? layer.measured.window - 1 : layer.tokens;
+  const int64_t least = std::max<int64_t>(std::min({least_later, layer.tokens / 2, longest}), 1);
   for (int64_t j = 0; j < layer.tokens; ++j) {
     const int64_t end = layer.seen_until(j), later = end - j - 1;
-    if (later < std::min(least_later, layer.tokens / 2)) continue;
+    if (later < least) continue;
     const double mass = head.key_mass[j] - static_cast<double>(head.self_mass[j]);
     if (mass >= layer.options.mass * static_cast<double>(later) &&
         mass > layer.options.ratio * layer.uniform.mass(j + 1, end))

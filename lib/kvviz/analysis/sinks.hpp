@@ -63,7 +63,7 @@ struct SinkOptions {
 /// Throws UsageError: T < 2, k outside 1 .. T, recent < 1, a share outside (0, 1), ratio <= 0.
 void validate(const SinkOptions& options);
 
-/// What the kernel has to measure for these options (statistics, early queries, recent queries, watched key).
+/// What the kernel has to measure for these options (statistics, recent queries, watched key).
 kernels::AttentionRequest sink_request(const SinkOptions& options);
 
 /// One query head on one text.
@@ -96,10 +96,10 @@ struct LayerNorms {
 LayerNorms norms_of(const LayerKv& layer);
 
 /// Sinks of one layer from what the kernel measured under sink_request() on a whole text. A text of fewer
-/// than T tokens has no alpha. A sink key must be seen by 64 later queries (or half the text): local
-/// attention gives every key a large weight for a short time. With a sliding window, exposure and uniform
-/// attention are those of the window. Throws DataError: parts that do not fit together, weights that are NaN.
-/// O(heads x tokens), fp64.
+/// than T tokens has no alpha. A sink key must be seen by 64 later queries, or half the text, or the whole
+/// window where these are fewer: local attention gives every key a large weight for a short time. With a
+/// sliding window, exposure and uniform attention are those of the window. Throws DataError: parts that do
+/// not fit together, weights that are NaN. O(heads x tokens), fp64.
 LayerSinks sink_layer(int layer, const AttentionLayer& measured, const LayerNorms& norms,
                       std::span<const TokenKind> kinds, const SinkOptions& options);
 

@@ -26,7 +26,10 @@ class Random {
 
   /// Marsaglia & Tsang, ACM TOMS 26, 2000; shapes below 1 by the boost of their section 6.
   double gamma(double shape) {
-    if (shape < 1) return gamma(shape + 1) * std::pow(uniform(), 1 / shape);
+    if (shape < 1) {
+      const double larger = gamma(shape + 1);  // in one expression the order of the draws would be open
+      return larger * std::pow(uniform(), 1 / shape);
+    }
     const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
     for (;;) {
       const double x = normal(), v = std::pow(1 + c * x, 3);
@@ -47,17 +50,68 @@ struct Beta {
   double a = 1, b = 1;
 };
 
-/// By moments; a spread that no Beta has, or no spread, gives a narrow one.
-Beta fit(const std::vector<double>& values, Beta none) {
-  if (values.empty()) return none;
-  double mean = 0, variance = 0;
-  for (const double value : values) mean += value / static_cast<double>(values.size());
-  for (const double value : values)
-    variance += (value - mean) * (value - mean) / static_cast<double>(values.size());
-  mean = std::clamp(mean, 1e-3, 1 - 1e-3);
-  variance = std::clamp(variance, 1e-5, 0.9 * mean * (1 - mean));
+/// By moments. A spread that no Beta has gives the widest, none a narrow one.
+Beta with_moments(double mean, double variance) {
+  mean = std::clamp(mean, 1e-6, 1 - 1e-6);
+  variance = std::clamp(variance, 1e-8, 0.9 * mean * (1 - mean));
   const double total = mean * (1 - mean) / variance - 1;
   return {mean * total, (1 - mean) * total};
+}
+
+struct Moments {
+  double mean = 0, variance = 0;
+};
+
+Moments moments_of(const std::vector<double>& values) {
+  Moments m;
+  const auto count = static_cast<double>(values.size());
+  for (const double value : values) m.mean += value;
+  m.mean /= std::max(count, 1.0);
+  for (const double value : values) m.variance += (value - m.mean) * (value - m.mean) / count;
+  return m;
+}
+
+/// What is drawn for one layer.
+struct FittedLayer {
+  Moments tendency;  // of the probability that a head is a sink
+  Beta sink, other;
+
+  double probability(Random& random) const {
+    if (tendency.mean == 0 || tendency.mean == 1) return tendency.mean;
+    const Beta beta = with_moments(tendency.mean, tendency.variance);
+    return random.beta(beta.a, beta.b);
+  }
+};
+
+FittedLayer fit(const SinkStudy& measured, const SinkSummary& summary, int layer) {
+  const SinkRule& rule = summary.rule;
+  const auto metric = static_cast<size_t>(rule.metric);
+  std::vector<double> above, below, shares;
+  double scores = 0;
+  for (size_t h = 0; h < measured.heads.size(); ++h) {
+    if (measured.heads[h].layer != layer) continue;
+    for (const PromptSinks& prompt : measured.prompts) {
+      const double score = prompt.score[metric][h];
+      if (!std::isnan(score)) (rule.holds(score) ? above : below).push_back(std::clamp(score, 0.0, 1.0));
+    }
+    if (summary.heads[h].score[metric].count == 0) continue;
+    shares.push_back(summary.heads[h].sink_share);
+    scores += static_cast<double>(summary.heads[h].score[metric].count);
+  }
+  require(!shares.empty(), "--synthetic-fit: layer ", layer, " has no score of ", info_of(rule.metric).name);
+  FittedLayer fitted{.tendency = moments_of(shares)};
+  // A share of n texts varies by p (1 - p) / n even where all heads are alike.
+  const double texts = scores / static_cast<double>(shares.size()), mean = fitted.tendency.mean;
+  if (texts > 1)
+    fitted.tendency.variance =
+        std::max(0.0, fitted.tendency.variance - mean * (1 - mean) / texts) / (1 - 1 / texts);
+  const auto side = [](const std::vector<double>& values) {
+    const Moments m = moments_of(values);
+    return values.empty() ? Beta{} : with_moments(m.mean, m.variance);
+  };
+  fitted.sink = side(above);
+  fitted.other = side(below);
+  return fitted;
 }
 
 PromptSinks empty_prompt(const std::string& name, int64_t tokens, size_t heads) {
@@ -131,29 +185,19 @@ SinkStudy fitted_study(const SinkStudy& measured, const SinkRule& rule, uint64_t
         empty_prompt(cat("synthetic, as ", prompt.name), prompt.tokens, study.heads.size()));
   }
   for (const StudyLayer& layer : summary.layers) {
-    std::vector<double> above, below, shares;
+    const FittedLayer fitted = fit(measured, summary, layer.layer);
     for (size_t h = 0; h < study.heads.size(); ++h) {
       if (study.heads[h].layer != layer.layer) continue;
-      shares.push_back(summary.heads[h].sink_share);
-      for (const PromptSinks& prompt : measured.prompts) {
-        const double score = prompt.score[metric][h];
-        if (!std::isnan(score)) (rule.holds(score) ? above : below).push_back(std::clamp(score, 0.0, 1.0));
-      }
-    }
-    require(!above.empty() || !below.empty(), "--synthetic-fit: layer ", layer.layer, " has no score of ",
-            info_of(rule.metric).name);
-    const Beta tendency = fit(shares, {1, 1}), sink = fit(above, {15, 2}), other = fit(below, {2, 5});
-    for (size_t h = 0; h < study.heads.size(); ++h) {
-      if (study.heads[h].layer != layer.layer) continue;
-      const double p = random.beta(tendency.a, tendency.b);
-      for (PromptSinks& prompt : study.prompts) {
+      const double p = fitted.probability(random);
+      for (size_t i = 0; i < study.prompts.size(); ++i) {
+        if (std::isnan(measured.prompts[i].score[metric][h])) continue;
         const bool is_sink = random.uniform() < p;
-        const Beta& from = is_sink ? sink : other;
+        const Beta& from = is_sink ? fitted.sink : fitted.other;
         // Only scores on the right side of the threshold: the sides were fitted apart.
         double score = random.beta(from.a, from.b);
         for (int tries = 0; rule.holds(score) != is_sink && tries < 1000; ++tries)
           score = random.beta(from.a, from.b);
-        prompt.score[metric][h] = score;
+        study.prompts[i].score[metric][h] = score;
       }
     }
   }

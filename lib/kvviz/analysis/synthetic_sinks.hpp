@@ -30,9 +30,13 @@ void validate(const SyntheticOptions& options);
 /// excess), the rest is kNone. The same seed gives the same scores on every machine.
 SinkStudy synthetic_study(const SyntheticOptions& options);
 
-/// The same, but every score is drawn from what was measured: per layer a probability of being a sink and two
-/// Betas fitted by moments to the scores on either side of the rule's threshold; heads keep a tendency fitted
-/// to the spread of sink shares between heads. As many texts as the measured study has, of the same lengths.
+/// The same, but every score of the rule's metric is drawn from what was measured (the others are kNone): per
+/// layer two Betas fitted by moments to the scores on either side of the threshold, and for each of its heads
+/// a probability of being a sink, the same in all texts, from a Beta with the mean of the heads' sink shares
+/// and with their variance less what chance gives that many texts (moments of the beta-binomial). The
+/// expected rate of every layer is the measured one, with heads weighted alike. As many texts as the measured
+/// study has, of the same lengths; where it has no score there is none. Scores below 0 (excess) count as 0.
+/// Throws DataError: a metric that is no share, a layer without scores.
 SinkStudy fitted_study(const SinkStudy& measured, const SinkRule& rule, uint64_t seed);
 
 }  // namespace kvviz::analysis

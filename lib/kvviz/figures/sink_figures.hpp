@@ -12,9 +12,10 @@ namespace kvviz::figures {
 struct SinkFigureInput {
   const analysis::SinkStudy* study = nullptr;
   const analysis::SinkSummary* summary = nullptr;
-  const analysis::AcrossLayers* across = nullptr;
-  std::span<const analysis::LayerSinks> layers;  ///< kinds and norms over all texts; empty: not measured
-  bool synthetic = false;                        ///< random numbers: every title says so
+  const analysis::AcrossLayers* across = nullptr;  ///< for the note of layer_sink_frequency; null: none
+  std::span<const analysis::LayerSinks> layers;    ///< kinds and norms over all texts; empty: not measured
+  bool synthetic = false;                          ///< random numbers: every title and subtitle says so
+  std::string subtitle{};                          ///< what was measured on what
 };
 
 /// Below sinks/: sink_heatmap_enhanced, avg_sink_score_by_layer_enhanced, layer_sink_frequency, sink_mask,
@@ -28,9 +29,12 @@ struct SinkComparisonRun {
   double tokens_min = 0, tokens_max = 0, threshold = 0;
   double rate = 0, rate_se = 0;
   double p_later = 0, p_later_low = 0, p_later_high = 0, base = 0;
+  std::string metric{};    ///< the score that decides, of both runs; empty: not named
+  bool synthetic = false;  ///< random numbers: title, subtitle and label say so
 };
 
-/// sinks/sink_comparison: sink rates with standard errors; P(later | first layer) beside its base rate.
+/// sinks/sink_comparison: sink rates with standard errors; P(later | first layer) with its interval, beside
+/// its base rate.
 NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b);
 
 struct ReuseVariantRow {
@@ -39,7 +43,8 @@ struct ReuseVariantRow {
   double seconds = 0, seconds_full = 0;
 };
 
-/// sinks/reuse_evaluation: what each substitute does to the predictions, and to the time.
+/// sinks/reuse_evaluation: what each substitute does to the predictions, and to the time. A number that is
+/// not finite is shown as missing.
 NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows);
 
 }  // namespace kvviz::figures

@@ -69,6 +69,8 @@ HeadAttention empty_sums(const AttentionCall& call) {
   HeadAttention sums;
   sums.key_mass.resize(static_cast<size_t>(call.problem.keys));
   sums.recent_mass.resize(static_cast<size_t>(call.problem.keys));
+  sums.early_mass.resize(
+      static_cast<size_t>(std::clamp<int64_t>(call.request.early_queries, 0, call.problem.keys)));
   sums.top_mass.resize(TopMass::counts);
   sums.map.resize(static_cast<size_t>(call.map_bins * call.map_bins));
   return sums;
@@ -213,6 +215,7 @@ void many_queries(const AttentionCall& call, std::vector<HeadAttention>& heads) 
       HeadAttention& head = heads[static_cast<size_t>(first_head) + i / static_cast<size_t>(parts - 1)];
       add(head.key_mass, partial[i].key_mass);
       add(head.recent_mass, partial[i].recent_mass);
+      add(head.early_mass, partial[i].early_mass);
       add(head.top_mass, partial[i].top_mass);
       add(head.map, partial[i].map);
     }

@@ -42,6 +42,7 @@ struct AttentionRequest {
   bool statistics = false;      ///< all of HeadAttention below; off: only the output
   int64_t first_keys = 4;       ///< columns counted as "first keys" in first_mass
   int64_t recent_queries = 64;  ///< the last m queries whose mass recent_mass collects (SnapKV's window)
+  int64_t early_queries = 0;    ///< T: early_mass sums over the queries at the positions before T (0: none)
   int64_t watched_key = -1;     ///< a key whose weight in every row watched_mass keeps (-1: none)
   int64_t map_bins = 0;         ///< B: pooled B x B map per head (0: none); at most `queries` bins are used
   int64_t sampled_queries =
@@ -54,11 +55,13 @@ struct AttentionRequest {
 struct HeadAttention {
   std::vector<double> key_mass;     ///< [keys] sum_i A[i][j]; sums to `queries`
   std::vector<double> recent_mass;  ///< [keys] the same over the last recent_queries queries
-  std::vector<float> entropy;       ///< [queries] -sum_j A ln A, nats
-  std::vector<float> distance;      ///< [queries] sum_j A (position_i - j), tokens
-  std::vector<float> first_mass;    ///< [queries] sum of A over the first_keys first keys
-  std::vector<float> sink_mass;     ///< [queries] A[i][0]; its mean over the first T queries is alpha_1 at T
-  std::vector<float> self_mass;     ///< [queries] weight of the query on its own key
+  std::vector<double> early_mass;  ///< [min(T, keys)] the same over the queries at positions < T; for a whole
+                                   ///< text early_mass[k-1] / (T-k+1) is alpha_k, and all sum to T
+  std::vector<float> entropy;      ///< [queries] -sum_j A ln A, nats
+  std::vector<float> distance;     ///< [queries] sum_j A (position_i - j), tokens
+  std::vector<float> first_mass;   ///< [queries] sum of A over the first_keys first keys
+  std::vector<float> sink_mass;    ///< [queries] A[i][0]; its mean over the first T queries is alpha_1 at T
+  std::vector<float> self_mass;    ///< [queries] weight of the query on its own key
   std::vector<float> watched_mass;  ///< [queries] A[i][watched_key], 0 where the query does not see it
   std::vector<float> small_share;   ///< [queries] share of the visible keys with A < 1 % of the row's maximum
   std::vector<double>

@@ -120,13 +120,16 @@ void BlockAttention::fill_segments(const Block& block) {
   const auto recent = [&](int64_t query) {
     return query >= problem.queries - block.call.request.recent_queries;
   };
+  const auto early = [&](int64_t query) {
+    return problem.keys - problem.queries + query < block.call.request.early_queries;
+  };
   segments_.clear();
   for (int64_t row = 0; row < block.rows(); ++row) {
     const int64_t query = block.query(row), head = row / block.per_head();
     const Span seen = visible_[static_cast<size_t>(row)];
     if (segments_.empty() || segments_.back().head != head || segments_.back().bin != bin(query) ||
-        segments_.back().recent != recent(query)) {
-      segments_.push_back({{row, row}, seen, head, bin(query), recent(query)});
+        segments_.back().recent != recent(query) || segments_.back().early != early(query)) {
+      segments_.push_back({{row, row}, seen, head, bin(query), recent(query), early(query)});
     }
     segments_.back().rows.end = row + 1;
     segments_.back().columns.end = seen.end;
@@ -148,6 +151,10 @@ void BlockAttention::add_column_sums(const Block& block, Span columns) {
     if (segment.recent) {
       double* const recent_mass = head.recent_mass.data() + first;
       for (int64_t j = 0; j < count; ++j) recent_mass[j] += static_cast<double>(sums[j]);
+    }
+    if (segment.early) {
+      double* const early_mass = head.early_mass.data() + first;
+      for (int64_t j = 0; j < count; ++j) early_mass[j] += static_cast<double>(sums[j]);
     }
     if (bins == 0) continue;
     const std::vector<int64_t>& begins = block.call.key_bin_begin;

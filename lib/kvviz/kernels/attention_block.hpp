@@ -58,11 +58,11 @@ class BlockAttention {
   void run(const AttentionCall& call, const AttentionTask& task, std::span<const HeadSinks> sinks);
 
  private:
-  /// Rows of one head that share a bin of the map and are all recent or all not.
+  /// Rows of one head that share a bin of the map and are all recent or all not, all early or all not.
   struct Segment {
     Span rows, columns;
     int64_t head = 0, bin = 0;
-    bool recent = false;
+    bool recent = false, early = false;
   };
   struct Block;
 

@@ -40,8 +40,9 @@ struct Bars {
   struct Group {
     std::string label;
     std::vector<double> values;
-    std::vector<double> errors{};  ///< half lengths of the error bars; empty: none
+    std::vector<double> errors{};  ///< lengths of the error bars, downwards and upwards; empty: none
     std::optional<Colour> colour{};
+    std::vector<double> errors_above{};  ///< upwards, where that differs; empty: as `errors`
   };
   std::vector<Group> groups;
   bool stacked = false;  ///< values >= 0, without error bars
@@ -76,11 +77,12 @@ struct Heatmap {
   Scale z_scale = Scale::linear;
   std::optional<double> z_min, z_max;  ///< else from the data
   double x0 = 0, dx = 1, y0 = 0, dy = 1;
-  int decimals = 2;  ///< of the numbers in cells that are large enough; < 0: never any
-  std::optional<double>
-      threshold{};       ///< marked on the colour bar in the sink colour; larger cells above it are outlined
-  bool surface = false;  ///< drawn as a surface in three dimensions, the threshold as a translucent plane;
-                         ///< the panel's only mark but for references, which are left out
+  int decimals = 2;                   ///< of the numbers in cells that are large enough; < 0: never any
+  std::optional<double> threshold{};  ///< marked on the colour bar in the sink colour; cells above it are
+                                      ///< outlined along their edges, unless they are too small for it
+  bool threshold_inclusive = false;   ///< a cell at the threshold is outlined too
+  bool surface = false;  ///< drawn as a step surface in three dimensions, the threshold as a translucent
+                         ///< plane; the panel's only mark but for references, which are left out
   std::string nothing_label = "no value";  ///< what grey means, for the legend; empty: not in the legend
 };
 

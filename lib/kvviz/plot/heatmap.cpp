@@ -8,7 +8,8 @@
 namespace kvviz::plot {
 namespace {
 
-constexpr double kLeastOutlined = 8;      // outlines would hide smaller cells
+constexpr double kLeastOutlined = 4;      // outlines would hide smaller cells
+constexpr double kThickOutlined = 8;      // and thick ones these
 constexpr double kColourLevels = 1000;    // more cannot be told apart
 constexpr size_t kMostAnnotations = 600;  // more numbers than this nobody reads
 
@@ -97,11 +98,12 @@ void Writer::annotate(const Heatmap& map) {
 }
 
 void Writer::outline(const Heatmap& map) {
-  if (!map.threshold || layout_.plot.width / map.cols < kLeastOutlined ||
-      layout_.plot.height / map.rows < kLeastOutlined)
-    return;
+  const double size = std::min(layout_.plot.width / map.cols, layout_.plot.height / map.rows);
+  if (!map.threshold || size < kLeastOutlined) return;
   const auto above = [&](int r, int c) {
-    return r >= 0 && c >= 0 && r < map.rows && c < map.cols && map.z[cell(map, r, c)] > *map.threshold;
+    if (r < 0 || c < 0 || r >= map.rows || c >= map.cols) return false;
+    const double value = map.z[cell(map, r, c)];
+    return map.threshold_inclusive ? value >= *map.threshold : value > *map.threshold;
   };
   std::string lines;
   for (int r = 0; r <= map.rows; ++r)
@@ -116,8 +118,8 @@ void Writer::outline(const Heatmap& map) {
   const std::string data = block();
   out_.blocks += lines;
   end_block();
-  element("{} using 1:2:3:4 with vectors nohead linewidth 2 linecolor rgb {} notitle", data,
-          colour(colours::sink));
+  element("{} using 1:2:3:4 with vectors nohead linewidth {} linecolor rgb {} notitle", data,
+          size < kThickOutlined ? 1 : 2, colour(colours::sink));
 }
 
 }  // namespace kvviz::plot

@@ -130,11 +130,11 @@ void place_texts(Draft& d, const Theme& theme) {
   }
   const double half = kLine * theme.label_size / 2;
   const Panel& panel = out.panel;
-  if (has_surface(panel)) return;  // gnuplot turns them with the axes
-  if (!panel.x.label.empty())
+  const bool flat = !has_surface(panel);  // else gnuplot turns the labels with the axes
+  if (flat && !panel.x.label.empty())
     out.texts.push_back({shortened(one_line(panel.x.label), d.cell.width, theme.label_size),
                          plot.x + plot.width / 2, d.cell.y + half, theme.label_size});
-  if (!panel.y.label.empty())
+  if (flat && !panel.y.label.empty())
     out.texts.push_back({shortened(one_line(panel.y.label), d.cell.height, theme.label_size), d.cell.x + half,
                          plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
   if (const Heatmap* map = bar_of(panel))

@@ -97,9 +97,9 @@ void Writer::operator()(const Bars& bars) {
           number(at + 0.47 * width), number(to));
       any = true;
       if (bars.stacked) below[i] += value;
-      const double error = i < group.errors.size() ? group.errors[i] : 0;
-      const double low = y(value - error), high = y(value + error);
-      if (error > 0 && std::isfinite(high))
+      const ErrorBar error = error_bar(group, i);
+      const double low = y(value - error.below), high = y(value + error.above);
+      if (error.below + error.above > 0 && std::isfinite(high))
         add(whiskers, "{} {} 0 {}\n", number(at), number(std::isfinite(low) ? low : floor()),
             number(high - (std::isfinite(low) ? low : floor())));
     }

@@ -44,13 +44,12 @@ void add(Extents& e, const Panel& panel, const Mark& mark) {
                           std::vector<double> sums;
                           for (const Bars::Group& group : bars.groups)
                             for (size_t i = 0; i < group.values.size(); ++i) {
-                              const double error = i < group.errors.size() ? group.errors[i] : 0;
-                              const double half = std::isfinite(error) ? error : 0;
+                              const ErrorBar error = error_bar(group, i);
                               sums.resize(std::max(sums.size(), i + 1), 0);
                               if (bars.stacked)
                                 sums[i] += std::isfinite(group.values[i]) ? group.values[i] : 0;
-                              y_at(bars.stacked ? sums[i] : group.values[i] - half),
-                                  y_at(group.values[i] + half);
+                              y_at(bars.stacked ? sums[i] : group.values[i] - error.below),
+                                  y_at(group.values[i] + error.above);
                               e.x.add(static_cast<double>(i) - 0.5), e.x.add(static_cast<double>(i) + 0.5);
                             }
                           e.from_zero = e.tight_x = true;
@@ -103,6 +102,13 @@ Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_
 }
 
 }  // namespace
+
+ErrorBar error_bar(const Bars::Group& group, size_t i) {
+  const auto length = [&](const std::vector<double>& lengths) {
+    return i < lengths.size() && std::isfinite(lengths[i]) ? lengths[i] : 0.0;
+  };
+  return {length(group.errors), length(group.errors_above.empty() ? group.errors : group.errors_above)};
+}
 
 bool has_surface(const Panel& panel) {
   return std::any_of(panel.marks.begin(), panel.marks.end(), [](const Mark& mark) {

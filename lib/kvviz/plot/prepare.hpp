@@ -15,6 +15,12 @@ bool has_surface(const Panel& panel);
 /// Value in axis units: itself, or its log10; NaN where the axis has no place for it.
 double on_axis(double value, Scale scale);
 
+/// How far an error bar reaches from its value; 0 where there is none.
+struct ErrorBar {
+  double below = 0, above = 0;
+};
+ErrorBar error_bar(const Bars::Group& group, size_t i);
+
 /// What the axes of a panel cover, in axis units, and the colours of a heat map, in z units.
 struct PanelRanges {
   Range x, y;

@@ -112,6 +112,9 @@ class Sheet {
     return thinned;
   }
 
+  // More edges than these would blacken a surface.
+  static constexpr double kMostEdged = 48;
+
   /// The axes of a surface: seen from the side of the last layer, so that the first stands in front of
   /// nothing.
   void space(std::string& out, const PanelLayout& p) const {
@@ -121,9 +124,12 @@ class Sheet {
     };
     label("x", p.panel.x.label, "rotate parallel offset 0,-0.5");
     label("y", p.panel.y.label, "rotate parallel offset 0,-0.5");
-    out +=
-        "set view 50, 35, 1.2, 0.9\nset xyplane 0\nset pm3d depthorder border linecolor rgb '#444444' "
-        "linewidth 0.4\n";
+    const bool edges = p.range.x.high - p.range.x.low <= kMostEdged &&
+                       std::abs(p.range.y.high - p.range.y.low) <= kMostEdged;
+    add(out,
+        "set view 55, 35, 1.2, 1\nset xyplane at {}\nset xtics offset 0,-0.3\nset pm3d scansforward "
+        "corners2color c1{}\n",
+        number(p.z.low), edges ? " border linecolor rgb '#444444' linewidth 0.4" : "");
     add(out, "set border 31 linewidth 1 linecolor rgb '#555555'\nset zrange [{}:{}]\n", number(p.z.low),
         number(p.z.high));
     ticks(out, "z", p.z_ticks);

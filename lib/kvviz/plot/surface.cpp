@@ -1,40 +1,114 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+
 #include "kvviz/plot/writer.hpp"
 
 namespace kvviz::plot {
 namespace {
 
-// Every cell is a flat tile, so that a value stands over its own row and column and nowhere between.
-constexpr double kTile = 0.48;
+constexpr double kFrontShade = 0.8, kSideShade = 0.62;  // of the walls, so that the steps can be told apart
+constexpr uint32_t kTransparency = 0xb0;                // of the threshold's plane; 0xff: not seen
+
+Colour shaded(Colour colour, double share) {
+  const auto part = [&](int shift) {
+    return static_cast<uint32_t>(std::lround(((colour.rgb >> shift) & 0xff) * share)) << shift;
+  };
+  return {part(16) | part(8) | part(0)};
+}
+
+/// A step surface: a flat tile a cell and upright walls between cells, so that a value stands over its own
+/// row and column and nowhere between. It is seen from above, from the corner of the last row and column, and
+/// drawn from the back to the front: all that lies below the threshold's plane first, then the plane, then
+/// what rises above it. No other order shows what the plane covers and what covers the plane.
+class Steps {
+ public:
+  Steps(const Heatmap& map, const Range& z) : map_(map), z_(z) {}
+
+  /// The parts between two heights; tiles at `low` itself belong to the part below.
+  std::string between(double low, double high) const {
+    std::string out;
+    for (int r = 0; r < map_.rows; ++r)
+      for (int c = 0; c < map_.cols; ++c) {
+        const double top = height(r, c);
+        const Colour paint = colour(r, c);
+        const double left = x(c - 0.5), right = x(c + 0.5), back = y(r - 0.5), front = y(r + 0.5);
+        if (top <= high && (top > low || low <= z_.low))
+          quad(out, {left, back, top}, {right, back, top}, {left, front, top}, {right, front, top}, paint);
+        const auto wall = [&](double foot, double share, double x0, double y0) {
+          const double from = std::max(foot, low), to = std::min(top, high);
+          if (from < to)
+            quad(out, {x0, y0, from}, {right, front, from}, {x0, y0, to}, {right, front, to},
+                 shaded(paint, share));
+        };
+        wall(height(r + 1, c), kFrontShade, left, front);
+        wall(height(r, c + 1), kSideShade, right, back);
+      }
+    return out;
+  }
+
+  std::string plane(double at) const {
+    std::string out;
+    const double left = x(-0.5), right = x(map_.cols - 0.5), back = y(-0.5), front = y(map_.rows - 0.5);
+    quad(out, {left, back, at}, {right, back, at}, {left, front, at}, {right, front, at},
+         {kTransparency << 24 | colours::sink.rgb});
+    return out;
+  }
+
+ private:
+  struct Point {
+    double x, y, z;
+  };
+
+  double x(double column) const { return map_.x0 + column * map_.dx; }
+  double y(double row) const { return map_.y0 + row * map_.dy; }
+  double place(int r, int c) const {
+    return on_axis(map_.z[static_cast<size_t>(r) * static_cast<size_t>(map_.cols) + static_cast<size_t>(c)],
+                   map_.z_scale);
+  }
+  double height(int r, int c) const {
+    if (r >= map_.rows || c >= map_.cols) return z_.low;
+    const double at = place(r, c);
+    return std::isfinite(at) ? std::clamp(at, z_.low, z_.high) : z_.low;
+  }
+  Colour colour(int r, int c) const {
+    const double at = place(r, c);
+    return std::isfinite(at) ? colour_at(map_.map, (at - z_.low) / (z_.high - z_.low)) : colours::nothing;
+  }
+  static void quad(std::string& out, Point a, Point b, Point c, Point d, Colour paint) {
+    const auto line = [&](const Point& p) {
+      fmt::format_to(std::back_inserter(out), "{:.6g} {:.6g} {:.5g} {}\n", p.x, p.y, p.z, paint.rgb);
+    };
+    line(a), line(b);
+    out += '\n';
+    line(c), line(d);
+    out += "\n\n";
+  }
+
+  const Heatmap& map_;
+  const Range z_;
+};
 
 }  // namespace
 
 void Writer::surface(const Heatmap& map, const Range& z) {
-  const std::string tiles = block();
-  for (int r = 0; r < map.rows; ++r) {
-    for (const double side_y : {-kTile, kTile}) {
-      for (int c = 0; c < map.cols; ++c)
-        for (const double side_x : {-kTile, kTile}) {
-          const auto at = static_cast<size_t>(r) * static_cast<size_t>(map.cols) + static_cast<size_t>(c);
-          add(out_.blocks, "{} {} {}\n", number(map.x0 + (c + side_x) * map.dx),
-              number(map.y0 + (r + side_y) * map.dy), shown(map, map.z[at], z));
-        }
-      out_.blocks += '\n';
-    }
+  const Steps steps(map, z);
+  const auto draw = [&](const std::string& quads) {
+    if (quads.empty()) return;
+    const std::string data = block();
+    out_.blocks += quads;
+    end_block();
+    element("{} using 1:2:3:4 with pm3d fillcolor rgb variable notitle", data);
+  };
+  const double threshold = map.threshold ? on_axis(*map.threshold, map.z_scale) : z.low;
+  if (threshold > z.low && threshold < z.high) {
+    draw(steps.between(z.low, threshold));
+    draw(steps.plane(threshold));
+    draw(steps.between(threshold, z.high));
+  } else {
+    draw(steps.between(z.low, z.high));
   }
-  end_block();
-  element("{} using 1:2:3 with pm3d notitle", tiles);
-  if (!map.threshold) return;
-  const double at = on_axis(*map.threshold, map.z_scale);
-  if (!(at > z.low && at < z.high)) return;
-  const double left = map.x0 - map.dx / 2, right = map.x0 + (map.cols - 0.5) * map.dx;
-  const double near = map.y0 - map.dy / 2, far = map.y0 + (map.rows - 0.5) * map.dy;
-  const std::string plane = block();
-  for (const double y : {near, far})
-    add(out_.blocks, "{0} {2} {3}\n{1} {2} {3}\n\n", number(left), number(right), number(y), number(at));
-  end_block();
-  // The first two digits are gnuplot's transparency.
-  element("{} using 1:2:3 with pm3d fillcolor rgb '#d0{:06x}' notitle", plane, colours::sink.rgb);
+  element("NaN with lines palette notitle");  // without it there is no colour bar
 }
 
 }  // namespace kvviz::plot

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tables/sink_tables.hpp"
 
+#include <cmath>
 #include <string>
 
 #include "kvviz/core/error.hpp"
@@ -13,15 +14,21 @@ using namespace analysis;
 
 constexpr const char* one_text = "one text has no spread";
 constexpr const char* no_score = "no text has this score";
+constexpr const char* too_short = "no text is so long";
 
 Column whole(const char* name, const char* unit = "") {
   return {name, unit, ColumnType::integer};
 }
 
+/// Mean and spread over texts; `none`: why there is no mean.
 template <class Row, class Get>
-void add_spread(std::vector<Field<Row>>& fields, const std::string& name, Get get) {
-  fields.push_back({{name}, [get](const Row& r) { return real(get(r).mean, no_score); }});
-  fields.push_back({{name + "_sd"}, [get](const Row& r) { return real(get(r).sd, one_text); }});
+void add_spread(std::vector<Field<Row>>& fields, const std::string& name, Get get,
+                const char* none = no_score) {
+  fields.push_back({{name}, [get, none](const Row& r) { return real(get(r).mean, none); }});
+  fields.push_back({{name + "_sd"}, [get, none](const Row& r) {
+                      const Spread& spread = get(r);
+                      return real(spread.sd, spread.count == 0 ? none : one_text);
+                    }});
 }
 
 double rate_of(const std::vector<double>& scores, const SinkRule& rule) {
@@ -47,10 +54,14 @@ double mean_of(const std::vector<double>& scores) {
 
 Table sink_heads_table(const SinkSummary& summary) {
   using Row = StudyHead;
+  const auto decides = static_cast<size_t>(summary.rule.metric);
   std::vector<Field<Row>> fields = {{whole("layer"), [](const Row& r) { return integer(r.name.layer); }},
                                     {whole("head"), [](const Row& r) { return integer(r.name.head); }},
                                     {whole("kv_head"), [](const Row& r) { return integer(r.name.kv_head); }},
-                                    {{"sink_share"}, [](const Row& r) { return real(r.sink_share); }}};
+                                    {{"sink_share"}, [decides](const Row& r) {
+                                       return r.score[decides].count == 0 ? Cell(Null{no_score})
+                                                                          : real(r.sink_share);
+                                     }}};
   for (size_t m = 0; m < sink_metric_count; ++m)
     add_spread(fields, sink_metrics()[m].name, [m](const Row& r) { return r.score[m]; });
   return make_table("sink_heads", {"layer", "head"}, fields, summary.heads);
@@ -92,9 +103,12 @@ Table sink_lengths_table(const SinkSummary& summary) {
   std::vector<Field<Row>> fields = {
       {whole("length", "tokens"), [](const Row& r) { return integer(r.length); }},
       {whole("texts"), [](const Row& r) { return integer(r.rate.count); }}};
-  add_spread(fields, "rate", [](const Row& r) { return r.rate; });
-  add_spread(fields, "alpha", [](const Row& r) { return r.alpha; });
-  fields.push_back({{"uniform"}, [](const Row& r) { return real(r.uniform, "for k = 1 only"); }});
+  add_spread(
+      fields, "rate", [](const Row& r) { return r.rate; }, too_short);
+  add_spread(
+      fields, "alpha", [](const Row& r) { return r.alpha; }, too_short);
+  fields.push_back(
+      {{"uniform"}, [](const Row& r) { return real(r.uniform, "uniform attention: for k = 1 only"); }});
   return make_table("sink_lengths", {"length"}, fields, summary.by_length);
 }
 
@@ -118,16 +132,28 @@ Table sink_across_layers_table(const AcrossLayers& all, std::span<const AcrossLa
   std::vector<Field<Row>> fields = {
       {{"text", "", ColumnType::text}, [](const Row& r) { return Cell(r.text); }},
       {whole("first_layer_sinks"), [](const Row& r) { return integer(r.across->first_sinks); }}};
-  const std::pair<const char*, double AcrossLayers::*> numbers[] = {
-      {"p_later", &AcrossLayers::p_later},   {"p_later_low", &AcrossLayers::low},
-      {"p_later_high", &AcrossLayers::high}, {"p_later_not", &AcrossLayers::p_later_not},
-      {"base", &AcrossLayers::base},         {"lift", &AcrossLayers::lift},
-      {"phi", &AcrossLayers::phi},           {"phi_adjacent", &AcrossLayers::phi_adjacent}};
-  for (const auto& [name, member] : numbers)
-    fields.push_back({{name}, [member = member](const Row& r) {
-                        const std::string& why = r.across->reason;
-                        return real(r.across->*member,
-                                    why.empty() ? "too few sinks, or all heads alike" : why.c_str());
+  struct Number {
+    const char* name;
+    double AcrossLayers::*value;
+    const char* reason;  ///< where the run as a whole gives none
+  };
+  constexpr const char* few = "fewer than 2 head indices are sinks in the first layer";
+  const Number numbers[] = {
+      {"p_later", &AcrossLayers::p_later, no_score},
+      {"p_later_low", &AcrossLayers::low, few},
+      {"p_later_high", &AcrossLayers::high, few},
+      {"p_later_not", &AcrossLayers::p_later_not, "every head of the first layer is a sink"},
+      {"base", &AcrossLayers::base, no_score},
+      {"lift", &AcrossLayers::lift, "no sink in a later layer"},
+      {"phi", &AcrossLayers::phi, "all heads of the first layer, or all later ones, are alike"},
+      {"phi_adjacent", &AcrossLayers::phi_adjacent, "no two neighbouring layers both have sinks and others"}};
+  for (const Number& number : numbers)
+    fields.push_back({{number.name}, [number](const Row& r) {
+                        const AcrossLayers& across = *r.across;
+                        const bool own =
+                            across.reason.empty() ||
+                            (number.value == &AcrossLayers::phi_adjacent && !std::isnan(across.base));
+                        return real(across.*number.value, own ? number.reason : across.reason.c_str());
                       }});
   return make_table("sink_across_layers", {"text"}, fields, rows);
 }
@@ -145,7 +171,7 @@ Table sink_tokens_table(std::span<const LayerSinks> layers) {
       {{"kind", "", ColumnType::text},
        [](const Row& r) { return Cell(std::string(name_of(static_cast<TokenKind>(r.kind)))); }},
       {whole("tokens", "tokens"), [](const Row& r) { return integer(r.layer->kind_tokens[r.kind]); }},
-      {whole("sink_keys"), [](const Row& r) { return integer(r.layer->sink_keys[r.kind]); }},
+      {whole("sink_keys", "keys"), [](const Row& r) { return integer(r.layer->sink_keys[r.kind]); }},
       {{"mass"}, [](const Row& r) { return real(r.layer->mass[r.kind]); }}};
   return make_table("sink_tokens", {"layer", "kind"}, fields, rows);
 }

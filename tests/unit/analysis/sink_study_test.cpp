@@ -3,115 +3,132 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kvviz/analysis/synthetic_sinks.hpp"
 #include "support/errors.hpp"
+#include "unit/analysis/sink_studies.hpp"
 
 using namespace kvviz;
 using namespace kvviz::analysis;
+using test::add_text;
+using test::legacy_rule;
+using test::study_of;
 
 namespace {
 
-const SinkRule legacy{SinkMetric::share0, 0.9};
-
-SinkStudy study_of(int64_t layers, int64_t heads, int64_t kv_heads = 1) {
-  SinkStudy study;
-  for (int64_t l = 0; l < layers; ++l)
-    for (int64_t h = 0; h < heads; ++h)
-      study.heads.push_back(
-          {static_cast<int>(l), static_cast<int>(h), static_cast<int>(h / (heads / kv_heads))});
-  return study;
+/// Scores of 32 heads with the given mean, of which `sinks` reach the threshold.
+std::vector<double> layer_scores(double mean, int64_t sinks, double threshold) {
+  const auto above = static_cast<double>(sinks);
+  for (double low = 0; low < threshold - 1e-9; low += 0.01) {
+    const double high = sinks > 0 ? (32 * mean - (32 - above) * low) / above : 0;
+    if (high < threshold || high > 1) continue;
+    std::vector<double> scores(32, low);
+    std::fill_n(scores.begin(), sinks, high);
+    return scores;
+  }
+  FAIL("no such scores");
+  return {};
 }
 
-/// A text with the given share0 scores; every other metric has none.
-void add_text(SinkStudy& study, const std::vector<double>& scores) {
-  PromptSinks prompt{.name = "text", .tokens = 10};
-  for (auto& score : prompt.score) score.assign(scores.size(), kNone);
-  prompt.score[static_cast<size_t>(SinkMetric::share0)] = scores;
-  study.prompts.push_back(prompt);
+void add(std::vector<double>& all, const Spread& spread) {
+  all.insert(all.end(), {spread.mean, spread.sd, static_cast<double>(spread.count)});
 }
 
-/// Flags with given counts: `first` sinks in layer 0, `later_given` sinks below them, `later_other` below the
-/// rest.
-SinkStudy study_with_counts(int64_t layers, int64_t heads, int64_t first, int64_t later_given,
-                            int64_t later_other) {
-  SinkStudy study = study_of(layers, heads);
-  std::vector<double> scores(static_cast<size_t>(layers * heads), 0.1);
-  for (int64_t h = 0; h < first; ++h) scores[static_cast<size_t>(h)] = 0.95;
-  for (int64_t i = 0; i < later_given; ++i)
-    scores[static_cast<size_t>((1 + i / first) * heads + i % first)] = 0.95;
-  const int64_t rest = heads - first;
-  for (int64_t i = 0; i < later_other; ++i)
-    scores[static_cast<size_t>((1 + i / rest) * heads + first + i % rest)] = 0.95;
-  add_text(study, scores);
-  return study;
+/// Every number of a study, NaN as -1 so that equal numbers compare equal.
+std::vector<double> numbers_of(const SinkSummary& s, const AcrossLayers& a) {
+  std::vector<double> all{s.rate_of_mean, s.always,      s.never, s.correlation, a.p_later, a.low,
+                          a.high,         a.p_later_not, a.base,  a.lift,        a.phi,     a.phi_adjacent};
+  add(all, s.rate);
+  add(all, s.group_rate);
+  add(all, s.score);
+  for (const StudyHead& head : s.heads) {
+    all.push_back(head.sink_share);
+    for (const Spread& spread : head.score) add(all, spread);
+  }
+  for (const StudyLayer& layer : s.layers) {
+    all.insert(all.end(), {layer.rate, layer.rate_of_mean, layer.group_rate});
+    add(all, layer.score);
+  }
+  for (const LengthPoint& point : s.by_length) {
+    add(all, point.rate);
+    add(all, point.alpha);
+  }
+  for (const ThresholdPoint& point : s.sweep)
+    all.insert(all.end(), {point.threshold, point.rate, point.rate_of_mean, point.group_rate});
+  std::ranges::replace_if(
+      all, [](double x) { return std::isnan(x); }, -1.0);
+  return all;
 }
 
 }  // namespace
 
-TEST_CASE("[sink_study] published counts of Llama-3.2-1B: P(later | first), base rate, lift") {
-  // Hello world at 0.9: 366 sinks of 512, 19 in layer 0, P(later | first) 74.04 %, otherwise 69.74 %.
-  const AcrossLayers hello = across_layers(study_with_counts(16, 32, 19, 211, 136), legacy);
-  CHECK(hello.first_sinks == 19);
-  CHECK(hello.p_later == doctest::Approx(0.7404).epsilon(1e-4));
-  CHECK(hello.base == doctest::Approx(0.7229).epsilon(1e-4));
-  CHECK(hello.p_later_not == doctest::Approx(0.6974).epsilon(1e-4));
-  CHECK(hello.lift == doctest::Approx(1.02).epsilon(0.005));
-  CHECK(hello.low < hello.p_later);
-  CHECK(hello.high > hello.p_later);
-  // The quick brown fox: 153 sinks, 11 in layer 0, 28.48 % against 29.58 %.
-  const AcrossLayers fox = across_layers(study_with_counts(16, 32, 11, 47, 95), legacy);
-  CHECK(fox.p_later == doctest::Approx(0.2848).epsilon(1e-4));
-  CHECK(fox.base == doctest::Approx(0.2958).epsilon(1e-4));
-  CHECK(fox.lift == doctest::Approx(0.96).epsilon(0.01));
-  CHECK(fox.p_later_not == doctest::Approx(0.3016).epsilon(1e-4));
-  CHECK(fox.phi < 0);
+TEST_CASE("[sink_study] published layer tables average to the published totals") {
+  // Llama-3.2-1B: layer means of the average score, and sink % at 0.9 of 32 heads.
+  const std::vector<double> small_mean{.7518, .8810, .9076, .8267, .8180, .8248, .7684, .8200,
+                                       .7857, .7435, .8327, .8512, .8472, .8656, .8407, .7865};
+  const std::vector<double> small_rate{34.38, 50.00, 62.50, 21.88, 28.12, 28.12, 9.38,  18.75,
+                                       15.62, 21.88, 40.62, 34.38, 43.75, 53.12, 59.38, 37.50};
+  // Llama-3.1-8B, sink % at 0.8.
+  const std::vector<double> large_mean{.7521, .8628, .9439, .8964, .8812, .8778, .8369, .8059,
+                                       .8111, .8167, .8280, .8050, .7541, .8186, .8044, .7660,
+                                       .7958, .8318, .8823, .9019, .8935, .8566, .9003, .9119,
+                                       .9258, .9243, .8871, .8954, .8490, .8779, .8093, .7424};
+  const std::vector<double> large_rate{46.88, 81.25, 100.00, 93.75, 87.50, 75.00, 65.62, 53.12,
+                                       56.25, 65.62, 59.38,  53.12, 40.62, 68.75, 65.62, 40.62,
+                                       56.25, 65.62, 78.12,  90.62, 84.38, 71.88, 84.38, 93.75,
+                                       90.62, 93.75, 78.12,  87.50, 65.62, 81.25, 59.38, 46.88};
+  const auto check = [](const std::vector<double>& means, const std::vector<double>& rates, double threshold,
+                        double score, double percent) {
+    SinkStudy study = study_of(std::ssize(means), 32, 8);
+    std::vector<double> scores;
+    for (size_t l = 0; l < means.size(); ++l) {
+      const std::vector<double> layer = layer_scores(means[l], std::lround(rates[l] * 32 / 100), threshold);
+      scores.insert(scores.end(), layer.begin(), layer.end());
+    }
+    add_text(study, scores);
+    const SinkSummary summary = summarise(study, {SinkMetric::share0, threshold}, {});
+    CHECK(std::abs(summary.score.mean - score) < 5.1e-5);
+    CHECK(std::abs(100 * summary.rate.mean - percent) < 0.0051);
+    CHECK(summary.rate_of_mean == summary.rate.mean);
+    for (size_t l = 0; l < means.size(); ++l) {
+      CHECK(summary.layers[l].score.mean == doctest::Approx(means[l]));
+      CHECK(std::abs(100 * summary.layers[l].rate - rates[l]) < 0.0051);
+    }
+    CHECK(std::isnan(summary.rate.sd));
+    CHECK(std::isnan(summary.correlation));
+  };
+  check(small_mean, small_rate, 0.9, 0.8220, 34.96);
+  check(large_mean, large_rate, 0.8, 0.8483, 71.29);
 }
 
-TEST_CASE(
-    "[sink_study] phi is 1 for the same heads in every layer, and there is no number without a first-layer "
-    "sink") {
-  SinkStudy study = study_of(3, 4);
-  add_text(study, {.95, .1, .95, .1, .95, .1, .95, .1, .95, .1, .95, .1});
-  const AcrossLayers across = across_layers(study, legacy);
-  CHECK(across.phi == doctest::Approx(1));
-  CHECK(across.phi_adjacent == doctest::Approx(1));
-  CHECK(across.p_later == 1);
-  CHECK(across.low == 1);
-  SinkStudy none = study_of(2, 2);
-  add_text(none, {.1, .1, .95, .95});
-  CHECK(std::isnan(across_layers(none, legacy).p_later));
-  CHECK(test::holds(across_layers(none, legacy).reason, "no head of the first layer"));
-  SinkStudy one = study_of(1, 2);
-  add_text(one, {.95, .95});
-  CHECK(test::holds(across_layers(one, legacy).reason, "one layer"));
-}
-
-TEST_CASE("[sink_study] layers of a published table average to its total") {
-  // Llama-3.2-1B, sink % at 0.9 of layers 0..15, each of 32 heads; the average matrix has 34.96 %.
-  const double percent[] = {34.38, 50.00, 62.50, 21.88, 28.12, 28.12, 9.38,  18.75,
-                            15.62, 21.88, 40.62, 34.38, 43.75, 53.12, 59.38, 37.50};
-  SinkStudy study = study_of(16, 32, 8);
-  std::vector<double> scores;
-  for (const double share : percent)
-    for (int h = 0; h < 32; ++h) scores.push_back(h < std::lround(share * 32 / 100) ? 0.9 : 0.5);
-  add_text(study, scores);
-  const SinkSummary summary = summarise(study, legacy, {});
-  CHECK(summary.rate.mean == doctest::Approx(0.3496).epsilon(1e-4));
-  CHECK(summary.layers[6].rate == doctest::Approx(0.0938).epsilon(1e-3));
-  CHECK(std::isnan(summary.rate.sd));
-  CHECK(std::isnan(summary.correlation));
+TEST_CASE("[sink_study] threshold then average: the published rates of the texts give 40.70 %") {
+  SinkStudy study = study_of(16, 32);
+  for (const size_t sinks : {366, 153, 185, 180, 158}) {
+    std::vector<double> scores(512, 0.5);
+    std::fill_n(scores.begin(), sinks, 0.95);
+    add_text(study, scores);
+  }
+  CHECK(std::abs(100 * summarise(study, legacy_rule, {}).rate.mean - 40.70) < 0.0051);
 }
 
 TEST_CASE("[sink_study] threshold then average is not average then threshold") {
   SinkStudy study = study_of(1, 4, 2);
   add_text(study, {1.0, 0.95, 0.92, 0.2});
   add_text(study, {0.7, 0.89, 0.95, 0.2});
-  const SinkSummary summary = summarise(study, legacy, {});
+  const SinkSummary summary = summarise(study, legacy_rule, {});
   CHECK(summary.rate.mean == doctest::Approx(0.5));  // 3 of 4, then 1 of 4
   CHECK(summary.rate.sd == doctest::Approx(std::sqrt(0.125)));
+  CHECK(summary.rate.standard_error() == doctest::Approx(0.25));
   CHECK(summary.rate_of_mean == doctest::Approx(0.5));  // means .85 .92 .935 .2
+  // The same flags with lower scores behind them: only the mean moves across the threshold.
+  study.prompts[1].score[static_cast<size_t>(SinkMetric::share0)] = {0.1, 0.1, 0.95, 0.2};
+  const SinkSummary lower = summarise(study, legacy_rule, {});
+  CHECK(lower.rate.mean == summary.rate.mean);
+  CHECK(lower.rate_of_mean == doctest::Approx(0.25));  // means .55 .525 .935 .2
+  CHECK(lower.layers[0].rate_of_mean == doctest::Approx(0.25));
+  CHECK(lower.layers[0].rate == doctest::Approx(0.5));
   CHECK(summary.group_rate.mean == doctest::Approx(0.25));
   CHECK(summary.always == doctest::Approx(0.25));
   CHECK(summary.never == doctest::Approx(0.25));
@@ -122,6 +139,22 @@ TEST_CASE("[sink_study] threshold then average is not average then threshold") {
   // The legacy threshold is inclusive, alpha's is not.
   CHECK(SinkRule{SinkMetric::share0, 0.9}.holds(0.9));
   CHECK_FALSE(SinkRule{SinkMetric::alpha, 0.3}.holds(0.3));
+}
+
+TEST_CASE("[sink_study] a text without the score counts for nothing") {
+  SinkStudy study = study_of(1, 4, 2);
+  add_text(study, {1.0, 0.95, 0.92, 0.2});
+  add_text(study, {0.7, 0.89, 0.95, 0.2});
+  const SinkSummary before = summarise(study, legacy_rule, {});
+  add_text(study, std::vector<double>(4, kNone));
+  const SinkSummary after = summarise(study, legacy_rule, {});
+  CHECK(after.rate.count == 2);
+  CHECK(after.rate.mean == before.rate.mean);
+  CHECK(after.rate_of_mean == before.rate_of_mean);
+  CHECK(after.group_rate.mean == before.group_rate.mean);
+  CHECK(after.always == before.always);
+  CHECK(after.correlation == before.correlation);
+  for (size_t h = 0; h < 4; ++h) CHECK(after.heads[h].sink_share == before.heads[h].sink_share);
 }
 
 TEST_CASE("[sink_study] the sweep holds the rule's threshold and falls") {
@@ -136,17 +169,21 @@ TEST_CASE("[sink_study] the sweep holds the rule's threshold and falls") {
 }
 
 TEST_CASE("[sink_study] merging two halves gives the whole, exactly") {
-  const SinkStudy whole = synthetic_study({.lengths = {5, 10, 15, 20}});
+  SinkStudy whole = synthetic_study({.lengths = {5, 10, 15, 20, 25}});
+  whole.lengths = {4, 8};
+  for (PromptSinks& prompt : whole.prompts) prompt.alpha_at.assign(2, prompt.score[1]);
   SinkStudy first = whole, second = whole;
   first.prompts.resize(2);
   second.prompts.erase(second.prompts.begin(), second.prompts.begin() + 2);
-  const SinkSummary a = summarise(merge(first, second), legacy, {}), b = summarise(whole, legacy, {});
-  CHECK(a.rate.mean == b.rate.mean);
-  CHECK(a.rate.sd == b.rate.sd);
-  CHECK(a.correlation == b.correlation);
-  for (size_t h = 0; h < a.heads.size(); ++h) CHECK(a.heads[h].score[1].mean == b.heads[h].score[1].mean);
-  SinkStudy other = study_of(2, 2);
-  CHECK(!test::message_of<DataError>([&] { merge(other, whole); }).empty());
+  const SinkStudy merged = merge(first, second);
+  const SinkRule rule{SinkMetric::share0, 0.8};
+  CHECK(numbers_of(summarise(merged, rule, {}), across_layers(merged, rule)) ==
+        numbers_of(summarise(whole, rule, {}), across_layers(whole, rule)));
+  SinkStudy other_heads = whole, other_lengths = whole;
+  other_heads.heads.back().kv_head += 1;
+  other_lengths.lengths.back() += 1;
+  CHECK(test::holds(test::message_of<DataError>([&] { merge(other_heads, whole); }), "different models"));
+  CHECK(test::holds(test::message_of<DataError>([&] { merge(other_lengths, whole); }), "--lengths"));
 }
 
 TEST_CASE("[sink_study] lengths: alpha of prefixes, nothing behind the text") {
@@ -158,46 +195,4 @@ TEST_CASE("[sink_study] lengths: alpha of prefixes, nothing behind the text") {
   CHECK(prompt.alpha_at[0][0] == doctest::Approx(0.75));
   CHECK(prompt.alpha_at[1][0] == doctest::Approx(0.5));
   CHECK(std::isnan(prompt.alpha_at[2][0]));
-}
-
-TEST_CASE("[synthetic] rates by length as the random model has them in expectation") {
-  // Monte-Carlo expectation of the share at or above 0.9, n = 5, 10, 15, 20, 25: 9.4, 7.8, 6.4, 4.8, 3.8 %;
-  // the spread between runs is at most 1.3 points, so the mean of 60 runs lies within 0.5 of it (3 standard
-  // errors).
-  const double expected[] = {0.094, 0.078, 0.064, 0.048, 0.038};
-  double mean[5] = {};
-  constexpr int runs = 60;
-  for (uint64_t seed = 1; seed <= runs; ++seed) {
-    const SinkStudy study = synthetic_study({.seed = seed});
-    for (size_t i = 0; i < 5; ++i) {
-      double sinks = 0;
-      for (const double s : study.prompts[i].score[static_cast<size_t>(SinkMetric::share0)])
-        sinks += s >= 0.9 ? 1 : 0;
-      mean[i] += sinks / static_cast<double>(study.heads.size()) / runs;
-    }
-  }
-  for (size_t i = 0; i < 5; ++i) CHECK(std::abs(mean[i] - expected[i]) < 0.006);
-}
-
-TEST_CASE("[synthetic] the same seed gives the same scores, another seed others") {
-  const auto scores = [](uint64_t seed) { return synthetic_study({.seed = seed}).prompts[2].score[1]; };
-  CHECK(scores(7) == scores(7));
-  CHECK(scores(7) != scores(8));
-  CHECK(!test::message_of<UsageError>([] { synthetic_study({.layers = 0}); }).empty());
-  CHECK(!test::message_of<UsageError>([] { synthetic_study({.p_min = 0.9, .p_max = 0.1}); }).empty());
-}
-
-TEST_CASE("[synthetic] a fitted study has the layers' rates of what was measured") {
-  SinkStudy measured = study_of(2, 32);
-  std::vector<double> scores;
-  for (int i = 0; i < 64; ++i) scores.push_back(i < 24 || i >= 60 ? 0.95 : 0.4);
-  for (int text = 0; text < 20; ++text) add_text(measured, scores);
-  double first = 0, second = 0;
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
-    const SinkSummary drawn = summarise(fitted_study(measured, legacy, seed), legacy, {});
-    first += drawn.layers[0].rate / 40;
-    second += drawn.layers[1].rate / 40;
-  }
-  CHECK(std::abs(first - 24 / 32.0) < 0.05);
-  CHECK(std::abs(second - 4 / 32.0) < 0.05);
 }

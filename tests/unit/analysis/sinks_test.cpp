@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -69,6 +70,18 @@ Matrix square(std::vector<std::vector<double>> rows) {
   return rows;
 }
 
+/// Lower triangle of the given weights, rows divided by their sums.
+template <class Weight>
+Matrix from_weights(size_t n, Weight weight) {
+  Matrix a(n, std::vector<double>(n, 0));
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j <= i; ++j) a[i][j] = weight(i, j);
+    const double sum = std::accumulate(a[i].begin(), a[i].end(), 0.0);
+    for (double& x : a[i]) x /= sum;
+  }
+  return a;
+}
+
 double score(const LayerSinks& layer, SinkMetric metric, size_t head = 0) {
   return layer.heads[head].score[static_cast<size_t>(metric)];
 }
@@ -108,6 +121,29 @@ TEST_CASE("[sinks] every score of a small matrix by hand") {
   CHECK(score(layer, SinkMetric::ratio) == doctest::Approx(1.8 / (0.5 + 1 / 3.0 + 0.25)));
 }
 
+TEST_CASE("[sinks] the legacy share of uniform attention, H_n / n, and its range") {
+  const std::pair<size_t, double> published[] = {{2, .7500},  {3, .6111},   {5, .4567},   {10, .2929},
+                                                 {12, .2586}, {16, .2113},  {24, .1573},  {27, .1441},
+                                                 {64, .0741}, {128, .0424}, {512, .0133}, {1024, .0073}};
+  for (const auto& [n, share] : published) {
+    CAPTURE(n);
+    CHECK(std::abs(score(sinks_of({uniform(n)}, {.tokens = 2}), SinkMetric::share0) - share) < 5.1e-5);
+  }
+  // Query 0 alone gives 1 / n; attention that rests on key 0 gives 1.
+  const Matrix itself = from_weights(50, [](size_t i, size_t j) { return i == j ? 1 : 0; });
+  const Matrix first = from_weights(50, [](size_t, size_t j) { return j == 0 ? 1 : 0; });
+  const LayerSinks layer = sinks_of({itself, first}, {.tokens = 20});
+  const double wanted[2][4] = {{1 / 50.0, 0, 1 / 20.0, 0}, {1, 1, 1, 1}};
+  for (size_t head = 0; head < 2; ++head) {
+    CHECK(score(layer, SinkMetric::share0, head) == doctest::Approx(wanted[head][0]));
+    CHECK(score(layer, SinkMetric::share0_later, head) == doctest::Approx(wanted[head][1]));
+    CHECK(score(layer, SinkMetric::alpha, head) == doctest::Approx(wanted[head][2]));
+    CHECK(score(layer, SinkMetric::recent, head) == doctest::Approx(head == 0 ? 1 / 50.0 : 1));
+    CHECK((score(layer, SinkMetric::excess, head) > 0) == (head == 1));
+  }
+  CHECK(score(layer, SinkMetric::excess, 1) == doctest::Approx(1));
+}
+
 TEST_CASE("[sinks] a text shorter than T has no alpha") {
   CHECK(std::isnan(score(sinks_of({uniform(10)}, {.tokens = 11}), SinkMetric::alpha)));
   CHECK(std::isnan(score(sinks_of({uniform(1)}, {.tokens = 2}), SinkMetric::ratio)));
@@ -122,8 +158,24 @@ TEST_CASE("[sinks] column means count as sinkvis counted") {
   CHECK(counts(first, 0.5, 0.4).first == 1);
   CHECK(counts(first, 0.1, 0.05).first == 2);
   CHECK(counts(square({{.1}, {.05, .05}, {.03, .03, .04}}), 0.5, 0.4).first == 0);
-  CHECK(counts(square({{1}, {.7, .3}, {.5, .1, .4}, {.4, .1, .3, .2}}), 0.5, 0.1) ==
-        std::pair<int64_t, int64_t>(1, 2));
+  using Counts = std::pair<int64_t, int64_t>;
+  CHECK(counts(square({{1}, {.7, .3}, {.5, .1, .4}, {.4, .1, .3, .2}}), 0.5, 0.1) == Counts(1, 2));
+  CHECK(counts(square({{1}, {.7, .3}, {.5, .1, .4}, {.4, .1, .3, .2}}), 0.1, 0.05).first == 3);
+  CHECK(counts(square({{1}, {.3, .7}, {.2, .6, .2}}), 0.45, 0.3) == Counts(1, 1));
+  // Strictly above: a column mean of exactly the threshold is none. (.5 + .25) / 2 has no rounding.
+  CHECK(counts(square({{.5}, {.25, .75}}), 0.375, 0.374) == Counts(0, 2));
+  CHECK(counts(from_weights(100, [](size_t, size_t j) { return j < 4 ? 100 : 0.01; }), 0.1, 0.05) ==
+        Counts(4, 0));
+  CHECK(counts(from_weights(100, [](size_t, size_t j) { return j == 42 ? 50
+                                                               : j < 4 ? 10
+                                                                       : 0.01; }), 0.1,
+               0.05) == Counts(5, 0));
+  const auto f24 = [](size_t i, size_t j) { return static_cast<double>(1 + (7 * i + 3 * j) % 11); };
+  const auto f24b = [&](size_t i, size_t j) { return f24(i, j) * (j == 9 || j == 17 ? 8 : 1); };
+  CHECK(counts(from_weights(24, f24), 0.1, 0.05) == Counts(2, 5));
+  CHECK(counts(from_weights(24, f24), 0.15, 0.149).first == 1);
+  CHECK(counts(from_weights(24, f24b), 0.1, 0.05) == Counts(3, 5));
+  CHECK(counts(from_weights(24, f24b), 0.15, 0.149).first == 1);
   // Fixtures by formula: 24 rows of weight 1 + ((7i + 3j) mod 11), eight times that on keys 9 and 17.
   const auto fixture = [](double boost) {
     Matrix a(24, std::vector<double>(24, 0));
@@ -140,14 +192,14 @@ TEST_CASE("[sinks] column means count as sinkvis counted") {
   CHECK(counts(fixture(8), 0.1, 0.05) == std::pair<int64_t, int64_t>(3, 5));
   CHECK(counts(fixture(8), 0.15, 0.05).first == 1);
   // Uniform attention over n tokens: "sinks" and "heavy hitters" that are none.
-  const std::pair<size_t, std::pair<int64_t, int64_t>> table[] = {{2, {2, 0}},   {5, {3, 1}},  {9, {4, 4}},
-                                                                  {16, {3, 4}},  {32, {1, 6}}, {64, {0, 3}},
-                                                                  {100, {0, 1}}, {200, {0, 0}}};
+  const std::pair<size_t, Counts> table[] = {{1, {1, 0}},   {2, {2, 0}},   {5, {3, -1}},  {9, {4, -1}},
+                                             {10, {4, -1}}, {16, {3, 4}},  {20, {3, -1}}, {32, {1, 6}},
+                                             {64, {0, 3}},  {100, {0, 1}}, {200, {0, 0}}};
   for (const auto& [n, expected] : table) {
     CAPTURE(n);
     const auto got = counts(uniform(n), 0.1, 0.05);
     CHECK(got.first == expected.first);
-    if (n >= 16) CHECK(got.second == expected.second);
+    if (expected.second >= 0) CHECK(got.second == expected.second);  // -1: not published
   }
 }
 
@@ -173,6 +225,83 @@ TEST_CASE("[sinks] with a sliding window uniform attention has ratio 1 and exces
   CHECK(score(layer, SinkMetric::ratio) == doctest::Approx(1));
   CHECK(std::abs(score(layer, SinkMetric::excess)) < 1e-7);
   CHECK(layer.heads[0].sink_keys.empty());
+}
+
+TEST_CASE("[sinks] sink keys respect a window that is shorter than 64 tokens") {
+  // Uniform over the last 24 tokens, but key 100 gets 0.6 of every query that sees it; key 150 is seen by all
+  // of them too and gets 0.3, below 10 x 1/24; key 190 is seen by the last 9 queries only.
+  constexpr size_t n = 200, window = 24;
+  Matrix a = from_weights(n, [](size_t i, size_t j) { return i - j < window ? 1.0 : 0.0; });
+  for (const auto& [key, share] : {std::pair<size_t, double>{100, 0.6}, {150, 0.3}, {190, 0.9}}) {
+    for (size_t i = key + 1; i < std::min(key + window, n); ++i) {
+      for (double& x : a[i]) x *= 1 - share;
+      a[i][key] += share;
+    }
+  }
+  const LayerSinks layer = sinks_of({a}, {.tokens = 16}, 1, window);
+  CHECK(layer.heads[0].sink_keys == std::vector<int64_t>{100});
+}
+
+TEST_CASE("[sinks] both limits of a sink key count, at the mean over the later queries") {
+  // Key 30 of 300 gets `share` of every later query; uniform attention gives it a mean of about 0.0087.
+  const auto found = [](double share, const SinkOptions& options) {
+    Matrix a = uniform(300);
+    for (size_t i = 31; i < 300; ++i) {
+      for (double& x : a[i]) x *= 1 - share;
+      a[i][30] += share;
+    }
+    const auto keys = sinks_of({a}, options).heads[0].sink_keys;
+    return std::ranges::find(keys, 30) != keys.end();
+  };
+  double expected = 0;
+  for (int i = 31; i < 300; ++i) expected += 1.0 / (i + 1) / 269;
+  const double mean = 0.2 + 0.8 * expected;
+  CHECK(found(0.2, {.ratio = 10, .mass = mean - 1e-6}));
+  CHECK_FALSE(found(0.2, {.ratio = 10, .mass = mean + 1e-6}));
+  CHECK(found(0.2, {.ratio = mean / expected - 1e-3, .mass = 0.05}));
+  CHECK_FALSE(found(0.2, {.ratio = mean / expected + 1e-3, .mass = 0.05}));
+}
+
+TEST_CASE("[sinks] kinds, masses and norms of a layer by hand") {
+  const Matrix a = square({{1}, {.8, .2}, {.6, .3, .1}, {.4, .1, .3, .2}});
+  const Matrix b = square({{1}, {.5, .5}, {.2, .2, .6}, {.1, .2, .3, .4}});
+  const SinkOptions options{.tokens = 3};
+  const std::vector<kernels::HeadAttention> heads{head_of(a, options.recent, -1),
+                                                  head_of(b, options.recent, -1)};
+  const std::vector<TokenKind> kinds{TokenKind::bos, TokenKind::other, TokenKind::newline, TokenKind::other};
+  const LayerNorms norms{.key = {{9, 1, 2, 6}, {5, 3, 3, 3}}, .value = {{0.5, 4, 2, 8}, {1.5, 1, 1, 1}}};
+  const LayerSinks layer =
+      sink_layer(5, {.heads = heads, .kv_heads = 2, .queries = 4, .keys = 4}, norms, kinds, options);
+  CHECK(layer.layer == 5);
+  CHECK(layer.heads[1].layer == 5);
+  CHECK(layer.heads[1].kv_head == 1);
+  CHECK(layer.kind_tokens == std::array<int64_t, 4>{1, 1, 0, 2});
+  // BOS: (2.8 + 1.8) / 8, newline: (.4 + .9) / 8, others: the rest of 8 rows.
+  CHECK(layer.mass[0] == doctest::Approx(4.6 / 8));
+  CHECK(layer.mass[1] == doctest::Approx(1.3 / 8));
+  CHECK(layer.mass[2] == 0);
+  CHECK(layer.mass[3] == doctest::Approx(2.1 / 8));
+  CHECK(layer.k_norm_first == doctest::Approx(7));   // 9 and 5
+  CHECK(layer.k_norm_rest == doctest::Approx(2.5));  // medians 2 and 3
+  CHECK(layer.v_norm_first == doctest::Approx(1));   // 0.5 and 1.5
+  CHECK(layer.v_norm_rest == doctest::Approx(2.5));  // medians 4 and 1
+}
+
+TEST_CASE("[sinks] statistics that do not fit the text, and NaN, are refused") {
+  const auto refused = [](int64_t queries, int64_t keys, size_t kinds, double spoil) {
+    std::vector<kernels::HeadAttention> heads{head_of(uniform(8), 4, -1)};
+    heads[0].key_mass[3] += spoil;
+    const std::vector<TokenKind> all(kinds, TokenKind::other);
+    return test::message_of<DataError>([&] {
+      sink_layer(2, {.heads = heads, .kv_heads = 1, .queries = queries, .keys = keys}, {}, all,
+                 {.tokens = 4});
+    });
+  };
+  CHECK(refused(8, 8, 8, 0).empty());
+  CHECK(test::holds(refused(7, 8, 8, 0), "layer 2: got 7 queries"));
+  CHECK(test::holds(refused(8, 8, 7, 0), "kinds of 7 tokens"));
+  CHECK(test::holds(refused(9, 9, 9, 0), "another number of tokens"));
+  CHECK(test::holds(refused(8, 8, 8, std::nan("")), "NaN"));
 }
 
 TEST_CASE("[sinks] wrong options and names are refused") {

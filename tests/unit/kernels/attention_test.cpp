@@ -36,7 +36,8 @@ double deviation(const std::vector<Got>& got, const std::vector<double>& want, d
 }
 
 AttentionRequest everything(const AttentionCase& c) {
-  AttentionRequest request{.statistics = true, .watched_key = c.keys / 3, .map_bins = 7};
+  AttentionRequest request{
+      .statistics = true, .early_queries = c.keys - c.queries / 2, .watched_key = c.keys / 3, .map_bins = 7};
   for (int64_t h = 0; h < c.query_heads; h += 2) request.exact_heads.push_back(h);
   return request;
 }
@@ -63,6 +64,7 @@ void check_against_reference(const AttentionCase& c, const AttentionRequest& req
     CHECK(deviation(out, want.out, 2e-5, 0) <= 1);
     CHECK(deviation(got.key_mass, want.key_mass, 1e-7, 2e-5) <= 1);
     CHECK(deviation(got.recent_mass, want.recent_mass, 1e-7, 2e-5) <= 1);
+    CHECK(deviation(got.early_mass, want.early_mass, 1e-7, 2e-5) <= 1);
     CHECK(deviation(got.entropy, want.entropy, 2e-5, 1e-5) <= 1);
     CHECK(deviation(got.distance, want.distance, 1e-5, 2e-5) <= 1);
     CHECK(deviation(got.first_mass, want.first_mass, 1e-7, 2e-5) <= 1);
@@ -169,6 +171,58 @@ TEST_CASE("[attention] a long head is several tasks whose sums are merged") {
       .query_heads = 1, .kv_heads = 1, .head_dim = 8, .queries = 2100, .keys = 2200, .seed = 5};
   check_against_reference(
       c, {.statistics = true, .recent_queries = 1500, .map_bins = 24, .sampled_queries = 100});
+  // Early queries end inside the third task; the watched key is seen from the second on.
+  check_against_reference(c, {.statistics = true, .early_queries = 1777, .watched_key = 1100});
+}
+
+TEST_CASE("[attention] early queries and the watched key, wherever they stop") {
+  for (const int64_t queries : {1, 7, 8, 47, 48, 49, 130}) {
+    for (const int64_t window : {0, 5, 64}) {
+      for (const int64_t early : {0, 1, 47, 48, 64, 65, 129, 130, 500}) {
+        for (const int64_t watched : {-1, 0, 1, 63, 129, 400}) {
+          const AttentionCase c{.query_heads = 1,
+                                .kv_heads = 1,
+                                .head_dim = 4,
+                                .queries = queries,
+                                .keys = 130,
+                                .window = window};
+          AttentionRequest request{.statistics = true, .early_queries = early, .watched_key = watched};
+          CAPTURE(early);
+          CAPTURE(watched);
+          if (watched < c.keys) {
+            check_against_reference(c, request);
+            continue;
+          }
+          // A key that does not exist yet is seen by no query.
+          AttentionData data(c);
+          const auto heads = attention(data.problem(), request);
+          CHECK(heads[0].watched_mass == std::vector<float>(static_cast<size_t>(queries), 0.0F));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("[attention] sum over k of (T - k + 1) alpha_k is T in every head, with and without a window") {
+  for (const int64_t window : {0, 48}) {
+    const AttentionCase c{
+        .query_heads = 4, .kv_heads = 2, .queries = 700, .keys = 700, .scale = 1, .window = window};
+    AttentionData data(c);
+    for (const int64_t tokens : {1, 2, 64, 65, 512, 700}) {
+      const auto heads = attention(data.problem(), {.statistics = true, .early_queries = tokens});
+      for (const HeadAttention& head : heads) {
+        REQUIRE(head.early_mass.size() == static_cast<size_t>(tokens));
+        CHECK(std::accumulate(head.early_mass.begin(), head.early_mass.end(), 0.0) ==
+              doctest::Approx(static_cast<double>(tokens)).epsilon(1e-6));
+        // The same alpha_1 as from the rows, and alpha_T is the last query's weight on itself.
+        const double first = std::accumulate(head.sink_mass.begin(), head.sink_mass.begin() + tokens, 0.0);
+        CHECK(head.early_mass[0] == doctest::Approx(first).epsilon(1e-6));
+        const auto last = static_cast<size_t>(tokens - 1);
+        CHECK(head.early_mass[last] ==
+              doctest::Approx(static_cast<double>(head.self_mass[last])).epsilon(1e-6));
+      }
+    }
+  }
 }
 
 TEST_CASE("[attention] uniform attention has alpha_1 = H_T / T at T = 64") {
@@ -209,9 +263,9 @@ TEST_CASE("[attention] without statistics the output is the same and nothing is 
 bool same(const std::vector<HeadAttention>& a, const std::vector<HeadAttention>& b) {
   return std::equal(
       a.begin(), a.end(), b.begin(), b.end(), [](const HeadAttention& x, const HeadAttention& y) {
-        return x.key_mass == y.key_mass && x.recent_mass == y.recent_mass && x.entropy == y.entropy &&
-               x.distance == y.distance && x.first_mass == y.first_mass && x.sink_mass == y.sink_mass &&
-               x.self_mass == y.self_mass && x.watched_mass == y.watched_mass &&
+        return x.key_mass == y.key_mass && x.recent_mass == y.recent_mass && x.early_mass == y.early_mass &&
+               x.entropy == y.entropy && x.distance == y.distance && x.first_mass == y.first_mass &&
+               x.sink_mass == y.sink_mass && x.self_mass == y.self_mass && x.watched_mass == y.watched_mass &&
                x.small_share == y.small_share && x.top_mass == y.top_mass && x.map == y.map &&
                x.exact == y.exact;
       });

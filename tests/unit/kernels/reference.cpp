@@ -54,6 +54,7 @@ ReferenceHead reference_head(const kernels::AttentionProblem& p, const kernels::
   r.out.assign(size(p.queries * p.head_dim), 0.0);
   r.key_mass.assign(size(p.keys), 0.0);
   r.recent_mass.assign(size(p.keys), 0.0);
+  r.early_mass.assign(size(std::min(request.early_queries, p.keys)), 0.0);
   r.top_mass.assign(16, 0.0);
   const int64_t bins = std::min(request.map_bins, p.queries);
   r.map.assign(size(bins * bins), 0.0);
@@ -88,6 +89,7 @@ ReferenceHead reference_head(const kernels::AttentionProblem& p, const kernels::
       r.weights[size(i * p.keys + j)] = a[s];
       r.key_mass[size(j)] += a[s];
       if (i >= p.queries - request.recent_queries) r.recent_mass[size(j)] += a[s];
+      if (position < request.early_queries) r.early_mass[size(j)] += a[s];
       entropy -= a[s] > 0 ? a[s] * std::log(a[s]) : 0;
       distance += a[s] * static_cast<double>(position - j);
       first += j < request.first_keys ? a[s] : 0;

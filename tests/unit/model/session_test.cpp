@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
+#include "kvviz/model/session.hpp"
 
-#include <cmath>
+#include <doctest/doctest.h>  // after torch, which has a CHECK of its own
+
+#include <numeric>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/eval/score.hpp"
 #include "kvviz/model/load.hpp"
-#include "kvviz/model/session.hpp"
 #include "support/fixture.hpp"
 
 using namespace kvviz;
@@ -29,16 +29,39 @@ TEST_CASE("[session] a snapshot of a prefix stays what it was while decoding goe
 }
 
 TEST_CASE("[session] one repeated token under RoPE: the same hidden state at every position") {
-  // All values are equal, so attention's output is, whatever the weights (methods 5.1, check 7). Learned
-  // positions break it.
-  const std::vector<int32_t> same(20, 7);
-  for (const auto& [name, equal] : {std::pair("llama3_rope", true), std::pair("gpt2", false)}) {
+  // All values are equal, so attention's output is, whatever the weights (methods 5.1, check 7): layer by
+  // layer no position can be told from another. Learned positions break it.
+  constexpr int64_t tokens = 30;
+  const std::vector<int32_t> same(tokens, 7);
+  for (const char* const name : {"llama", "llama_gqa", "llama_bias", "llama3_rope", "llama_linear_rope",
+                                 "mistral", "qwen2", "qwen2_window", "gpt2", "gpt2_base_names"}) {
     CAPTURE(name);
+    const bool learned = std::string(name).starts_with("gpt2");
     const LoadedModel model = load_model(models / name);
     Session session(model.decoder);
-    const at::Tensor hidden = session.extend(same);
-    const double spread = hidden.sub(hidden[0]).abs().max().item<double>();
-    CHECK((spread < 1e-4) == equal);
+    int layers = 0;
+    const at::Tensor hidden = session.extend(
+        same, {.attention = {.statistics = true, .early_queries = tokens},
+               .on_attention = [&](int, const std::vector<kernels::HeadAttention>& heads) {
+                 // A layer of normalised rows: sum over k of (T - k + 1) alpha_k is T.
+                 for (const kernels::HeadAttention& head : heads)
+                   CHECK(std::accumulate(head.early_mass.begin(), head.early_mass.end(), 0.0) ==
+                         doctest::Approx(static_cast<double>(tokens)).epsilon(1e-6));
+                 ++layers;
+               }});
+    CHECK(layers == std::ssize(model.decoder.config().layers));
+    const double size = hidden.abs().max().item<double>();
+    const double spread = hidden.sub(hidden[0]).abs().max().item<double>() / size;
+    const at::Tensor values = session.cache(tokens).layers.back().value;
+    const double value_spread =
+        values.sub(values.narrow(1, 0, 1)).abs().max().item<double>() / values.abs().max().item<double>();
+    if (learned) {
+      CHECK(spread > 0.01);
+      CHECK(value_spread > 0.01);
+    } else {
+      CHECK(spread < 5e-6);  // rounding of f32
+      CHECK(value_spread < 5e-6);
+    }
   }
 }
 

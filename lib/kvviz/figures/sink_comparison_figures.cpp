@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kvviz/figures/sink_parts.hpp"
+
+namespace kvviz::figures {
+namespace {
+
+std::string label_of(const SinkComparisonRun& run, const char* letter) {
+  std::string label = fmt::format("{}: {}", letter, run.label);
+  if (run.synthetic) label += " (synthetic)";
+  if (!std::isnan(run.tokens_min))
+    label += run.tokens_min == run.tokens_max
+                 ? fmt::format(", {:.0f} tokens", run.tokens_min)
+                 : fmt::format(", {:.0f} to {:.0f} tokens", run.tokens_min, run.tokens_max);
+  if (!std::isnan(run.threshold)) label += ", threshold " + plain_number(run.threshold);
+  return label;
+}
+
+plot::Bars::Group rate_of(const SinkComparisonRun& run, const char* letter, plot::Colour colour) {
+  return {label_of(run, letter), {run.rate}, {run.rate_se}, colour};
+}
+
+plot::Bars::Group later_of(const SinkComparisonRun& run, const char* letter, plot::Colour colour) {
+  return {label_of(run, letter),
+          {run.p_later, run.base},
+          {run.p_later - run.p_later_low, 0},
+          colour,
+          {run.p_later_high - run.p_later, 0}};
+}
+
+const char* in_words(const std::string& variant) {
+  return variant == "first_layer" ? "first layer's pattern"
+         : variant == "first_key" ? "all mass on key 0"
+         : variant == "zero"      ? "no output"
+                                  : variant.c_str();
+}
+
+/// One number of every variant, written beside its bar. `error` may be null.
+plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const std::string& title,
+                          const std::string& y, double (*get)(const ReuseVariantRow&),
+                          double (*error)(const ReuseVariantRow&)) {
+  plot::Panel panel;
+  panel.title = title;
+  panel.x = {.label = "in place of a sink head's attention", .whole = true};
+  panel.y = {.label = y};
+  plot::Bars::Group group{"", {}, {}, query_heads};
+  double largest = 0;
+  for (const ReuseVariantRow& row : rows) {
+    panel.x.names.emplace_back(in_words(row.variant));
+    group.values.push_back(get(row));
+    if (error != nullptr) group.errors.push_back(error(row));
+    if (std::isfinite(get(row))) largest = std::max(largest, std::abs(get(row)));
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double value = group.values[i], half = error == nullptr ? std::nan("") : group.errors[i];
+    if (!std::isfinite(value)) continue;
+    const std::string shown =
+        std::isnan(half) ? fmt::format("{:.3g}", value) : fmt::format("{:.3g} ± {:.2g}", value, half);
+    const double clear = 0.035 * largest;  // of the bar's upper edge
+    panel.marks.emplace_back(plot::Note{static_cast<double>(i), std::max(value, 0.0) + clear, shown});
+  }
+  panel.marks.insert(panel.marks.begin(), plot::Bars{{std::move(group)}});
+  return panel;
+}
+
+}  // namespace
+
+NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b) {
+  plot::Panel rates, later;
+  rates.title = a.metric.empty() ? "Sink rate" : "Sink rate by " + a.metric;
+  rates.note = "Share of query heads that are sinks. Bars: standard error over texts.";
+  rates.x = {.label = "texts of each run", .whole = true, .names = {"sinks"}};
+  rates.y = {.label = "share of query heads", .min = 0, .max = 1};
+  rates.marks.emplace_back(plot::Bars{{rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups)}});
+  later.title = "Does the first layer foretell later ones?";
+  later.note = "If a run's two bars are equally high, it foretells nothing. Bars: 95 % interval.";
+  later.x = {.label = "probability of a sink in a later layer",
+             .whole = true,
+             .names = {"P(later | first layer)", "P(later), base rate"}};
+  later.y = {.label = "probability", .min = 0, .max = 1};
+  later.marks.emplace_back(plot::Bars{{later_of(a, "a", query_heads), later_of(b, "b", kv_groups)}});
+  NamedFigure named{"sinks/sink_comparison",
+                    two_panels("Two runs compared", std::move(rates), std::move(later))};
+  if (!a.synthetic && !b.synthetic) return named;
+  named.figure.title = "Synthetic: " + named.figure.title;
+  named.figure.subtitle =
+      fmt::format("SYNTHETIC (random numbers, no model): {}", a.synthetic && b.synthetic ? "a and b"
+                                                              : a.synthetic              ? "a"
+                                                                                         : "b");
+  return named;
+}
+
+NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
+  using Row = ReuseVariantRow;
+  plot::Figure figure;
+  figure.title = "What is lost, and saved, when sink heads are replaced?";
+  figure.columns = 2;
+  figure.height = 1100;
+  figure.panels = {
+      variant_panel(
+          rows, "Perplexity (lower is better)", "change of perplexity (bar: standard error)",
+          [](const Row& r) { return r.delta_ppl; }, [](const Row& r) { return r.delta_ppl_se; }),
+      variant_panel(
+          rows, "Divergence of the predictions (lower is better)", "KL(full || replaced) [nats]",
+          [](const Row& r) { return r.kl; }, nullptr),
+      variant_panel(
+          rows, "Same most likely token (higher is better)", "share of tokens",
+          [](const Row& r) { return r.top1; }, nullptr),
+      variant_panel(
+          rows, "Measured time of the forward pass (below 1: faster)", "seconds, relative to full attention",
+          [](const Row& r) { return r.seconds / r.seconds_full; }, nullptr)};
+  for (size_t i = 1; i < figure.panels.size(); ++i) figure.panels[i].y.min = 0;
+  figure.panels[2].y.max = 1.1;  // room for a number above the bars
+  figure.panels[3].marks.emplace_back(
+      plot::Reference{plot::Reference::Direction::horizontal, 1, "full attention", plot::colours::neutral});
+  return {"sinks/reuse_evaluation", std::move(figure)};
+}
+
+}  // namespace kvviz::figures
