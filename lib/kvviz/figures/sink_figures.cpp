@@ -78,6 +78,11 @@ const Spread& score_of(const StudyHead& head, const SinkRule& rule) {
   return head.score[static_cast<size_t>(rule.metric)];
 }
 
+/// None where no text gives the head a score.
+double share_of(const StudyHead& head, const SinkRule& rule) {
+  return score_of(head, rule).count > 0 ? head.sink_share : kNone;
+}
+
 plot::Panel score_panel(const SinkSummary& s) {
   plot::Panel panel =
       head_panel(s,
@@ -117,7 +122,7 @@ plot::Figure surface(const SinkSummary& s) {
 
 plot::Panel mask_panel(const SinkSummary& s) {
   plot::Panel panel = head_panel(s, "Share of texts in which the head is a sink", "share of texts",
-                                 [](const StudyHead& h) { return h.sink_share; });
+                                 [&](const StudyHead& h) { return share_of(h, s.rule); });
   map_of(panel).z_min = 0, map_of(panel).z_max = 1;
   panel.note = fmt::format("Sink: {} {}. Always {:.1f} %, never {:.1f} % of the query heads.",
                            info_of(s.rule.metric).label, limit(s.rule), 100 * s.always, 100 * s.never);
@@ -192,7 +197,7 @@ plot::Figure consistency(const SinkFigureInput& input) {
   const SinkSummary& s = *input.summary;
   plot::Panel spread = head_panel(s, "Standard deviation of the score over texts", "standard deviation",
                                   [&](const StudyHead& h) { return score_of(h, s.rule).sd; });
-  map_of(spread).z_min = 0;
+  map_of(spread).z_min = 0, map_of(spread).decimals = 3;
   const size_t texts = input.study->prompts.size();
   spread.note = texts < 2 ? "One text has no spread."
                 : std::isnan(s.correlation)
@@ -202,7 +207,9 @@ plot::Figure consistency(const SinkFigureInput& input) {
   for (size_t i = 0; i <= texts + 1; ++i) histogram.edges.push_back(static_cast<double>(i) - 0.5);
   histogram.groups = {{"", std::vector<double>(texts + 1, 0.0), query_heads}};
   for (const StudyHead& head : s.heads) {
-    const auto count = static_cast<size_t>(std::lround(head.sink_share * static_cast<double>(texts)));
+    const double share = share_of(head, s.rule);
+    if (std::isnan(share)) continue;
+    const auto count = static_cast<size_t>(std::lround(share * static_cast<double>(texts)));
     histogram.groups[0].counts[std::min(texts, count)] += 1;
   }
   plot::Panel share;

@@ -77,7 +77,9 @@ class Steps {
   }
   static void quad(std::string& out, Point a, Point b, Point c, Point d, Colour paint) {
     const auto line = [&](const Point& p) {
-      fmt::format_to(std::back_inserter(out), "{:.6g} {:.6g} {:.5g} {}\n", p.x, p.y, p.z, paint.rgb);
+      // All digits: a height rounded up beyond the axis would be cut off.
+      fmt::format_to(std::back_inserter(out), "{} {} {} {}\n", number(p.x), number(p.y), number(p.z),
+                     paint.rgb);
     };
     line(a), line(b);
     out += '\n';

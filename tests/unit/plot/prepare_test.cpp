@@ -144,3 +144,20 @@ TEST_CASE("[legend] labels, and what grey means") {
   std::get<Heatmap>(cells.marks[0]).z = {1, 2};
   CHECK(legend(cells).empty());
 }
+
+TEST_CASE("[error bars] halves may differ; what is unknown has none; the axis has room for them") {
+  Bars::Group group{"a", {1, 2, 3}, {0.5, kNan, 0.25}};
+  CHECK(error_bar(group, 0).below == 0.5);
+  CHECK(error_bar(group, 0).above == 0.5);
+  CHECK(error_bar(group, 1).below == 0);
+  CHECK(error_bar({"a", {1}}, 0).above == 0);
+  group.errors_above = {4, 0, kInf};
+  CHECK(error_bar(group, 0).below == 0.5);
+  CHECK(error_bar(group, 0).above == 4);
+  CHECK(error_bar(group, 2).below == 0.25);
+  CHECK(error_bar(group, 2).above == 0);
+  Panel panel;
+  panel.marks.emplace_back(Bars{{group}});
+  CHECK(ranges(panel).y.low == 0);
+  CHECK(ranges(panel).y.high == doctest::Approx(5 * 1.05));
+}
