@@ -73,10 +73,12 @@ Action declare_sinks(CLI::App& app) {
   bind(app, o->model);
   kvviz::bind(app, o->texts);
   const char* group = "Sinks";
-  app.add_option("--metric", o->metric,
-                 "score that decides: alpha, share0, share0_later, excess, recent, ratio")
-      ->check(not_empty())
-      ->group(group);
+  const CLI::Option* metric =
+      app.add_option("--metric", o->metric,
+                     "score that decides: alpha, share0, share0_later, excess, recent, ratio (--synthetic "
+                     "without it: share0)")
+          ->check(not_empty())
+          ->group(group);
   app.add_option(
          "--threshold,--sink-eps", o->threshold,
          "a head is a sink head above this score (none: the metric's own, 0.3 for alpha, 0.9 for share0)")
@@ -102,8 +104,9 @@ Action declare_sinks(CLI::App& app) {
       ->group("Synthetic");
   bind(app, o->random);
   kvviz::bind(app, o->output);
-  return [o](const CallOptions& call) {
+  return [o, metric](const CallOptions& call) {
     check(*o);
+    if (!o->synthetic.empty() && metric->count() == 0) o->metric = "share0";
     o->call = call;
     return run_in_engine(*o);
   };

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/figures/sink_figures.hpp"
 #include "kvviz/report/comparison.hpp"
+#include "kvviz/report/console.hpp"
 
 namespace kvviz {
 namespace {
@@ -36,18 +40,60 @@ double number_of(const Result& result, const std::string& key) {
   return number_in(at->value).value_or(analysis::kNone);
 }
 
+// Options that only random numbers have.
+bool is_synthetic(const Result& result) {
+  const auto options = result.provenance.find("options");
+  return options != result.provenance.end() && options->is_object() && options->contains("synthetic");
+}
+
+std::string label_of(const Result& result) {
+  const std::string model = text_of(result, "model"), fit = "synthetic fitted to ";
+  if (model.starts_with(fit)) return "fitted to " + short_name(model.substr(fit.size()));
+  if (is_synthetic(result)) return model.substr(std::min(model.size(), model.find(' ') + 1));
+  return short_name(model) + (text_of(result, "bos") == "off" ? " without BOS" : "");
+}
+
+std::string metric_of(const Result& result) {
+  const auto at = std::ranges::find(result.summary, "metric", &Fact::key);
+  const auto* name = at == result.summary.end() ? nullptr : std::get_if<std::string>(&at->value);
+  return name == nullptr ? "" : *name;
+}
+
 figures::SinkComparisonRun run_of(const Result& result) {
-  return {
-      .label = short_name(text_of(result, "model")) + (text_of(result, "bos") == "off" ? " without BOS" : ""),
-      .tokens_min = number_of(result, "tokens_min"),
-      .tokens_max = number_of(result, "tokens_max"),
-      .threshold = number_of(result, "threshold"),
-      .rate = number_of(result, "sink_rate"),
-      .rate_se = number_of(result, "sink_rate_se"),
-      .p_later = number_of(result, "p_later"),
-      .p_later_low = number_of(result, "p_later_low"),
-      .p_later_high = number_of(result, "p_later_high"),
-      .base = number_of(result, "p_later_base")};
+  return {.label = label_of(result),
+          .tokens_min = number_of(result, "tokens_min"),
+          .tokens_max = number_of(result, "tokens_max"),
+          .threshold = number_of(result, "threshold"),
+          .rate = number_of(result, "sink_rate"),
+          .rate_se = number_of(result, "sink_rate_se"),
+          .p_later = number_of(result, "p_later"),
+          .p_later_low = number_of(result, "p_later_low"),
+          .p_later_high = number_of(result, "p_later_high"),
+          .base = number_of(result, "p_later_base"),
+          .metric = metric_of(result),
+          .synthetic = is_synthetic(result)};
+}
+
+std::string shown(const Cell& cell) {
+  const auto number = number_in(cell);
+  if (!number) return "none";
+  const bool whole = *number == std::round(*number) && std::abs(*number) < 1e15;
+  return whole ? to_console(Cell(static_cast<int64_t>(*number))) : to_console(cell);
+}
+
+// The facts one a line; each has its own unit, so that columns of equal decimals would hide what differs.
+std::string side_by_side(const Table& comparison) {
+  enum Columns { fact, a, b, difference, error, label };
+  std::string text = fmt::format("{:<64}{:>10}{:>10}{:>12}\n", "", "a", "b", "b - a");
+  for (const auto& row : comparison.rows) {
+    const bool known = number_in(row[difference]).has_value();
+    text += fmt::format("{:<64}{:>10}{:>10}{:>12}", std::get<std::string>(row[label]), shown(row[a]),
+                        shown(row[b]), known ? shown(row[difference]) : "");
+    if (number_in(row[error])) text += " +- " + shown(row[error]);
+    text += '\n';
+  }
+  text.pop_back();
+  return text;
 }
 
 int compare(const CompareOptions& o) {
@@ -57,8 +103,7 @@ int compare(const CompareOptions& o) {
   const auto origin = [](const Result& result) {
     return cat(text_of(result, "model"), ", ", text_of(result, "text"));
   };
-  delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b));
-  delivery.shown_tables = {"comparison", "comparison_sink_sweep", "comparison_sink_lengths"};
+  delivery.shown_tables = {"comparison_sink_sweep", "comparison_sink_lengths"};
   if (a.command == "sinks") {
     delivery.figures.push_back(figures::sink_comparison_figure(run_of(a), run_of(b)));
   }
@@ -69,7 +114,12 @@ int compare(const CompareOptions& o) {
                        {"provenance_a", a.provenance},
                        {"provenance_b", b.provenance}};
   result.summary = {{"compared", a.command, "", "Results of the command"}};
+  for (const auto& [name, one] : {std::pair("a", &a), {"b", &b}})
+    if (is_synthetic(*one))
+      result.summary.push_back(
+          {cat("source_", name), std::string("synthetic (random numbers)"), "", cat("Source of ", name)});
   result.tables = tables_of(a, b);
+  delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n", side_by_side(result.tables.front()));
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
@@ -75,17 +76,23 @@ nlohmann::ordered_json effective_options(const SinksOptions& o, const analysis::
   if (o.synthetic_fit.empty() && !synthetic) return effective;
   effective["synthetic"] = o.synthetic;
   effective["synthetic-fit"] = o.synthetic_fit.string();
-  effective["seed"] = o.random.seed;
+  effective["seed"] = o.texts.seed;
   return effective;
 }
 
 SinkRun synthetic_run(const SinksOptions& o, const analysis::SinkRule& rule) {
   SinkRun run;
   run.synthetic = true;
-  if (!o.synthetic_fit.empty())
+  if (!o.synthetic_fit.empty()) {
     run.study = analysis::fitted_study(read_sink_study(o.synthetic_fit), rule, o.texts.seed);
-  else
-    run.study = analysis::synthetic_study(o.random);
+  } else {
+    analysis::SyntheticOptions random = o.random;
+    random.seed = o.texts.seed;
+    run.study = analysis::synthetic_study(random);
+    require<UsageError>(
+        !std::isnan(run.study.prompts.front().score[static_cast<size_t>(rule.metric)].front()), "--metric ",
+        o.metric, ": the random model has scores of share0, share0_later and excess only");
+  }
   for (const auto& prompt : run.study.prompts) run.tokens.push_back(prompt.tokens);
   const std::string what =
       o.synthetic_fit.empty() ? o.synthetic : cat("fitted to ", o.synthetic_fit.string());
@@ -117,7 +124,15 @@ std::vector<Table> tables_of(const SinkRun& run, const SinkFindings& findings) {
   if (!summary.by_length.empty()) all.push_back(tables::sink_lengths_table(summary));
   all.push_back(tables::sink_sweep_table(summary));
   all.push_back(tables::sink_across_layers_table(findings.all, findings.by_text));
-  if (!run.layers.empty()) all.push_back(tables::sink_tokens_table(run.layers));
+  if (!run.layers.empty()) {
+    all.push_back(tables::sink_tokens_table(run.layers));
+    all.push_back(tables::sink_norms_table(run.layers));
+  }
+  if (!run.synthetic) return all;
+  for (Table& table : all) {  // so that no file of numbers passes for measured ones
+    table.columns.push_back({"source", "", ColumnType::text});
+    for (auto& row : table.rows) row.emplace_back(std::string("synthetic"));
+  }
   return all;
 }
 
@@ -154,23 +169,50 @@ std::vector<figures::AttentionMap> maps_of(const SinkRun& run, const analysis::S
   return maps;
 }
 
+std::string tokens_of(const SinkRun& run) {
+  const auto [fewest, most] = std::ranges::minmax(run.tokens);
+  return fewest == most ? cat(most, " tokens") : cat(fewest, " to ", most, " tokens");
+}
+
+std::string subtitle_of(const SinkRun& run, const SinksOptions& o, const analysis::SinkRule& rule) {
+  if (run.synthetic)
+    return cat(o.synthetic_fit.empty() ? o.synthetic : "fitted to " + short_name(o.synthetic_fit.string()),
+               ", seed ", o.texts.seed, ", ", run.study.layers(), " layers, ", run.study.heads.size(),
+               " heads, ", run.tokens.size(), " texts of ", tokens_of(run));
+  std::string subtitle = cat(short_name(run.origin.model), ", ", run.origin.text, ", ", tokens_of(run));
+  if (rule.metric == analysis::SinkMetric::alpha)
+    subtitle += cat("; alpha_k: k = ", o.sinks.k, ", T = ", o.sinks.tokens);
+  if (rule.metric == analysis::SinkMetric::recent) subtitle += cat("; last ", o.sinks.recent, " queries");
+  return subtitle;
+}
+
+/// Maps are of one text.
+std::string map_subtitle(const SinkRun& run) {
+  return cat(short_name(run.origin.model), run.tokens.size() > 1 ? ", first text: " : ", ",
+             run.study.prompts.front().name, ", ", run.tokens.front(), " tokens");
+}
+
 std::vector<figures::NamedFigure> figures_of(const SinkRun& run, const SinkFindings& findings,
                                              const SinksOptions& o) {
   auto all = figures::sink_figures({.study = &run.study,
                                     .summary = &findings.summary,
                                     .across = &findings.all,
                                     .layers = run.layers,
-                                    .synthetic = run.synthetic});
+                                    .synthetic = run.synthetic,
+                                    .subtitle = subtitle_of(run, o, findings.summary.rule)});
   if (run.maps.empty() || o.map_bins == 0) return all;
   constexpr size_t examples = 6;
   const auto chosen = example_heads(findings.summary, examples);
   all.push_back(
       figures::attention_map_figure(maps_of(run, findings.summary, chosen), "sinks/attention_maps"));
+  all.back().figure.subtitle = map_subtitle(run);
   if (!o.all_maps) return all;
   std::vector<size_t> every(run.study.heads.size());
   std::iota(every.begin(), every.end(), size_t{0});
-  for (auto& page : figures::all_heads_figures(maps_of(run, findings.summary, every)))
+  for (auto& page : figures::all_heads_figures(maps_of(run, findings.summary, every))) {
+    page.figure.subtitle = map_subtitle(run);
     all.push_back(std::move(page));
+  }
   return all;
 }
 
@@ -194,7 +236,7 @@ int sinks(const SinksOptions& o) {
     if (!o.output.no_plots) delivery.figures.push_back(figures::reuse_figure(reuse_rows(*reuse)));
   }
   delivery.heading = cat(run.origin.model, ", ", run.origin.text);
-  delivery.subtitle = cat(short_name(run.origin.model), ", ", run.origin.text);
+  delivery.subtitle = subtitle_of(run, o, rule);
   delivery.shown_tables = {"sink_layers", "sink_lengths", "sink_reuse"};
   delivery.write_arrays = [&](const auto& file) { write_sink_arrays(file, run); };
   return deliver(std::move(result), std::move(delivery), o.output);

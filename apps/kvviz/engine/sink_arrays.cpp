@@ -17,6 +17,10 @@ constexpr const char* tokens_name = "sinks/tokens";
 constexpr const char* lengths_name = "sinks/lengths";
 constexpr const char* curve_name = "sinks/alpha_by_length";
 
+std::string count_name(size_t count) {
+  return cat("sinks/", analysis::sink_counts[count]);
+}
+
 std::string score_name(const analysis::SinkMetricInfo& info) {
   return cat("sinks/score_", info.name);
 }
@@ -53,12 +57,21 @@ void write_sink_arrays(const std::filesystem::path& path, const SinkRun& run) {
   file.add({tokens_name, {"text"}, "tokens", "tokens of a text"}, texts, tokens);
   file.add({lengths_name, {"length"}, "tokens", "lengths of the curve"}, lengths, study.lengths);
   const int64_t shape[] = {texts[0], heads[0]};
+  const std::string source = run.synthetic ? "synthetic (random numbers, no model): " : "";
   for (size_t m = 0; m < analysis::sink_metric_count; ++m) {
     const auto& info = analysis::sink_metrics()[m];
     std::vector<double> all;
     for (const auto& prompt : study.prompts)
       all.insert(all.end(), prompt.score[m].begin(), prompt.score[m].end());
-    file.add({score_name(info), {"text", "layer_and_head"}, "", info.label}, shape, all);
+    file.add({score_name(info), {"text", "layer_and_head"}, "", source + info.label}, shape, all);
+  }
+  for (size_t c = 0; c < analysis::sink_counts.size(); ++c) {
+    std::vector<double> all;
+    for (const auto& prompt : study.prompts)
+      all.insert(all.end(), prompt.counts[c].begin(), prompt.counts[c].end());
+    if (all.empty()) continue;  // random scores have no keys
+    file.add({count_name(c), {"text", "layer_and_head"}, "keys", "keys of a head that stand out"}, shape,
+             all);
   }
   if (!study.lengths.empty()) {
     std::vector<double> all;
@@ -92,12 +105,20 @@ SinkStudy read_sink_study(const std::filesystem::path& file) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * layers.size());
     return std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(layers.size()));
   };
-  for (size_t m = 0; m < analysis::sink_metric_count; ++m) {
-    const auto name = score_name(analysis::sink_metrics()[m]);
-    const auto all = read_values<double>(file, name);
+  const auto matrix = [&](const std::string& name) {
+    auto all = read_values<double>(file, name);
     require(all.size() == tokens.size() * layers.size(), file.string(), ": ", name, " has ", all.size(),
             " values, expected ", tokens.size() * layers.size());
+    return all;
+  };
+  for (size_t m = 0; m < analysis::sink_metric_count; ++m) {
+    const auto all = matrix(score_name(analysis::sink_metrics()[m]));
     for (size_t i = 0; i < tokens.size(); ++i) study.prompts[i].score[m] = take(all, i);
+  }
+  for (size_t c = 0; c < analysis::sink_counts.size(); ++c) {
+    if (std::ranges::count(names, count_name(c)) == 0) continue;
+    const auto all = matrix(count_name(c));
+    for (size_t i = 0; i < tokens.size(); ++i) study.prompts[i].counts[c] = take(all, i);
   }
   if (study.lengths.empty()) return study;
   const auto curve = read_values<double>(file, curve_name);

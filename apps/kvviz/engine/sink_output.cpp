@@ -14,25 +14,33 @@ using tables::real;
 
 const char* const one_text = "one text has no spread";
 
+const char* const no_score = "no text has this score";
+
 void add_spread(std::vector<Fact>& facts, const std::string& key, const std::string& label,
                 const analysis::Spread& spread) {
-  facts.push_back({key, real(spread.mean, "not defined on these texts"), "", label});
-  facts.push_back(
-      {key + "_se", real(spread.standard_error(), one_text), "", "  its standard error over texts"});
+  facts.push_back({key, real(spread.mean, no_score), "", label});
+  facts.push_back({key + "_se", real(spread.standard_error(), spread.count == 0 ? no_score : one_text), "",
+                   "  its standard error over texts"});
 }
 
 void add_across_layers(std::vector<Fact>& facts, const analysis::AcrossLayers& across) {
-  const char* why = across.reason.empty() ? "not defined on these texts" : across.reason.c_str();
+  const auto why = [&](const char* own) { return across.reason.empty() ? own : across.reason.c_str(); };
+  const char* few = why("fewer than 2 head indices are sinks in the first layer");
   facts.push_back(
       {"first_layer_sinks", integer(across.first_sinks), "", "Sink heads of the first layer, all texts"});
-  facts.push_back({"p_later", real(across.p_later, why), "",
+  facts.push_back({"p_later", real(across.p_later, why(no_score)), "",
                    "P(sink later | sink at that head index in the first layer)"});
-  facts.push_back({"p_later_low", real(across.low, why), "", "  its 95 % interval, from"});
-  facts.push_back({"p_later_high", real(across.high, why), "", "  to"});
-  facts.push_back({"p_later_base", real(across.base, why), "", "P(sink later), the base rate"});
-  facts.push_back({"lift", real(across.lift, why), "", "Lift (1: the first layer foretells nothing)"});
-  facts.push_back({"phi", real(across.phi, why), "", "Phi coefficient of the two flags"});
-  facts.push_back({"phi_adjacent", real(across.phi_adjacent, why), "", "Phi of neighbouring layers, mean"});
+  facts.push_back({"p_later_low", real(across.low, few), "", "  its 95 % interval, from"});
+  facts.push_back({"p_later_high", real(across.high, few), "", "  to"});
+  facts.push_back({"p_later_base", real(across.base, why(no_score)), "", "P(sink later), the base rate"});
+  facts.push_back({"lift", real(across.lift, why("no sink in a later layer")), "",
+                   "Lift (1: the first layer foretells nothing)"});
+  facts.push_back({"phi", real(across.phi, why("the first layer's heads, or all later ones, are alike")), "",
+                   "Phi coefficient of the two flags"});
+  facts.push_back(
+      {"phi_adjacent",
+       real(across.phi_adjacent, "no two neighbouring layers both have heads that are sinks and others"), "",
+       "Phi of neighbouring layers, mean"});
 }
 
 }  // namespace
@@ -51,7 +59,9 @@ std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings,
   const analysis::SinkSummary& s = findings.summary;
   const auto& info = analysis::info_of(s.rule.metric);
   const auto [fewest, most] = std::ranges::minmax(run.tokens);
-  std::vector<Fact> facts = {
+  std::vector<Fact> facts;
+  if (run.synthetic) facts.push_back({"source", std::string("synthetic (random numbers)"), "", "Source"});
+  const Fact common[] = {
       {"texts", integer(static_cast<int64_t>(run.tokens.size())), "",
        run.synthetic ? "Synthetic texts" : "Texts"},
       {"tokens_min", integer(fewest), "tokens", "Shortest text"},
@@ -61,23 +71,25 @@ std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings,
       {"metric", std::string(info.name), "", "Score that decides"},
       {"threshold", real(s.rule.threshold), "",
        cat("Threshold (a sink head is ", info.inclusive ? ">=" : ">", ")")}};
+  facts.insert(facts.end(), std::begin(common), std::end(common));
   if (s.rule.metric == analysis::SinkMetric::alpha) {
     facts.push_back({"tokens_per_sequence", integer(options.tokens), "tokens", "T of alpha"});
     facts.push_back({"sink_token", integer(options.k), "", "k of alpha"});
   }
   add_spread(
       facts, "sink_rate",
-      cat("Sink heads: share with ", info.label, info.inclusive ? " >= " : " > ", shortest(s.rule.threshold)),
+      cat("Rate of sink heads: ", info.label, info.inclusive ? " >= " : " > ", shortest(s.rule.threshold)),
       s.rate);
-  facts.push_back(
-      {"sink_rate_of_mean", real(s.rate_of_mean), "", "Heads whose mean score over the texts is above it"});
+  facts.push_back({"sink_rate_of_mean", real(s.rate_of_mean, no_score), "",
+                   "Heads whose mean score over the texts is above it"});
   add_spread(facts, "group_rate", "KV heads all of whose query heads are sinks (these free memory)",
              s.group_rate);
   add_spread(facts, "score", cat("Mean over heads of ", info.label), s.score);
-  facts.push_back({"always", real(s.always), "", "Heads that are sinks in every text"});
-  facts.push_back({"never", real(s.never), "", "Heads that are sinks in no text"});
-  facts.push_back({"correlation", real(s.correlation, one_text), "",
-                   "Stability: correlation of the heads' scores between texts"});
+  facts.push_back({"always", real(s.always, no_score), "", "Heads that are sinks in every text"});
+  facts.push_back({"never", real(s.never, no_score), "", "Heads that are sinks in no text"});
+  facts.push_back({"correlation",
+                   real(s.correlation, run.tokens.size() < 2 ? one_text : "the heads' scores are all alike"),
+                   "", "Stability: correlation of the heads' scores between texts"});
   add_across_layers(facts, findings.all);
   return facts;
 }

@@ -10,7 +10,6 @@
 #include "kvviz/attention/attention.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
-#include "kvviz/core/sha256.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
 
 namespace kvviz {
@@ -34,7 +33,7 @@ std::vector<TokenKind> kinds_of(const TextInput& text, const Tokenizer& tokenize
   return kinds;
 }
 
-// Counts are summed; masses and norms are weighted by the texts.
+// Counts are summed; masses and norms are weighted by the texts, norms of sink keys by these.
 void add(LayerSinks& sum, const LayerSinks& one, double texts) {
   for (size_t kind = 0; kind < analysis::token_kind_count; ++kind) {
     sum.sink_keys[kind] += one.sink_keys[kind];
@@ -46,6 +45,14 @@ void add(LayerSinks& sum, const LayerSinks& one, double texts) {
   sum.k_norm_rest += one.k_norm_rest / texts;
   sum.v_norm_first += one.v_norm_first / texts;
   sum.v_norm_rest += one.v_norm_rest / texts;
+  if (one.norm_keys == 0) return;
+  const auto before = static_cast<double>(sum.norm_keys), now = static_cast<double>(one.norm_keys);
+  const auto merge = [&](double& mean, double other) {
+    mean = ((before > 0 ? mean * before : 0) + other * now) / (before + now);
+  };
+  merge(sum.k_norm_sinks, one.k_norm_sinks);
+  merge(sum.v_norm_sinks, one.v_norm_sinks);
+  sum.norm_keys += one.norm_keys;
 }
 
 struct OneText {
@@ -78,17 +85,6 @@ OneText run_text(const Decoder& decoder, const TextInput& text, std::span<const 
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
   decoder.hidden(input, 0, attend);
   return one;
-}
-
-// Where the texts came from, as one.
-SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> texts) {
-  SubjectOrigin origin = origin_of(runner, texts.front());
-  if (texts.size() == 1) return origin;
-  origin.text = cat(texts.size(), " texts, ", texts.front().description, " to ", texts.back().description);
-  std::string hashes;
-  for (const TextInput& text : texts) hashes += text.sha256 + '\n';
-  origin.text_sha256 = sha256(hashes);
-  return origin;
 }
 
 }  // namespace

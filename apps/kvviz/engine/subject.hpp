@@ -57,5 +57,7 @@ struct RunRequest {
 Subject run_model(const Runner& runner, const TextInput& text, const RunRequest& request);
 
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text);
+/// Of several texts as one.
+SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> texts);
 
 }  // namespace kvviz

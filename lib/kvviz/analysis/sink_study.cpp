@@ -102,6 +102,9 @@ StudyHead head_of(const SinkStudy& study, size_t h, const SinkRule& rule) {
   StudyHead head{.name = study.heads[h]};
   for (size_t m = 0; m < sink_metric_count; ++m)
     head.score[m] = over_texts(study, [&](const PromptSinks& p) { return p.score[m][h]; });
+  for (size_t c = 0; c < sink_counts.size(); ++c)
+    head.counts[c] =
+        over_texts(study, [&](const PromptSinks& p) { return p.counts[c].empty() ? kNone : p.counts[c][h]; });
   const double share = over_texts(study, [&](const PromptSinks& p) {
                          return rate_of(scores_of(p, rule.metric), {h, h + 1}, rule);
                        }).mean;
@@ -196,8 +199,12 @@ PromptSinks prompt_sinks(const std::string& name, std::span<const LayerSinks> la
   require(!layers.empty(), "[sinks] ", name, ": no layers");
   PromptSinks prompt{.name = name, .tokens = layers.front().tokens};
   for (const LayerSinks& layer : layers)
-    for (const HeadSinks& head : layer.heads)
+    for (const HeadSinks& head : layer.heads) {
       for (size_t m = 0; m < sink_metric_count; ++m) prompt.score[m].push_back(head.score[m]);
+      const int64_t counts[] = {std::ssize(head.sink_keys), head.column_sinks, head.column_heavy};
+      for (size_t c = 0; c < sink_counts.size(); ++c)
+        prompt.counts[c].push_back(static_cast<double>(counts[c]));
+    }
   for (const int64_t length : lengths) {
     std::vector<double>& row = prompt.alpha_at.emplace_back();
     for (const LayerSinks& layer : layers)
@@ -238,12 +245,14 @@ SinkSummary summarise(const SinkStudy& study, const SinkRule& rule, const SinkOp
       over_texts(study, [&](const PromptSinks& p) { return group_rate_of(scores(p), groups, rule); });
   summary.score = over_texts(study, [&](const PromptSinks& p) { return mean_of(scores(p)); });
   summary.rate_of_mean = rate_of(means, all, rule);
+  double always = 0, never = 0, known = 0;
   for (const StudyHead& head : summary.heads) {
-    summary.always += head.sink_share == 1 ? 1 : 0;
-    summary.never += head.sink_share == 0 ? 1 : 0;
+    if (head.score[static_cast<size_t>(rule.metric)].count == 0) continue;
+    always += head.sink_share == 1 ? 1 : 0;
+    never += head.sink_share == 0 ? 1 : 0;
+    ++known;
   }
-  summary.always /= static_cast<double>(study.heads.size());
-  summary.never /= static_cast<double>(study.heads.size());
+  if (known > 0) summary.always = always / known, summary.never = never / known;
   summary.correlation = mean_correlation(study, rule.metric);
   const double at_lengths =
       rule.metric == SinkMetric::alpha ? rule.threshold : info_of(SinkMetric::alpha).threshold;

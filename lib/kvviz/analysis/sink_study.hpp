@@ -13,6 +13,9 @@ namespace kvviz::analysis {
 // from them alone: a study of all texts and the merge of studies of its parts give the same numbers exactly,
 // and so does a study read back from a result.
 
+/// Numbers of keys of a head, as in HeadSinks.
+inline constexpr std::array sink_counts{"sink_keys", "column_sinks", "column_heavy"};
+
 /// Scores of one text; heads layer by layer, query heads in order, as SinkStudy::heads.
 struct PromptSinks {
   std::string name;  ///< which text
@@ -20,6 +23,7 @@ struct PromptSinks {
   std::array<std::vector<double>, sink_metric_count> score;  ///< [metric][head]
   std::vector<std::vector<double>>
       alpha_at;  ///< [length][head] alpha_k at each of SinkStudy::lengths; kNone: longer than the text
+  std::array<std::vector<double>, sink_counts.size()> counts{};  ///< [sink_counts][head]; empty: not counted
 };
 
 struct HeadName {
@@ -58,6 +62,7 @@ struct Spread {
 struct StudyHead {
   HeadName name;
   std::array<Spread, sink_metric_count> score;
+  std::array<Spread, sink_counts.size()> counts{};  ///< of the keys of a text
   double sink_share = 0;  ///< share of the texts with a score in which it is a sink head; 0 without a score
 };
 
@@ -91,7 +96,7 @@ struct SinkSummary {
   Spread group_rate;        ///< over texts: share of KV heads all of whose query heads are sinks
   Spread score;             ///< over texts: mean over heads of the metric
   /// Stability of a (layer, head) over texts.
-  double always = 0, never = 0;  ///< share of heads that are sinks in all texts, in none
+  double always = kNone, never = kNone;  ///< share of heads with a score that are sinks in all texts, in none
   double correlation =
       kNone;  ///< mean Pearson correlation of the heads' scores over pairs of texts; kNone: one text
   std::vector<LengthPoint> by_length;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "kvviz/core/error.hpp"
 
@@ -147,6 +148,20 @@ void fill_norms(const std::vector<std::vector<double>>& heads, double& first, do
   for (const auto& norms : heads) rest += median_of_rest(norms) * share;
 }
 
+void fill_sink_norms(LayerSinks& layer, const LayerNorms& norms) {
+  double key = 0, value = 0;
+  for (size_t group = 0; group < norms.key.size(); ++group) {
+    std::set<int64_t> sinks;
+    for (const HeadSinks& head : layer.heads)
+      if (head.kv_head == static_cast<int>(group)) sinks.insert(head.sink_keys.begin(), head.sink_keys.end());
+    for (const int64_t j : sinks) key += norms.key[group][j], value += norms.value[group][j];
+    layer.norm_keys += std::ssize(sinks);
+  }
+  if (layer.norm_keys == 0) return;
+  layer.k_norm_sinks = key / static_cast<double>(layer.norm_keys);
+  layer.v_norm_sinks = value / static_cast<double>(layer.norm_keys);
+}
+
 std::vector<std::vector<double>> norms_of(const at::Tensor& x) {
   const at::Tensor norms = x.to(at::kDouble).square().sum(-1).sqrt().contiguous();
   std::vector<std::vector<double>> rows;
@@ -232,6 +247,7 @@ LayerSinks sink_layer(int layer, const AttentionLayer& measured, const LayerNorm
   }
   fill_norms(norms.key, sinks.k_norm_first, sinks.k_norm_rest);
   fill_norms(norms.value, sinks.v_norm_first, sinks.v_norm_rest);
+  fill_sink_norms(sinks, norms);
   return sinks;
 }
 

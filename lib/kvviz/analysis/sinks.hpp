@@ -87,6 +87,10 @@ struct LayerSinks {
   std::array<int64_t, token_kind_count> kind_tokens{};  ///< tokens of each kind in the text
   /// Mean L2 norms over KV heads of key and value: of token 0, and the median of the others.
   double k_norm_first = kNone, k_norm_rest = kNone, v_norm_first = kNone, v_norm_rest = kNone;
+  /// The same of the sink keys: a KV head's are those of any of its query heads. Mean over `norm_keys` pairs
+  /// of KV head and sink key; kNone: no sink key.
+  double k_norm_sinks = kNone, v_norm_sinks = kNone;
+  int64_t norm_keys = 0;
 };
 
 /// Norms of one layer's cache, [kv_head][token].

@@ -176,6 +176,18 @@ plot::Figure top_mass(const AttentionResult& result) {
   return figure;
 }
 
+struct MapGrid {
+  int columns = 1, rows = 1;
+};
+
+/// Six maps are two rows of three, four are two of two; from seven on, rows of four.
+MapGrid grid_of(size_t maps) {
+  constexpr int columns[] = {1, 1, 2, 3, 2, 3, 3};
+  MapGrid grid{.columns = maps < std::size(columns) ? columns[maps] : 4};
+  grid.rows = std::max(1, (static_cast<int>(maps) + grid.columns - 1) / grid.columns);
+  return grid;
+}
+
 }  // namespace
 
 std::vector<NamedFigure> attention_figures(const AttentionResult& result,
@@ -218,8 +230,9 @@ std::vector<size_t> typical_heads(const AttentionResult& result, size_t count) {
 
 NamedFigure attention_map_figure(std::span<const AttentionMap> maps, const std::string& file) {
   plot::Figure figure;
+  const MapGrid grid = grid_of(maps.size());
   figure.title = "Attention maps of single heads (queries downwards, keys to the right)";
-  figure.columns = static_cast<int>(std::clamp<size_t>(maps.size(), 1, 4));
+  figure.columns = grid.columns;
   for (const AttentionMap& map : maps) {
     const auto bins = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(map.mean.size()))));
     require(bins > 0 && bins * bins == map.mean.size(), "attention map of layer ", map.layer, ", head ",
@@ -252,9 +265,8 @@ NamedFigure attention_map_figure(std::span<const AttentionMap> maps, const std::
     panel.marks.emplace_back(std::move(cells));
     figure.panels.push_back(std::move(panel));
   }
-  const size_t rows = (maps.size() + 3) / 4;
-  figure.width = figure.columns >= 3 ? 1600 : 560 * figure.columns + 40;
-  figure.height = static_cast<int>(130 + 340 * std::max<size_t>(1, rows));
+  figure.width = grid.columns >= 3 ? 1600 : 560 * grid.columns + 40;
+  figure.height = 130 + (grid.columns >= 4 ? 340 : 420) * grid.rows;
   if (!maps.empty())
     figure.caption =
         "Mean over the queries of a cell of their attention on its keys. Grey: the future, which no query "

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "kvviz/figures/sink_parts.hpp"
 
@@ -39,10 +40,18 @@ const char* in_words(const std::string& variant) {
                                   : variant.c_str();
 }
 
-/// One number of every variant, written beside its bar. `error` may be null.
-plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const std::string& title,
-                          const std::string& y, double (*get)(const ReuseVariantRow&),
-                          double (*error)(const ReuseVariantRow&)) {
+/// One number of every variant.
+struct VariantNumber {
+  const char* title;
+  const char* y;
+  double (*get)(const ReuseVariantRow&);
+  double (*error)(const ReuseVariantRow&) = nullptr;
+  std::optional<double> least_top{};  ///< never below 0: the axis begins there and reaches this at least
+};
+
+/// Each number is written above its bar.
+plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNumber& number) {
+  const auto& [title, y, get, error, least_top] = number;
   plot::Panel panel;
   panel.title = title;
   panel.x = {.label = "in place of a sink head's attention", .whole = true};
@@ -55,12 +64,19 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const std::stri
     if (error != nullptr) group.errors.push_back(error(row));
     if (std::isfinite(get(row))) largest = std::max(largest, std::abs(get(row)));
   }
+  constexpr double headroom = 1.12;  // above the tallest bar, for its number
+  double top = largest;
+  if (least_top) {
+    panel.y.min = 0;
+    top = headroom * std::max(largest, *least_top);
+    if (top > 0) panel.y.max = top;
+  }
   for (size_t i = 0; i < rows.size(); ++i) {
     const double value = group.values[i], half = error == nullptr ? std::nan("") : group.errors[i];
     if (!std::isfinite(value)) continue;
     const std::string shown =
         std::isnan(half) ? fmt::format("{:.3g}", value) : fmt::format("{:.3g} ± {:.2g}", value, half);
-    const double clear = 0.035 * largest;  // of the bar's upper edge
+    const double clear = 0.035 * top;  // of the bar's upper edge
     panel.marks.emplace_back(plot::Note{static_cast<double>(i), std::max(value, 0.0) + clear, shown});
   }
   panel.marks.insert(panel.marks.begin(), plot::Bars{{std::move(group)}});
@@ -101,20 +117,21 @@ NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
   figure.columns = 2;
   figure.height = 1100;
   figure.panels = {
-      variant_panel(
-          rows, "Perplexity (lower is better)", "change of perplexity (bar: standard error)",
-          [](const Row& r) { return r.delta_ppl; }, [](const Row& r) { return r.delta_ppl_se; }),
-      variant_panel(
-          rows, "Divergence of the predictions (lower is better)", "KL(full || replaced) [nats]",
-          [](const Row& r) { return r.kl; }, nullptr),
-      variant_panel(
-          rows, "Same most likely token (higher is better)", "share of tokens",
-          [](const Row& r) { return r.top1; }, nullptr),
-      variant_panel(
-          rows, "Measured time of the forward pass (below 1: faster)", "seconds, relative to full attention",
-          [](const Row& r) { return r.seconds / r.seconds_full; }, nullptr)};
-  for (size_t i = 1; i < figure.panels.size(); ++i) figure.panels[i].y.min = 0;
-  figure.panels[2].y.max = 1.1;  // room for a number above the bars
+      variant_panel(rows,
+                    {"Perplexity (lower is better)", "change of perplexity (bar: standard error)",
+                     [](const Row& r) { return r.delta_ppl; }, [](const Row& r) { return r.delta_ppl_se; }}),
+      variant_panel(rows, {.title = "Divergence of the predictions (lower is better)",
+                           .y = "KL(full || replaced) [nats]",
+                           .get = [](const Row& r) { return r.kl; },
+                           .least_top = 0}),
+      variant_panel(rows, {.title = "Same most likely token (higher is better)",
+                           .y = "share of tokens",
+                           .get = [](const Row& r) { return r.top1; },
+                           .least_top = 1}),
+      variant_panel(rows, {.title = "Measured time of the forward pass (below 1: faster)",
+                           .y = "seconds, relative to full attention",
+                           .get = [](const Row& r) { return r.seconds / r.seconds_full; },
+                           .least_top = 1})};
   figure.panels[3].marks.emplace_back(
       plot::Reference{plot::Reference::Direction::horizontal, 1, "full attention", plot::colours::neutral});
   return {"sinks/reuse_evaluation", std::move(figure)};

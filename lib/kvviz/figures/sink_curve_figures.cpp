@@ -49,7 +49,7 @@ plot::Panel rate_panel(const SinkSummary& s, double threshold) {
     error.high.push_back(std::min(1.0, point.rate.mean + se));
   }
   plot::Panel panel;
-  panel.title = fmt::format("Share of query heads with alpha_k > {}", plain_number(threshold));
+  panel.title = fmt::format("Sink heads: alpha_k > {}", plain_number(threshold));
   panel.x = {.label = "tokens T", .scale = plot::Scale::log10};
   panel.y = share_axis("sink rate", largest);
   if (!error.x.empty()) panel.marks.emplace_back(std::move(error));
@@ -102,7 +102,7 @@ plot::Figure by_text_length(const SinkStudy& study, const SinkRule& rule) {
     shortest = std::min(shortest, prompt.tokens), longest = std::max(longest, prompt.tokens);
   }
   plot::Panel panel;
-  panel.title = fmt::format("Share of query heads with {} {}", info_of(rule.metric).label, limit(rule));
+  panel.title = fmt::format("Sink heads: {} {}", info_of(rule.metric).label, limit(rule));
   panel.x = {.label = "tokens of the text", .whole = true};
   panel.y = share_axis("sink rate", largest);
   panel.marks.emplace_back(plot::Lines{{std::move(rates)}});
@@ -119,16 +119,26 @@ constexpr std::array<Kind, token_kind_count> kinds{{{"BOS", plot::colours::sink}
                                                     {"punctuation, symbols", {0x009e73}},
                                                     {"other tokens", plot::colours::neutral}}};
 
+struct NormFields {
+  double LayerSinks::*first;
+  double LayerSinks::*sinks;
+  double LayerSinks::*rest;
+};
+
 plot::Panel norm_panel(const std::string& title, std::span<const LayerSinks> layers,
-                       double LayerSinks::*first, double LayerSinks::*rest) {
+                       const NormFields& fields) {
   plot::Lines lines;
-  lines.series = {{"first token", {}, {}, plot::colours::sink},
-                  {"median of the others", {}, {}, plot::colours::neutral}};
-  for (const LayerSinks& layer : layers)
-    for (size_t i = 0; i < 2; ++i) {
-      lines.series[i].x.push_back(static_cast<double>(layer.layer));
-      lines.series[i].y.push_back(layer.*(i == 0 ? first : rest));
+  const auto add = [&](plot::Series series, double LayerSinks::*norm) {
+    for (const LayerSinks& layer : layers) {
+      if (std::isnan(layer.*norm)) continue;
+      series.x.push_back(static_cast<double>(layer.layer));
+      series.y.push_back(layer.*norm);
     }
+    if (!series.x.empty()) lines.series.push_back(std::move(series));
+  };
+  add({"first token", {}, {}, plot::colours::sink}, fields.first);
+  add({"sink keys, mean", {}, {}, query_heads, plot::Stroke::dashed}, fields.sinks);
+  add({"all but the first, median", {}, {}, plot::colours::neutral}, fields.rest);
   plot::Panel panel = layer_axes(title, "L2 norm, mean over KV heads");
   panel.marks.emplace_back(std::move(lines));
   return panel;
@@ -192,11 +202,43 @@ plot::Figure token_kinds_figure(std::span<const LayerSinks> layers) {
   return two_panels("Which tokens are sinks?", std::move(left), std::move(right));
 }
 
+plot::Figure sink_keys_figure(const SinkSummary& s) {
+  const std::pair<const char*, plot::Colour> looks[sink_counts.size()] = {
+      {"sink keys (exposure corrected)", query_heads},
+      {"column sinks (column mean)", kv_groups},
+      {"heavy hitters (column mean)", query_heads_of_mean}};
+  plot::Panel panel =
+      layer_axes("Keys that stand out, per query head and text", "keys, mean over heads and texts");
+  panel.note =
+      "Column means divide by all queries, also those before the key: early keys of short texts stand out.";
+  plot::Bars bars;
+  plot::Lines lines;
+  constexpr size_t most_bars = 48;
+  for (size_t c = 0; c < sink_counts.size(); ++c) {
+    plot::Bars::Group group{looks[c].first, std::vector<double>(s.layers.size(), 0.0), {}, looks[c].second};
+    std::vector<double> heads(s.layers.size(), 0.0);
+    for (const StudyHead& head : s.heads) {
+      group.values[static_cast<size_t>(head.name.layer)] += head.counts[c].mean;
+      ++heads[static_cast<size_t>(head.name.layer)];
+    }
+    for (size_t l = 0; l < heads.size(); ++l) group.values[l] /= heads[l];
+    lines.series.push_back({group.label, indices(group.values.size()), group.values, group.colour});
+    bars.groups.push_back(std::move(group));
+  }
+  if (s.layers.size() <= most_bars)
+    panel.marks.emplace_back(std::move(bars));
+  else
+    panel.marks.emplace_back(std::move(lines));
+  return one_panel("How many keys does a head rest on?", std::move(panel));
+}
+
 plot::Figure norms_figure(std::span<const LayerSinks> layers) {
-  return two_panels("The first token's key and value",
-                    norm_panel("Keys", layers, &LayerSinks::k_norm_first, &LayerSinks::k_norm_rest),
-                    norm_panel("Values (small: resting on it adds little)", layers, &LayerSinks::v_norm_first,
-                               &LayerSinks::v_norm_rest));
+  return two_panels(
+      "Keys and values of the first token and of sink keys",
+      norm_panel("Keys", layers,
+                 {&LayerSinks::k_norm_first, &LayerSinks::k_norm_sinks, &LayerSinks::k_norm_rest}),
+      norm_panel("Values (small: resting on it adds little)", layers,
+                 {&LayerSinks::v_norm_first, &LayerSinks::v_norm_sinks, &LayerSinks::v_norm_rest}));
 }
 
 }  // namespace kvviz::figures

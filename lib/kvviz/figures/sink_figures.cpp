@@ -102,8 +102,10 @@ plot::Panel heat_panel(const SinkSummary& s) {
     map.z_min = 0, map.z_max = 1;
     for (const double score : map.z) map.z_min = std::min(*map.z_min, std::isnan(score) ? 0 : score);
   }
-  panel.note = fmt::format("Pink: the threshold. Mean {}: {:.1f} % of the query heads.", limit(s.rule),
-                           100 * s.rate_of_mean);
+  panel.note = std::isnan(s.rate_of_mean)
+                   ? "No text has this score."
+                   : fmt::format("Pink: the threshold. Mean {}: {:.1f} % of the query heads.", limit(s.rule),
+                                 100 * s.rate_of_mean);
   return panel;
 }
 
@@ -124,8 +126,10 @@ plot::Panel mask_panel(const SinkSummary& s) {
   plot::Panel panel = head_panel(s, "Share of texts in which the head is a sink", "share of texts",
                                  [&](const StudyHead& h) { return share_of(h, s.rule); });
   map_of(panel).z_min = 0, map_of(panel).z_max = 1;
-  panel.note = fmt::format("Sink: {} {}. Always {:.1f} %, never {:.1f} % of the query heads.",
-                           info_of(s.rule.metric).label, limit(s.rule), 100 * s.always, 100 * s.never);
+  panel.note = fmt::format("Sink: {} {}.", info_of(s.rule.metric).label, limit(s.rule));
+  if (!std::isnan(s.always))
+    panel.note +=
+        fmt::format(" Always {:.1f} %, never {:.1f} % of the query heads.", 100 * s.always, 100 * s.never);
   return panel;
 }
 
@@ -166,7 +170,7 @@ plot::Panel frequency_panel(const SinkSummary& s) {
     }
   }
   plot::Panel panel =
-      layer_axes(fmt::format("Share of heads with {} {}", info_of(s.rule.metric).label, limit(s.rule)), "");
+      layer_axes(fmt::format("Sink heads: {} {}", info_of(s.rule.metric).label, limit(s.rule)), "");
   panel.y = share_axis("share of heads", largest);
   if (s.layers.size() <= most_bars) {
     panel.marks.emplace_back(plot::Bars{std::move(groups)});
@@ -198,24 +202,29 @@ plot::Figure consistency(const SinkFigureInput& input) {
   plot::Panel spread = head_panel(s, "Standard deviation of the score over texts", "standard deviation",
                                   [&](const StudyHead& h) { return score_of(h, s.rule).sd; });
   map_of(spread).z_min = 0, map_of(spread).decimals = 3;
-  const size_t texts = input.study->prompts.size();
-  spread.note = texts < 2 ? "One text has no spread."
+  const size_t all = input.study->prompts.size();
+  spread.note = all < 2 ? "One text has no spread."
                 : std::isnan(s.correlation)
                     ? "Heads that are all alike have no correlation between texts."
                     : fmt::format("Correlation of the heads' scores between texts: {:.2f}.", s.correlation);
+  int64_t most = 0;  // texts without the score do not count
+  for (const StudyHead& head : s.heads) most = std::max(most, score_of(head, s.rule).count);
+  const auto texts = static_cast<size_t>(most);
   plot::Histogram histogram;  // a bin for each count there can be
   for (size_t i = 0; i <= texts + 1; ++i) histogram.edges.push_back(static_cast<double>(i) - 0.5);
   histogram.groups = {{"", std::vector<double>(texts + 1, 0.0), query_heads}};
   for (const StudyHead& head : s.heads) {
     const double share = share_of(head, s.rule);
     if (std::isnan(share)) continue;
-    const auto count = static_cast<size_t>(std::lround(share * static_cast<double>(texts)));
+    const auto count =
+        static_cast<size_t>(std::lround(share * static_cast<double>(score_of(head, s.rule).count)));
     histogram.groups[0].counts[std::min(texts, count)] += 1;
   }
   plot::Panel share;
   share.title = "In how many texts is a head a sink?";
   share.note = "Heads at the two ends are sinks whatever the text, or never.";
-  share.x = {.label = fmt::format("texts, of {}", texts), .whole = true};
+  const std::string of = fmt::format("texts, of {}", texts);
+  share.x = {.label = texts < all ? of + " that have the score" : of, .whole = true};
   share.y = {.label = "query heads", .whole = true, .min = 0};
   share.marks.emplace_back(std::move(histogram));
   return two_panels("Does a head stay a sink from text to text?", std::move(spread), std::move(share));
@@ -245,6 +254,7 @@ std::vector<NamedFigure> sink_figures(const SinkFigureInput& input) {
       {"sinks/3d_sink_patterns", surface(s)},
       {"sinks/combined_analysis", combined(s)},
       {"sinks/seq_length_vs_sink_percentage", length_figure(input)}};
+  if (s.heads.front().counts[0].count > 0) all.push_back({"sinks/sink_keys", sink_keys_figure(s)});
   if (!input.layers.empty()) {
     all.push_back({"sinks/sink_tokens", token_kinds_figure(input.layers)});
     if (!std::isnan(input.layers.front().k_norm_rest))

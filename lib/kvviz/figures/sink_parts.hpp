@@ -37,6 +37,8 @@ plot::Figure length_figure(const SinkFigureInput& input);
 plot::Figure sweep_figure(const analysis::SinkSummary& summary);
 /// sinks/sink_tokens. At least one layer.
 plot::Figure token_kinds_figure(std::span<const analysis::LayerSinks> layers);
+/// sinks/sink_keys. A study that counted keys.
+plot::Figure sink_keys_figure(const analysis::SinkSummary& summary);
 /// sinks/sink_norms.
 plot::Figure norms_figure(std::span<const analysis::LayerSinks> layers);
 

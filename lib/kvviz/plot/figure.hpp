@@ -18,19 +18,29 @@ struct Axis {
   bool whole = false;                ///< ticks only at whole numbers: indices of layers, heads, tokens
   std::optional<double> min, max;    ///< else from the data
   std::vector<std::string> names{};  ///< text of position 0, 1, ...; shown where all fit, else numbers
+  /// What is less (more) the caller draws here: the tick here reads "≤ ..." ("≥ ..."), the last on its side.
+  std::optional<double> floor{}, ceiling{};
 };
 
 enum class Stroke { line, dashed, points, impulses };
+enum class Marker { disc, square, triangle, diamond, inverted, ring, none };
 
 struct Series {
   std::string label;  ///< empty: not in the legend
   std::vector<double> x, y;
   std::optional<Colour> colour{};
   Stroke stroke = Stroke::line;
+  Marker marker = Marker::disc;        ///< of points, and of lines of few points
+  double width = 1;                    ///< of the line, relative to the theme's
+  std::vector<double> errors{};        ///< lengths of the error bars, downwards and upwards; empty: none
+  std::vector<double> errors_above{};  ///< upwards, where that differs; empty: as `errors`
+  std::string end_label{};             ///< beside the last point, in the series' colour; empty: none
+  bool strong = false;                 ///< the end label in bold
 };
 
 /// Series over x. A line gets markers while its points are few. A y that is not finite breaks the line and is
-/// marked by a grey cross at the bottom.
+/// marked by a grey cross at the bottom. End labels never touch: they stand in columns behind the last
+/// points, joined to them by thin lines.
 struct Lines {
   std::vector<Series> series;
 };
@@ -66,6 +76,12 @@ struct Band {
   std::optional<Colour> colour{};
 };
 
+/// What cells of a heat map with this number belong to.
+struct Category {
+  std::string label;
+  Colour colour;
+};
+
 /// A matrix of coloured cells, row 0 at the top. The centre of cell (r, c) stands at (x0 + c dx, y0 + r dy),
 /// in log10 units on a log10 axis. Not finite: grey. More rows or columns than can be seen are pooled (mean
 /// of blocks), and the axis label says so.
@@ -84,6 +100,9 @@ struct Heatmap {
   bool surface = false;  ///< drawn as a step surface in three dimensions, the threshold as a translucent
                          ///< plane; the panel's only mark but for references, which are left out
   std::string nothing_label = "no value";  ///< what grey means, for the legend; empty: not in the legend
+  /// Cells are members of a kind, not sizes: z is the index of one of these, which stand in the legend in
+  /// place of a colour bar (no z_label). Pooled to the most frequent, the first among equals.
+  std::vector<Category> categories{};
 };
 
 /// A straight line across the panel. Its label stands in the legend.
@@ -100,6 +119,7 @@ struct Reference {
 struct Note {
   double x = 0, y = 0;
   std::string text;
+  bool strong = false;  ///< in bold on white, whatever it covers
 };
 
 using Mark = std::variant<Heatmap, Band, Histogram, Bars, Lines, Reference, Note>;
@@ -122,6 +142,7 @@ struct Figure {
   int width = 1500, height = 1000;    ///< design pixels
   std::vector<double> row_weights{};  ///< heights of the rows relative to each other; empty: equal
   std::vector<double> column_weights{};
+  std::vector<Category> legend{};  ///< colours with one meaning in all panels, under the subtitle
 };
 
 }  // namespace kvviz::plot

@@ -17,6 +17,12 @@ size_t cell(const Heatmap& map, int row, int col) {
   return static_cast<size_t>(row) * static_cast<size_t>(map.cols) + static_cast<size_t>(col);
 }
 
+/// Without the sign of a number that is rounded to 0.
+std::string rounded(double value, int decimals) {
+  const std::string text = fmt::format("{:.{}f}", value, decimals);
+  return text.starts_with('-') && text.find_first_not_of("-0.") == std::string::npos ? text.substr(1) : text;
+}
+
 }  // namespace
 
 std::string Writer::shown(const Heatmap& map, double value, const Range& z) const {
@@ -55,16 +61,25 @@ void Writer::cells(const Heatmap& map, const Range& z) {
   element("{} nonuniform matrix using 1:2:3 with image notitle", data);
 }
 
+void Writer::palette(const Heatmap& map) {
+  out_.settings += "set palette maxcolors 0 defined (";
+  const auto stop = [&](size_t i, size_t place, Colour paint) {
+    add(out_.settings, "{}{} {}", i > 0 ? ", " : "", place, colour(paint));
+  };
+  const std::vector<Colour>& table = stops(map.map);
+  for (size_t i = 0; map.categories.empty() && i < table.size(); ++i) stop(i, i, table[i]);
+  for (size_t i = 0; i < map.categories.size(); ++i)  // a step from each to the next
+    for (const size_t end : {i, i + 1}) stop(i + end, end, map.categories[i].colour);
+  out_.settings += ")\n";
+}
+
 void Writer::operator()(const Heatmap& map) {
   require(map.rows > 0 && map.cols > 0 && map.z.size() == cell(map, map.rows, 0), "heat map of panel \"",
           layout_.panel.title, "\": ", map.z.size(), " values for ", map.rows, " x ", map.cols, " cells");
   const Range z = layout_.z.low < layout_.z.high && layout_.colour_bar ? layout_.z : z_range(map);
   map.surface ? surface(map, z) : cells(map, z);
-  const std::vector<Colour>& table = stops(map.map);
-  out_.settings += "set palette maxcolors 0 defined (";
-  for (size_t i = 0; i < table.size(); ++i)
-    add(out_.settings, "{}{} {}", i > 0 ? ", " : "", i, colour(table[i]));
-  add(out_.settings, ")\nset cbrange [{}:{}]\n", number(z.low), number(z.high));
+  palette(map);
+  add(out_.settings, "set cbrange [{}:{}]\n", number(z.low), number(z.high));
   if (map.surface) return;
   add(out_.settings,
       "set object rectangle from graph 0,0 to graph 1,1 behind fillcolor rgb {} fillstyle solid noborder\n",
@@ -90,8 +105,8 @@ void Writer::annotate(const Heatmap& map) {
       if (!std::isfinite(value)) continue;
       const Colour background =
           colour_at(map.map, std::isfinite(place) ? (place - z.low) / (z.high - z.low) : 0);
-      add(out_.blocks, "{} {} {:.{}f} {}\n", number(map.x0 + c * map.dx), number(map.y0 + r * map.dy), value,
-          map.decimals, readable_on(background).rgb);
+      add(out_.blocks, "{} {} {} {}\n", number(map.x0 + c * map.dx), number(map.y0 + r * map.dy),
+          rounded(value, map.decimals), readable_on(background).rgb);
     }
   end_block();
   element("{} using 1:2:3:4 with labels textcolor rgb variable font ',{:.1f}' notitle", data, size);

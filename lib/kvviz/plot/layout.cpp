@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/plot/end_labels.hpp"
 #include "kvviz/plot/text.hpp"
 
 namespace kvviz::plot {
@@ -45,12 +46,17 @@ Axis z_axis(const Heatmap& map) {
   return {map.z_label, map.z_scale, false, {}, {}, {}};
 }
 
-std::vector<std::vector<LegendEntry>> legend_rows(const Panel& panel, double width, const Theme& theme) {
+double entry_width(const LegendEntry& entry, const Theme& theme) {
+  return kSwatch + kSwatchGap + text_width(entry.label, theme.note_size) + kLegendGap;
+}
+
+std::vector<std::vector<LegendEntry>> legend_rows(std::vector<LegendEntry> entries, double width,
+                                                  const Theme& theme) {
   std::vector<std::vector<LegendEntry>> rows;
   double used = width;
-  for (LegendEntry& entry : legend(panel)) {
+  for (LegendEntry& entry : entries) {
     entry.label = shortened(one_line(entry.label), width - kSwatch - kSwatchGap, theme.note_size);
-    const double needed = kSwatch + kSwatchGap + text_width(entry.label, theme.note_size) + kLegendGap;
+    const double needed = entry_width(entry, theme);
     if (used + needed - kLegendGap > width) rows.emplace_back(), used = 0;
     rows.back().push_back(entry);
     used += needed;
@@ -65,7 +71,7 @@ Draft begin(const Panel& panel, const Box& cell, const Theme& theme) {
   d.out.range = ranges(d.out.panel);
   d.title = wrapped(panel.title, cell.width, theme.panel_title_size * kBoldWidth);
   d.note = wrapped(panel.note, cell.width, theme.note_size);
-  d.legend = legend_rows(d.out.panel, cell.width, theme);
+  d.legend = legend_rows(legend(d.out.panel), cell.width, theme);
   const auto rows = [](const auto& lines) { return static_cast<double>(lines.size()); };
   d.margins.top =
       kLine * (rows(d.title) * theme.panel_title_size + (rows(d.note) + rows(d.legend)) * theme.note_size) +
@@ -78,7 +84,7 @@ Draft begin(const Panel& panel, const Box& cell, const Theme& theme) {
     d.margins.right = 12 + kColourBar + kTickGap + axis_ticks(z_axis(*map), d.out.z, tall).depth + 4 +
                       kLine * theme.label_size;
   } else {
-    d.margins.right = 12;
+    d.margins.right = std::max(12.0, end_label_room(d.out.panel, theme));
   }
   return d;
 }
@@ -94,9 +100,27 @@ void pool(Panel& panel, const Box& plot, const Theme& theme) {
     if (map == nullptr) continue;
     const int rows = block_of(map->rows, std::min<double>(theme.max_cells, plot.height));
     const int cols = block_of(map->cols, std::min<double>(theme.max_cells, plot.width));
-    if (rows > 1) panel.y.label += fmt::format(" (mean of {} per row)", rows);
-    if (cols > 1) panel.x.label += fmt::format(" (mean of {} per column)", cols);
+    const char* what = map->categories.empty() ? "mean" : "most frequent";
+    if (rows > 1) panel.y.label += fmt::format(" ({} of {} per row)", what, rows);
+    if (cols > 1) panel.x.label += fmt::format(" ({} of {} per column)", what, cols);
     if (rows > 1 || cols > 1) *map = pooled(*map, rows, cols);
+  }
+}
+
+double row_width(const std::vector<LegendEntry>& row, const Theme& theme) {
+  double width = -kLegendGap;
+  for (const LegendEntry& entry : row) width += entry_width(entry, theme);
+  return width;
+}
+
+/// A row of legend entries from `x` on, the middle of its height at `y`.
+template <class Layout>
+void place_legend_row(Layout& out, const std::vector<LegendEntry>& row, double x, double y,
+                      const Theme& theme) {
+  for (const LegendEntry& entry : row) {
+    out.legend.push_back({entry, x, y});
+    out.texts.push_back({entry.label, x + kSwatch + kSwatchGap, y, theme.note_size, Align::left});
+    x += entry_width(entry, theme);
   }
 }
 
@@ -117,16 +141,8 @@ void place_texts(Draft& d, const Theme& theme) {
   add_lines(d.note, theme.note_size, false, {0x555555});
   for (const auto& row : d.legend) {
     y -= kLine * theme.note_size;
-    double width = -kLegendGap;
-    for (const LegendEntry& entry : row)
-      width += kSwatch + kSwatchGap + text_width(entry.label, theme.note_size) + kLegendGap;
-    double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - width));
-    for (const LegendEntry& entry : row) {
-      out.legend.push_back({entry, x, y + kLine * theme.note_size / 2});
-      out.texts.push_back({entry.label, x + kSwatch + kSwatchGap, y + kLine * theme.note_size / 2,
-                           theme.note_size, Align::left});
-      x += kSwatch + kSwatchGap + text_width(entry.label, theme.note_size) + kLegendGap;
-    }
+    const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - row_width(row, theme)));
+    place_legend_row(out, row, x, y + kLine * theme.note_size / 2, theme);
   }
   const double half = kLine * theme.label_size / 2;
   const Panel& panel = out.panel;
@@ -178,6 +194,7 @@ PanelLayout finish(Draft d, const Theme& theme) {
   out.range = ranges(out.panel);
   place_texts(d, theme);
   keep_inside(out.texts, d.cell);
+  place_end_labels(out, theme);
   return std::move(d.out);
 }
 
@@ -218,7 +235,7 @@ std::vector<double> shares(size_t count, const std::vector<double>& weights) {
 FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   require(figure.width >= 200 && figure.height >= 150, "figure \"", figure.title, "\" is ", figure.width,
           " x ", figure.height, " pixels; expected at least 200 x 150");
-  FigureLayout out{figure.width, figure.height, {}, {}};
+  FigureLayout out{figure.width, figure.height, {}, {}, {}};
   const double inner = figure.width - 2 * kEdge;
   double top = figure.height - kEdge, bottom = kEdge;
   const auto add = [&](const std::string& text, double size, bool bold) {
@@ -230,6 +247,14 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   };
   add(figure.title, theme.title_size, true);
   add(figure.subtitle, theme.note_size, false);
+  std::vector<LegendEntry> entries;
+  for (const Category& category : figure.legend)
+    entries.push_back({category.label, Swatch::box, category.colour});
+  for (const auto& row : legend_rows(std::move(entries), inner, theme)) {
+    place_legend_row(out, row, (figure.width - row_width(row, theme)) / 2, top - kLine * theme.note_size / 2,
+                     theme);
+    top -= kLine * theme.note_size;
+  }
   top -= 10;
   std::vector<std::string> foot = wrapped(figure.caption, inner, theme.note_size);
   for (auto line = foot.rbegin(); line != foot.rend(); ++line) {

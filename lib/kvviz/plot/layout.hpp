@@ -24,6 +24,13 @@ struct TextLine {
   Align align = Align::centre;
   bool bold = false, upright = false;  ///< upright: reads from bottom to top
   Colour colour = colours::text;
+  bool opaque = false;  ///< on a white ground
+};
+
+/// A thin line from a point to its label.
+struct Leader {
+  double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
+  Colour colour;
 };
 
 struct PlacedLegend {
@@ -37,6 +44,7 @@ struct PanelLayout {
   PanelRanges range;
   TickRow x_ticks, y_ticks;
   std::vector<TextLine> texts;
+  std::vector<Leader> leaders;
   std::vector<PlacedLegend> legend;
   std::optional<Box> colour_bar;
   Range z;
@@ -46,6 +54,7 @@ struct PanelLayout {
 struct FigureLayout {
   int width = 0, height = 0;
   std::vector<TextLine> texts;
+  std::vector<PlacedLegend> legend;
   std::vector<PanelLayout> panels;
 };
 

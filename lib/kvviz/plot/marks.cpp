@@ -12,6 +12,24 @@ namespace {
 
 constexpr size_t kMarkerPoints = 48;  // lines of at most so many points show them
 
+/// gnuplot's number and size of a marker.
+std::string shape(Marker marker) {
+  switch (marker) {
+    case Marker::square:
+      return "pointtype 5 pointsize 0.65";
+    case Marker::triangle:
+      return "pointtype 9 pointsize 0.85";
+    case Marker::diamond:
+      return "pointtype 13 pointsize 0.95";
+    case Marker::inverted:
+      return "pointtype 11 pointsize 0.85";
+    case Marker::ring:
+      return "pointtype 6 pointsize 1.7 linewidth 2.2";
+    default:
+      return "pointtype 7 pointsize 0.7";
+  }
+}
+
 }  // namespace
 
 bool Writer::curve(const Series& series) {
@@ -119,6 +137,23 @@ void Writer::operator()(const Bars& bars) {
   }
 }
 
+void Writer::whiskers(const Series& series) {
+  std::string bars;
+  for (size_t i = 0; i < series.x.size(); ++i) {
+    const ErrorBar error = error_bar(series, i);
+    const double at = x(series.x[i]), low = y(series.y[i] - error.below), high = y(series.y[i] + error.above);
+    if (error.below + error.above <= 0 || !std::isfinite(at) || !std::isfinite(high)) continue;
+    const double from = std::isfinite(low) ? low : layout_.range.y.low;
+    add(bars, "{} {} 0 {}\n", number(at), number(from), number(high - from));
+  }
+  if (bars.empty()) return;
+  const std::string data = block();
+  out_.blocks += bars;
+  end_block();
+  element("{} using 1:2:3:4 with vectors heads size screen 0.003,90 linewidth 1 linecolor rgb {} notitle",
+          data, colour(*series.colour));
+}
+
 void Writer::operator()(const Lines& lines) {
   for (const Series& whole : lines.series) {
     require(whole.x.size() == whole.y.size(), "series \"", whole.label, "\": ", whole.x.size(), " x and ",
@@ -128,10 +163,11 @@ void Writer::operator()(const Lines& lines) {
     const bool any = curve(series);
     end_block();
     if (!any) continue;
-    const std::string line =
-        fmt::format("linewidth {} linecolor rgb {}", number(theme_.line_width), colour(*series.colour));
+    whiskers(series);
+    const std::string line = fmt::format("linewidth {} linecolor rgb {}",
+                                         number(theme_.line_width * series.width), colour(*series.colour));
     if (series.stroke == Stroke::points) {
-      element("{} using 1:2 with points pointtype 7 pointsize 0.7 linecolor rgb {} notitle", data,
+      element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
               colour(*series.colour));
     } else if (series.stroke == Stroke::impulses) {
       const double room = layout_.plot.width / static_cast<double>(std::max<size_t>(1, series.x.size()));
@@ -139,8 +175,11 @@ void Writer::operator()(const Lines& lines) {
               number(std::clamp(0.7 * room, 1.5, 14.0)), colour(*series.colour));
     } else if (series.stroke == Stroke::dashed) {
       element("{} using 1:2 with lines {} dashtype (12,7) notitle", data, line);
-    } else if (series.x.size() <= kMarkerPoints) {
-      element("{} using 1:2 with linespoints pointtype 7 pointsize 0.7 {} notitle", data, line);
+      if (series.marker != Marker::disc && series.marker != Marker::none)
+        element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
+                colour(*series.colour));
+    } else if (series.x.size() <= kMarkerPoints && series.marker != Marker::none) {
+      element("{} using 1:2 with linespoints {} {} notitle", data, shape(series.marker), line);
     } else {
       element("{} using 1:2 with lines {} notitle", data, line);
     }

@@ -52,20 +52,31 @@ class Placer {
         for (const Series& series : lines->series) add(thinned(series, panel.plot.width));
       if (const auto* bars = std::get_if<Bars>(&mark)) add(*bars);
     }
+    for (const TextLine& label : panel.texts)
+      if (label.align == Align::left && !label.upright)
+        taken_.push_back({label.x, label.y - label.size / 2,
+                          label.x + text_width(label.text, label.size) * (label.bold ? kBoldWidth : 1),
+                          label.y + label.size / 2});
   }
 
   std::optional<TextLine> place(const Note& note) {
     const std::optional<Point> at = point(note.x, note.y);
     if (!at || !inside({at->x, at->y, at->x, at->y})) return {};
     const std::string text = shortened(one_line(note.text), kWidest, size_);
-    const double width = text_width(text, size_), height = 1.2 * size_;
-    const std::array<Area, 6> candidates{
-        Area{at->x + kAway, at->y - height / 2, at->x + kAway + width, at->y + height / 2},
-        Area{at->x - kAway - width, at->y - height / 2, at->x - kAway, at->y + height / 2},
-        Area{at->x - width / 2, at->y + kAway, at->x + width / 2, at->y + kAway + height},
-        Area{at->x + kAway, at->y, at->x + kAway + width, at->y + height},
-        Area{at->x + kAway, at->y - height, at->x + kAway + width, at->y},
-        Area{at->x - width / 2, at->y - kAway - height, at->x + width / 2, at->y - kAway}};
+    const double width = text_width(text, size_) * (note.strong ? kBoldWidth : 1), height = 1.2 * size_;
+    std::vector<Area> candidates;
+    for (const double away : {kAway, 2.5 * kAway, 4 * kAway}) {
+      if (away > kAway && !note.strong) break;  // far notes must stand out to be told whose they are
+      const Area around[] = {{at->x + away, at->y - height / 2, at->x + away + width, at->y + height / 2},
+                             {at->x - away - width, at->y - height / 2, at->x - away, at->y + height / 2},
+                             {at->x - width / 2, at->y + away, at->x + width / 2, at->y + away + height},
+                             {at->x + away, at->y, at->x + away + width, at->y + height},
+                             {at->x + away, at->y - height, at->x + away + width, at->y},
+                             {at->x - width / 2, at->y - away - height, at->x + width / 2, at->y - away},
+                             {at->x - width, at->y - away - height, at->x, at->y - away},
+                             {at->x, at->y - away - height, at->x + width, at->y - away}};
+      candidates.insert(candidates.end(), std::begin(around), std::end(around) - (note.strong ? 0 : 2));
+    }
     const Area* best = nullptr;
     std::ptrdiff_t least = 0;
     for (const Area& area : candidates) {
@@ -76,9 +87,11 @@ class Placer {
           std::count_if(drawn_.begin(), drawn_.end(), [&](const Segment& s) { return crosses(s, area); });
       if (best == nullptr || covered < least) best = &area, least = covered;
     }
-    if (best == nullptr || least > kMostCovered) return {};
+    if (best == nullptr || (least > kMostCovered && !note.strong)) return {};
     taken_.push_back(*best);
-    return TextLine{text, best->left, (best->bottom + best->top) / 2, size_, Align::left};
+    TextLine line{text, best->left, (best->bottom + best->top) / 2, size_, Align::left};
+    line.bold = line.opaque = note.strong;
+    return line;
   }
 
  private:

@@ -36,7 +36,11 @@ void add(Extents& e, const Panel& panel, const Mark& mark) {
   std::visit(Overloaded{[&](const Lines& lines) {
                           for (const Series& series : lines.series) {
                             for (const double x : series.x) x_at(x);
-                            for (const double y : series.y) y_at(y);
+                            for (size_t i = 0; i < series.y.size(); ++i) {
+                              const ErrorBar error = error_bar(series, i);
+                              y_at(series.y[i]), y_at(series.y[i] - error.below),
+                                  y_at(series.y[i] + error.above);
+                            }
                             e.from_zero |= series.stroke == Stroke::impulses;
                           }
                         },
@@ -77,6 +81,38 @@ void add(Extents& e, const Panel& panel, const Mark& mark) {
              mark);
 }
 
+/// Cells that share one drawn cell.
+struct Pool {
+  int rows = 1, cols = 1;
+};
+
+/// Visits every finite value of `map` with the index of its cell in the pooled one.
+template <class Visit>
+void for_each_cell(const Heatmap& map, const Heatmap& out, const Pool& pool, Visit&& visit) {
+  for (int r = 0; r < map.rows; ++r)
+    for (int c = 0; c < map.cols; ++c) {
+      const double value =
+          map.z[static_cast<size_t>(r) * static_cast<size_t>(map.cols) + static_cast<size_t>(c)];
+      if (std::isfinite(value))
+        visit(value, static_cast<size_t>(r / pool.rows) * static_cast<size_t>(out.cols) +
+                         static_cast<size_t>(c / pool.cols));
+    }
+}
+
+void most_frequent(const Heatmap& map, Heatmap& out, const Pool& pool) {
+  const size_t kinds = map.categories.size();
+  std::vector<int> counts(out.z.size() * kinds, 0);
+  for_each_cell(map, out, pool, [&](double value, size_t block) {
+    if (value >= 0 && value < static_cast<double>(kinds))
+      ++counts[block * kinds + static_cast<size_t>(value)];
+  });
+  for (size_t i = 0; i < out.z.size(); ++i) {
+    const auto first = counts.begin() + static_cast<std::ptrdiff_t>(i * kinds);
+    const auto most = std::max_element(first, first + static_cast<std::ptrdiff_t>(kinds));
+    out.z[i] = *most > 0 ? static_cast<double>(most - first) : kNan;
+  }
+}
+
 enum class Spread { tight, half_step, margin };
 
 Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_zero) {
@@ -103,11 +139,24 @@ Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_
 
 }  // namespace
 
-ErrorBar error_bar(const Bars::Group& group, size_t i) {
+namespace {
+
+template <class Values>
+ErrorBar error_of(const Values& values, size_t i) {
   const auto length = [&](const std::vector<double>& lengths) {
     return i < lengths.size() && std::isfinite(lengths[i]) ? lengths[i] : 0.0;
   };
-  return {length(group.errors), length(group.errors_above.empty() ? group.errors : group.errors_above)};
+  return {length(values.errors), length(values.errors_above.empty() ? values.errors : values.errors_above)};
+}
+
+}  // namespace
+
+ErrorBar error_bar(const Bars::Group& group, size_t i) {
+  return error_of(group, i);
+}
+
+ErrorBar error_bar(const Series& series, size_t i) {
+  return error_of(series, i);
 }
 
 bool has_surface(const Panel& panel) {
@@ -132,6 +181,7 @@ PanelRanges ranges(const Panel& panel) {
 }
 
 Range z_range(const Heatmap& map) {
+  if (!map.categories.empty()) return {-0.5, static_cast<double>(map.categories.size()) - 0.5};
   Extent extent;
   for (const double z : map.z) extent.add(on_axis(z, map.z_scale));
   Range range = extent.empty() ? Range{0, 1} : Range{extent.low, extent.high};
@@ -156,16 +206,13 @@ Heatmap pooled(const Heatmap& map, int row_block, int col_block) {
   out.x0 = map.x0 + map.dx * (col_block - 1) / 2, out.dx = map.dx * col_block;
   out.y0 = map.y0 + map.dy * (row_block - 1) / 2, out.dy = map.dy * row_block;
   out.z.assign(static_cast<size_t>(out.rows) * static_cast<size_t>(out.cols), 0);
+  if (!map.categories.empty()) {
+    most_frequent(map, out, {row_block, col_block});
+    return out;
+  }
   std::vector<int> counts(out.z.size(), 0);
-  for (int r = 0; r < map.rows; ++r)
-    for (int c = 0; c < map.cols; ++c) {
-      const double value =
-          map.z[static_cast<size_t>(r) * static_cast<size_t>(map.cols) + static_cast<size_t>(c)];
-      if (!std::isfinite(value)) continue;
-      const size_t block = static_cast<size_t>(r / row_block) * static_cast<size_t>(out.cols) +
-                           static_cast<size_t>(c / col_block);
-      out.z[block] += value, ++counts[block];
-    }
+  for_each_cell(map, out, {row_block, col_block},
+                [&](double value, size_t block) { out.z[block] += value, ++counts[block]; });
   for (size_t i = 0; i < out.z.size(); ++i) out.z[i] = counts[i] > 0 ? out.z[i] / counts[i] : kNan;
   return out;
 }
@@ -201,7 +248,8 @@ Series thinned(const Series& series, double pixels) {
   if (series.stroke == Stroke::points || points <= (bars ? 1 : 4) * buckets ||
       !std::is_sorted(series.x.begin(), series.x.end()))
     return series;
-  Series out{series.label, {}, {}, series.colour, series.stroke};
+  Series out = series;
+  for (auto* values : {&out.x, &out.y, &out.errors, &out.errors_above}) values->clear();
   const auto keep = [&](size_t i) { out.x.push_back(series.x[i]), out.y.push_back(series.y[i]); };
   for (size_t b = 0; b < buckets; ++b) {
     const size_t begin = b * points / buckets, end = (b + 1) * points / buckets;
@@ -271,7 +319,11 @@ std::vector<LegendEntry> legend(const Panel& panel) {
                           },
                           [&](const Band& band) { add_entry(band.label, Swatch::box, band.colour); },
                           [&](const Reference& line) { add_entry(line.label, Swatch::dashed, line.colour); },
-                          [](const Heatmap&) {}, [](const Note&) {}},
+                          [&](const Heatmap& map) {
+                            for (const Category& c : map.categories)
+                              add_entry(c.label, Swatch::box, c.colour);
+                          },
+                          [](const Note&) {}},
                mark);
   add_nothing(entries, panel);
   return entries;

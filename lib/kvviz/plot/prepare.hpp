@@ -6,7 +6,7 @@
 namespace kvviz::plot {
 
 /// Mean of blocks of `row_block` x `col_block` cells (values that are not finite are left out; a block
-/// without any is NaN). The cell positions and steps follow.
+/// without any is NaN), or their most frequent category. The cell positions and steps follow.
 Heatmap pooled(const Heatmap& map, int row_block, int col_block);
 
 /// Whether the panel is a surface in three dimensions.
@@ -20,6 +20,7 @@ struct ErrorBar {
   double below = 0, above = 0;
 };
 ErrorBar error_bar(const Bars::Group& group, size_t i);
+ErrorBar error_bar(const Series& series, size_t i);
 
 /// What the axes of a panel cover, in axis units, and the colours of a heat map, in z units.
 struct PanelRanges {
@@ -33,7 +34,7 @@ Panel coloured(Panel panel, const Theme& theme);
 
 /// At most 2 points a pixel: the least and the largest y of each pixel column, so that the drawing is the
 /// same; of impulses the longest. A pixel column with a value that is not finite keeps only that one. Only
-/// for ascending x.
+/// for ascending x. A thinned series has no error bars.
 Series thinned(const Series& series, double pixels);
 
 enum class Swatch { line, dashed, points, box };

@@ -51,9 +51,9 @@ class Sheet {
   void text(std::string& out, const TextLine& line) const {
     static constexpr const char* kAlign[] = {"left", "center", "right"};
     const std::string font = fmt::format("{}{},{}", theme_.font, line.bold ? ":Bold" : "", number(line.size));
-    add(out, "set label {} at screen {}, screen {} {}{} front font {} textcolor rgb {}\n", quoted(line.text),
-        x(line.x), y(line.y), kAlign[static_cast<int>(line.align)], line.upright ? " rotate by 90" : "",
-        quoted(font), colour(line.colour));
+    add(out, "set label {} at screen {}, screen {} {}{} front font {} textcolor rgb {}{}\n",
+        quoted(line.text), x(line.x), y(line.y), kAlign[static_cast<int>(line.align)],
+        line.upright ? " rotate by 90" : "", quoted(font), colour(line.colour), line.opaque ? " boxed" : "");
   }
 
   void swatch(std::string& out, const PlacedLegend& placed) const {
@@ -171,8 +171,16 @@ class Sheet {
       out += "unset colorbox\n";
     }
     out += script.settings;
-    for (const TextLine& line : p.texts) text(out, line);
-    for (const TextLine& line : place_notes(p, theme_)) text(out, line);
+    for (const Leader& leader : p.leaders)
+      add(out,
+          "set arrow from screen {}, screen {} to screen {}, screen {} nohead back linewidth 0.8 linecolor "
+          "rgb {}\n",
+          x(leader.x0), y(leader.y0), x(leader.x1), y(leader.y1), colour(leader.colour));
+    std::vector<TextLine> texts = p.texts;
+    for (TextLine& note : place_notes(p, theme_)) texts.push_back(std::move(note));
+    if (std::any_of(texts.begin(), texts.end(), [](const TextLine& line) { return line.opaque; }))
+      out += "set style textbox opaque margins 0.4,0.4 fillcolor rgb 'white' noborder\n";
+    for (const TextLine& line : texts) text(out, line);
     for (const PlacedLegend& entry : p.legend) swatch(out, entry);
     if (script.elements.empty())
       text(out, {"no value to show", p.plot.x + p.plot.width / 2, p.plot.y + p.plot.height / 2,
@@ -212,6 +220,7 @@ std::string gnuplot_script(const Figure& figure, const Theme& theme, const Canva
       "screen 1\nset "
       "xrange [0:1]\nset yrange [0:1]\n";
   for (const TextLine& line : layout.texts) sheet.text(out, line);
+  for (const PlacedLegend& entry : layout.legend) sheet.swatch(out, entry);
   out += "plot NaN notitle\nunset multiplot\n";
   return out;
 }

@@ -152,13 +152,42 @@ std::string power_label(int exponent) {
   return plain(std::pow(10.0, exponent), std::max(0, -exponent));
 }
 
+namespace {
+
+struct Limit {
+  double value = 0;
+  const char* sign = "";
+  double side = 1;  // 1: nothing lies above it; -1: below
+};
+
+struct Place {
+  const Range& range;
+  const TickSpace& space;
+};
+
+/// A tick at the limit, in place of those beyond it or too near to it.
+void mark_limit(TickRow& row, const Limit& limit, const Axis& axis, const Place& place) {
+  const double at = axis.scale == Scale::log10 ? std::log10(limit.value) : limit.value;
+  const double near =
+      1.1 * kLine * place.space.font_size * (place.range.high - place.range.low) / place.space.length;
+  std::erase_if(row.ticks, [&](const Tick& tick) { return (tick.at - at) * limit.side > -near; });
+  const Tick tick{at, limit.sign + number_label(limit.value, limit.value < 1 ? 5 : 1)};
+  row.ticks.insert(limit.side < 0 ? row.ticks.begin() : row.ticks.end(), tick);
+  row = row_of(std::move(row.ticks), place.space, row.rotated);
+}
+
+}  // namespace
+
 TickRow axis_ticks(const Axis& axis, const Range& range, const TickSpace& space) {
   if (!axis.names.empty()) {
     const std::vector<Tick> names = name_ticks(axis, range, space.font_size);
     if (fits(names, range, space, false)) return row_of(names, space, false);
     if (!space.vertical && fits(names, range, space, true)) return row_of(names, space, true);
   }
-  return axis.scale == Scale::log10 ? log_ticks(range, space) : linear_ticks(axis, range, space);
+  TickRow row = axis.scale == Scale::log10 ? log_ticks(range, space) : linear_ticks(axis, range, space);
+  if (axis.floor) mark_limit(row, {*axis.floor, "≤ ", -1}, axis, {range, space});
+  if (axis.ceiling) mark_limit(row, {*axis.ceiling, "≥ ", 1}, axis, {range, space});
+  return row;
 }
 
 }  // namespace kvviz::plot

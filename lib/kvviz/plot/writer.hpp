@@ -55,8 +55,11 @@ class Writer {
   double y(double value) const { return on_axis(value, layout_.panel.y.scale); }
   /// The data lines of a curve; a blank line breaks it.
   bool curve(const Series& series);
+  /// Its error bars.
+  void whiskers(const Series& series);
   /// A cell's value in z axis units, within the colour limits.
   std::string shown(const Heatmap& map, double value, const Range& z) const;
+  void palette(const Heatmap& map);
   void cells(const Heatmap& map, const Range& z);
   void annotate(const Heatmap& map);
   void outline(const Heatmap& map);

@@ -83,6 +83,12 @@ Table compare_summaries(const Result& a, const Result& b) {
     const Cell x = number_or_null(&fact), y = number_or_null(other);
     table.rows.push_back({fact.key, x, y, difference(x, y), difference_error(a, b, fact.key), fact.label});
   }
+  for (const Fact& fact : b.summary) {
+    if (fact.key.ends_with("_se") || std::holds_alternative<std::string>(fact.value)) continue;
+    if (find(a, fact.key) != nullptr) continue;
+    const Cell x = number_or_null(nullptr), y = number_or_null(&fact);
+    table.rows.push_back({fact.key, x, y, difference(x, y), difference_error(a, b, fact.key), fact.label});
+  }
   return table;
 }
 

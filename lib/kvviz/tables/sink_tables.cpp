@@ -64,6 +64,9 @@ Table sink_heads_table(const SinkSummary& summary) {
                                      }}};
   for (size_t m = 0; m < sink_metric_count; ++m)
     add_spread(fields, sink_metrics()[m].name, [m](const Row& r) { return r.score[m]; });
+  for (size_t c = 0; c < sink_counts.size(); ++c)
+    fields.push_back({{sink_counts[c], "keys"},
+                      [c](const Row& r) { return real(r.counts[c].mean, "keys were not counted"); }});
   return make_table("sink_heads", {"layer", "head"}, fields, summary.heads);
 }
 
@@ -174,6 +177,26 @@ Table sink_tokens_table(std::span<const LayerSinks> layers) {
       {whole("sink_keys", "keys"), [](const Row& r) { return integer(r.layer->sink_keys[r.kind]); }},
       {{"mass"}, [](const Row& r) { return real(r.layer->mass[r.kind]); }}};
   return make_table("sink_tokens", {"layer", "kind"}, fields, rows);
+}
+
+Table sink_norms_table(std::span<const LayerSinks> layers) {
+  using Row = LayerSinks;
+  struct Norm {
+    const char* name;
+    double LayerSinks::*value;
+    const char* reason;
+  };
+  constexpr const char *unknown = "norms were not measured", *no_key = "no sink key in this layer";
+  const Norm norms[] = {
+      {"k_norm_first", &Row::k_norm_first, unknown}, {"k_norm_sinks", &Row::k_norm_sinks, no_key},
+      {"k_norm_rest", &Row::k_norm_rest, unknown},   {"v_norm_first", &Row::v_norm_first, unknown},
+      {"v_norm_sinks", &Row::v_norm_sinks, no_key},  {"v_norm_rest", &Row::v_norm_rest, unknown}};
+  std::vector<Field<Row>> fields = {
+      {whole("layer"), [](const Row& r) { return integer(r.layer); }},
+      {whole("norm_keys", "keys"), [](const Row& r) { return integer(r.norm_keys); }}};
+  for (const Norm& norm : norms)
+    fields.push_back({{norm.name}, [norm](const Row& r) { return real(r.*norm.value, norm.reason); }});
+  return make_table("sink_norms", {"layer"}, fields, layers);
 }
 
 }  // namespace kvviz::tables

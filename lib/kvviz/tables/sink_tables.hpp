@@ -19,5 +19,6 @@ Table sink_sweep_table(const analysis::SinkSummary& summary);                   
 Table sink_across_layers_table(const analysis::AcrossLayers& all,
                                std::span<const analysis::AcrossLayers> by_text);
 Table sink_tokens_table(std::span<const analysis::LayerSinks> layers);  ///< key: layer, kind
+Table sink_norms_table(std::span<const analysis::LayerSinks> layers);   ///< key: layer
 
 }  // namespace kvviz::tables

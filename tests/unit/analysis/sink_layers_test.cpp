@@ -151,6 +151,18 @@ TEST_CASE("[sink_layers] one head index has no interval, texts without the score
   const AcrossLayers alone = across_layers(study, legacy_rule, 2);
   CHECK(std::isnan(alone.base));
   CHECK(test::holds(alone.reason, "no text has this score"));
+  // The ratio does not exist in a layer whose window is one token: the first layer here.
+  SinkStudy partial = study_of(3, 4);
+  add_text(partial, {kNone, kNone, kNone, kNone, .95, .1, .1, .95, .95, .1, .1, .1});
+  const AcrossLayers later = across_layers(partial, legacy_rule);
+  CHECK(std::isnan(later.base));
+  CHECK(later.first_sinks == 0);
+  CHECK(test::holds(later.reason, "no text has this score"));
+  // Or in a later one.
+  SinkStudy gap = study_of(3, 2);
+  add_text(gap, {.95, .1, kNone, kNone, .95, .1});
+  CHECK(across_layers(gap, legacy_rule).base == doctest::Approx(0.5));
+  CHECK(across_layers(gap, legacy_rule).p_later == 1);
   SinkStudy uneven = study_of(2, 2);
   uneven.heads.push_back({1, 2, 0});
   uneven.heads.push_back({1, 3, 0});

@@ -155,6 +155,12 @@ TEST_CASE("[sink_study] a text without the score counts for nothing") {
   CHECK(after.always == before.always);
   CHECK(after.correlation == before.correlation);
   for (size_t h = 0; h < 4; ++h) CHECK(after.heads[h].sink_share == before.heads[h].sink_share);
+  SinkStudy none = study_of(1, 4, 2);
+  add_text(none, std::vector<double>(4, kNone));
+  const SinkSummary empty = summarise(none, legacy_rule, {});
+  CHECK(std::isnan(empty.rate.mean));
+  CHECK(std::isnan(empty.group_rate.mean));
+  CHECK(empty.heads[0].sink_share == 0);
 }
 
 TEST_CASE("[sink_study] the sweep holds the rule's threshold and falls") {

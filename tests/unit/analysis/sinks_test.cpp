@@ -170,27 +170,13 @@ TEST_CASE("[sinks] column means count as sinkvis counted") {
                                                                : j < 4 ? 10
                                                                        : 0.01; }), 0.1,
                0.05) == Counts(5, 0));
+  // 24 rows of weight 1 + ((7i + 3j) mod 11); then eight times that on keys 9 and 17.
   const auto f24 = [](size_t i, size_t j) { return static_cast<double>(1 + (7 * i + 3 * j) % 11); };
   const auto f24b = [&](size_t i, size_t j) { return f24(i, j) * (j == 9 || j == 17 ? 8 : 1); };
   CHECK(counts(from_weights(24, f24), 0.1, 0.05) == Counts(2, 5));
   CHECK(counts(from_weights(24, f24), 0.15, 0.149).first == 1);
   CHECK(counts(from_weights(24, f24b), 0.1, 0.05) == Counts(3, 5));
   CHECK(counts(from_weights(24, f24b), 0.15, 0.149).first == 1);
-  // Fixtures by formula: 24 rows of weight 1 + ((7i + 3j) mod 11), eight times that on keys 9 and 17.
-  const auto fixture = [](double boost) {
-    Matrix a(24, std::vector<double>(24, 0));
-    for (size_t i = 0; i < 24; ++i) {
-      for (size_t j = 0; j <= i; ++j)
-        a[i][j] = static_cast<double>(1 + (7 * i + 3 * j) % 11) * (j == 9 || j == 17 ? boost : 1);
-      const double sum = std::accumulate(a[i].begin(), a[i].end(), 0.0);
-      for (double& x : a[i]) x /= sum;
-    }
-    return a;
-  };
-  CHECK(counts(fixture(1), 0.1, 0.05) == std::pair<int64_t, int64_t>(2, 5));
-  CHECK(counts(fixture(1), 0.15, 0.05).first == 1);
-  CHECK(counts(fixture(8), 0.1, 0.05) == std::pair<int64_t, int64_t>(3, 5));
-  CHECK(counts(fixture(8), 0.15, 0.05).first == 1);
   // Uniform attention over n tokens: "sinks" and "heavy hitters" that are none.
   const std::pair<size_t, Counts> table[] = {{1, {1, 0}},   {2, {2, 0}},   {5, {3, -1}},  {9, {4, -1}},
                                              {10, {4, -1}}, {16, {3, 4}},  {20, {3, -1}}, {32, {1, 6}},
@@ -285,6 +271,22 @@ TEST_CASE("[sinks] kinds, masses and norms of a layer by hand") {
   CHECK(layer.k_norm_rest == doctest::Approx(2.5));  // medians 2 and 3
   CHECK(layer.v_norm_first == doctest::Approx(1));   // 0.5 and 1.5
   CHECK(layer.v_norm_rest == doctest::Approx(2.5));  // medians 4 and 1
+}
+
+TEST_CASE(
+    "[sinks] the norm of the other tokens is their median, of an even number the mean of the middle two") {
+  const auto rest = [](const std::vector<double>& norms) {
+    const size_t n = norms.size();
+    const std::vector<kernels::HeadAttention> heads{head_of(uniform(n), 4, -1)};
+    const std::vector<TokenKind> kinds(n, TokenKind::other);
+    const auto tokens = static_cast<int64_t>(n);
+    return sink_layer(0, {.heads = heads, .kv_heads = 1, .queries = tokens, .keys = tokens},
+                      {.key = {norms}, .value = {norms}}, kinds, {.tokens = 2});
+  };
+  CHECK(rest({50, 7, 1, 4, 3}).k_norm_rest == doctest::Approx(3.5));
+  CHECK(rest({50, 7, 1, 4}).v_norm_rest == doctest::Approx(4));
+  CHECK(rest({50}).k_norm_first == 50);
+  CHECK(std::isnan(rest({50}).k_norm_rest));
 }
 
 TEST_CASE("[sinks] statistics that do not fit the text, and NaN, are refused") {

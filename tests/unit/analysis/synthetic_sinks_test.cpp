@@ -112,6 +112,16 @@ TEST_CASE("[synthetic] sinks fall with depth, and a head keeps its tendency") {
   CHECK(product / (31 * sd_of(first_half) * sd_of(second_half)) > 0.9);
 }
 
+TEST_CASE("[synthetic] the probability falls with length down to the floor") {
+  const auto scores = [](int64_t n, double slope, double floor) {
+    return share0(synthetic_study({.lengths = {n}, .slope = slope, .floor = floor}).prompts[0]);
+  };
+  CHECK(scores(20, 0.03, 0.2) == scores(40, 0.015, 0.2));  // 1 - 0.6 both
+  CHECK(scores(20, 0.03, 0.2) != scores(20, 0.015, 0.2));
+  CHECK(scores(1000, 0.03, 0.5) == scores(50, 0.01, 0.2));
+  CHECK(scores(1000, 0.03, 0.2) != scores(50, 0.01, 0.2));
+}
+
 TEST_CASE("[synthetic] scores of sinks and of others follow their Beta distributions") {
   // 100,000 draws: standard errors are at most 0.0016 for a share and 0.001 for a mean.
   const std::vector<double> sinks = drawn(1, 15, 2), others = drawn(0, 2, 5), low = drawn(1, 0.5, 0.5);

@@ -102,7 +102,8 @@ void check_labelled(const NamedFigure& named) {
     CHECK(!panel.x.label.empty());
     CHECK((!panel.y.label.empty() || !panel.y.names.empty()));
     for (const plot::Mark& mark : panel.marks)
-      if (const auto* map = std::get_if<plot::Heatmap>(&mark)) cells = true, bar |= !map->z_label.empty();
+      if (const auto* map = std::get_if<plot::Heatmap>(&mark); map != nullptr && map->categories.empty())
+        cells = true, bar |= !map->z_label.empty();
   }
   CHECK(bar == cells);
 }

@@ -199,6 +199,44 @@ TEST_CASE("[sink figures] stability: a bin for each number of texts; heads witho
   const auto& histogram = mark<plot::Histogram>(figure.panels[1]);
   CHECK(histogram.edges == std::vector{-0.5, 0.5, 1.5, 2.5});
   CHECK(histogram.groups[0].counts == std::vector<double>{2, 1, 2});
+
+  made.study.prompts.push_back(made.study.prompts.front());  // a third text, without the score
+  const auto with_short = figures::sink_figures(made.input());
+  const plot::Panel& panel = find(with_short, "head_consistency").panels[1];
+  CHECK(mark<plot::Histogram>(panel).edges.size() == 4);
+  CHECK(mark<plot::Histogram>(panel).groups[0].counts == std::vector<double>{2, 1, 2});
+  CHECK(panel.x.label == "texts, of 2 that have the score");
+}
+
+TEST_CASE("[sink figures] keys that stand out: means over the heads of a layer, where they were counted") {
+  Case made = make(2, 2, 4);
+  const auto without = figures::sink_figures(made.input());
+  CHECK(std::ranges::count(without, "sinks/sink_keys", &NamedFigure::file) == 0);
+  for (size_t h = 0; h < 4; ++h)
+    for (size_t c = 0; c < 3; ++c)
+      made.summary.heads[h].counts[c] = {static_cast<double>(h + 10 * c), kNone, 4};
+  const auto all = figures::sink_figures(made.input());
+  const plot::Figure& figure = find(all, "sink_keys");
+  const auto& groups = mark<plot::Bars>(figure.panels[0]).groups;
+  REQUIRE(groups.size() == 3);
+  CHECK(groups[0].values == std::vector{0.5, 2.5});
+  CHECK(groups[2].values == std::vector{20.5, 22.5});
+  synthetic::check_labelled({"sinks/sink_keys", figure});
+  synthetic::check_texts({"sinks/sink_keys", figure});
+}
+
+TEST_CASE("[sink figures] norms: sink keys have a line where there are sink keys") {
+  Case made = make(2, 2, 4);
+  const auto lines = [&](size_t panel) {
+    return mark<plot::Lines>(find(figures::sink_figures(made.input()), "sink_norms").panels[panel]).series;
+  };
+  CHECK(lines(0).size() == 2);
+  made.layers[1].k_norm_sinks = 6, made.layers[1].v_norm_sinks = 2;
+  REQUIRE(lines(1).size() == 3);
+  CHECK(lines(0)[1].y == std::vector{6.0});
+  CHECK(lines(1)[1].x == std::vector{1.0});
+  CHECK(lines(1)[1].y == std::vector{2.0});
+  CHECK(lines(1)[2].y == std::vector{3.0, 3.0});
 }
 
 TEST_CASE("[sink figures] length: rate with its standard error, beside uniform attention") {
@@ -245,7 +283,7 @@ TEST_CASE("[sink figures] synthetic ones say so in title and subtitle; measured 
     CHECK(named.figure.title.starts_with("Synthetic: "));
     CHECK(named.figure.subtitle == "SYNTHETIC (random numbers, no model): llama-3.1-8b");
   }
-  figures::SinkComparisonRun random{.label = "sinks.h5", .synthetic = true};
+  figures::SinkComparisonRun random{.label = "sinks.h5", .metric = "alpha", .synthetic = true};
   const plot::Figure figure = figures::sink_comparison_figure({.label = "demo"}, random).figure;
   CHECK(figure.title.starts_with("Synthetic: "));
   CHECK(figure.subtitle == "SYNTHETIC (random numbers, no model): b");

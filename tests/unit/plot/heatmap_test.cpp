@@ -177,3 +177,24 @@ TEST_CASE("[heatmap] a surface is drawn below its threshold, then the plane, the
   map.threshold = 3;
   CHECK(rows_of(script_of(map), "with pm3d", 1).empty());
 }
+
+TEST_CASE("[heatmap] categories: a palette of steps, the kinds in the legend, no colour bar") {
+  Heatmap map;
+  map.rows = 2, map.cols = 3;
+  map.z = {0, 1, 2, kNan, 1, 0};
+  map.categories = {{"near", {0x112233}}, {"far", {0x445566}}, {"lost", {0x778899}}};
+  Panel panel;
+  panel.x = {.label = "block"};
+  panel.y = {.label = "layer"};
+  panel.marks.emplace_back(map);
+  Figure figure;
+  figure.panels = {panel};
+  const std::string script = gnuplot_script(figure, {}, {});
+  CHECK(
+      script.find("defined (0 '#112233', 1 '#112233', 1 '#445566', 2 '#445566', 2 '#778899', 3 '#778899')") !=
+      std::string::npos);
+  CHECK(script.find("set cbrange [-0.5:2.5]") != std::string::npos);
+  CHECK(script.find("unset colorbox") != std::string::npos);
+  for (const char* label : {"near", "far", "lost", "no value"})
+    CHECK_MESSAGE(script.find(std::string("set label \"") + label + "\" at") != std::string::npos, label);
+}

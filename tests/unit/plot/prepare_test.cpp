@@ -150,7 +150,7 @@ TEST_CASE("[error bars] halves may differ; what is unknown has none; the axis ha
   CHECK(error_bar(group, 0).below == 0.5);
   CHECK(error_bar(group, 0).above == 0.5);
   CHECK(error_bar(group, 1).below == 0);
-  CHECK(error_bar({"a", {1}}, 0).above == 0);
+  CHECK(error_bar(Bars::Group{"a", {1}}, 0).above == 0);
   group.errors_above = {4, 0, kInf};
   CHECK(error_bar(group, 0).below == 0.5);
   CHECK(error_bar(group, 0).above == 4);
@@ -160,4 +160,18 @@ TEST_CASE("[error bars] halves may differ; what is unknown has none; the axis ha
   panel.marks.emplace_back(Bars{{group}});
   CHECK(ranges(panel).y.low == 0);
   CHECK(ranges(panel).y.high == doctest::Approx(5 * 1.05));
+}
+
+TEST_CASE("[prepare] categories are pooled to the most frequent, the first among equals") {
+  Heatmap map;
+  map.rows = 2, map.cols = 5;
+  const double none = std::nan("");
+  map.z = {2, 2, 1, 0, none,  //
+           0, 2, 0, 1, none};
+  map.categories = {{"a", {}}, {"b", {}}, {"c", {}}};
+  const Heatmap out = pooled(map, 2, 2);
+  REQUIRE(out.z.size() == 3);
+  CHECK(out.z[0] == 2);
+  CHECK(out.z[1] == 0);
+  CHECK(std::isnan(out.z[2]));
 }

@@ -118,6 +118,7 @@ TEST_CASE("[surface] axes and colour bar are labelled and cover the same values"
   CHECK(script.find("set xlabel \"head\"") != std::string::npos);
   CHECK(script.find("set ylabel \"layer\"") != std::string::npos);
   CHECK(script.find("\"share\" at screen") != std::string::npos);
+  CHECK(script.find("\"head\" at screen") == std::string::npos);  // once, along its axis
   CHECK(script.find("set cbrange [0.25:0.75]") != std::string::npos);
   CHECK(script.find("set zrange [0.25:0.75]") != std::string::npos);
   CHECK(script.find("set colorbox user") != std::string::npos);
