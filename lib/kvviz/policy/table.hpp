@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include "kvviz/policy/policy.hpp"
+
+namespace kvviz::policy {
+
+/// The rows of policies(), each defined in the file of its name.
+PolicyInfo full_policy();
+PolicyInfo window_policy();
+PolicyInfo streaming_llm_policy();
+PolicyInfo h2o_policy();
+PolicyInfo h2o_mask_policy();
+PolicyInfo h2o_fullrow_policy();
+PolicyInfo h2o_global_policy();
+PolicyInfo lru_policy();
+PolicyInfo tova_policy();
+PolicyInfo snapkv_policy();
+PolicyInfo pyramidkv_policy();
+PolicyInfo adakv_policy();
+PolicyInfo knorm_policy();
+PolicyInfo keydiff_policy();
+PolicyInfo lagkv_policy();
+PolicyInfo expected_attention_policy();
+PolicyInfo random_policy();
+PolicyInfo oracle_policy();
+
+std::unique_ptr<Scorer> snapkv_scorer(const RuleContext& context, size_t owner);
+
+}  // namespace kvviz::policy
