@@ -56,9 +56,13 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = out;
   at::Tensor y = at::empty(shape, x.options());
-  kernels::linear(input.data_ptr<float>(), linear.weight.data_ptr<float>(),
-                  linear.bias.defined() ? linear.bias.data_ptr<float>() : nullptr, y.data_ptr<float>(),
-                  x.numel() / in, in, out, out);
+  // One by one: a product's rounding depends on its shape, and no sequence should depend on its neighbours.
+  const int64_t batch = x.dim() == 3 ? x.size(0) : 1, rows = x.numel() / in / batch;
+  for (int64_t b = 0; b < batch; ++b) {
+    kernels::linear(input.data_ptr<float>() + b * rows * in, linear.weight.data_ptr<float>(),
+                    linear.bias.defined() ? linear.bias.data_ptr<float>() : nullptr,
+                    y.data_ptr<float>() + b * rows * out, rows, in, out, out);
+  }
   return y;
 }
 

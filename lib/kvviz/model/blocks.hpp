@@ -7,7 +7,8 @@
 
 namespace kvviz {
 
-/// x [..., in] -> [..., out]. Without gradients: the pool's sgemm (kernels/gemm.hpp); with: libtorch's.
+/// x [..., in] -> [..., out]. Without gradients: the pool's sgemm (kernels/gemm.hpp), which gives each entry
+/// of a batch [batch, rows, in] exactly what it gets alone; with: libtorch's.
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 
 /// Layer or RMS norm over the last dimension; statistics in the dtype of x (f32).
