@@ -94,21 +94,43 @@ void check(const AnalyzeOptions& o) {
                       "attention or generation analyses, which need a model");
 }
 
-void check(const SinksOptions& o) {
-  const SinksOptions defaults;
-  const TextsOptions& texts = o.texts;
-  check(texts.text);
-  const bool one = !texts.text.prompt.empty() || !texts.text.prompt_file.empty() ||
-                   !texts.text.tokens.empty() || texts.text.use_wikitext || texts.text.wikitext_index > 0;
-  const int sources = (one ? 1 : 0) + (texts.prompts.empty() ? 0 : 1) + (texts.samples.empty() ? 0 : 1) +
-                      (texts.probe == "natural" ? 0 : 1);
+void check(const TextsOptions& o) {
+  const TextsOptions defaults;
+  check(o.text);
+  const bool one = !o.text.prompt.empty() || !o.text.prompt_file.empty() || !o.text.tokens.empty() ||
+                   o.text.use_wikitext || o.text.wikitext_index > 0;
+  const int sources = (one ? 1 : 0) + (o.prompts.empty() ? 0 : 1) + (o.samples.empty() ? 0 : 1) +
+                      (o.probe == "natural" ? 0 : 1);
   require<UsageError>(sources <= 1,
                       "got several of --prompts, --samples, --probe and a single text; give one");
-  require<UsageError>(texts.probe != "natural" || (texts.probe_count == defaults.texts.probe_count &&
-                                                   texts.probe_tokens == defaults.texts.probe_tokens),
+  require<UsageError>(o.probe != "natural" ||
+                          (o.probe_count == defaults.probe_count && o.probe_tokens == defaults.probe_tokens),
                       "--probe-count and --probe-tokens belong to --probe random or repeated");
-  require<UsageError>(texts.text.wikitext_dir.empty() || texts.prompts.empty(),
+  require<UsageError>(o.text.wikitext_dir.empty() || o.prompts.empty(),
                       "--wikitext-dir has no effect with --prompts");
+}
+
+void check(const SimulateOptions& o) {
+  check(o.texts);
+  require<UsageError>(o.prompt_tokens == 0 || o.prefill == "full",
+                      "--prompt-tokens belongs to --prefill full; got --prefill ", o.prefill);
+  const NeedleOptions none;
+  require<UsageError>(
+      !o.needle.needle.empty() || (o.needle.question.empty() && o.needle.answer.empty() &&
+                                   o.needle.depths == none.depths && o.needle.lengths.empty()),
+      "got --question, --answer, --depths or --lengths without --needle");
+  require<UsageError>(o.needle.needle.empty() || !o.needle.question.empty(),
+                      "--needle hides a sentence; give the --question it answers too");
+  require<UsageError>(
+      o.mode == "decode" || (o.positions == "original" && o.prefill == "stepwise" && o.target.empty() &&
+                             o.needle.needle.empty() && !o.eviction_log && o.budget_table.empty()),
+      "--mode oneshot masks finished attention; it takes no --positions, --prefill, --target, "
+      "--needle, --eviction-log or --budget-table");
+}
+
+void check(const SinksOptions& o) {
+  const SinksOptions defaults;
+  check(o.texts);
   const ReuseOptions& reuse = o.reuse;
   require<UsageError>(
       reuse.evaluate || (reuse.heads == defaults.reuse.heads && reuse.layers.empty() &&

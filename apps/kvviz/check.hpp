@@ -13,6 +13,8 @@ void check(const TextOptions& options);
 void check(const AnalyzeOptions& options);
 
 /// One source of texts; thresholds and options of the synthetic modes only where they act.
+void check(const TextsOptions& options);
+void check(const SimulateOptions& options);
 void check(const SinksOptions& options);
 
 }  // namespace kvviz

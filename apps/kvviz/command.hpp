@@ -27,6 +27,8 @@ std::span<const Command> commands();
 Action declare_analyze(CLI::App& app);
 Action declare_capture(CLI::App& app);
 Action declare_sinks(CLI::App& app);
+Action declare_simulate(CLI::App& app);
+Action declare_profile(CLI::App& app);
 Action declare_compare(CLI::App& app);
 Action declare_list_samples(CLI::App& app);
 

@@ -48,6 +48,12 @@ int run_in_engine(const AnalyzeOptions& options) {
 int run_in_engine(const SinksOptions& options) {
   return call("kvviz_sinks", options);
 }
+int run_in_engine(const SimulateOptions& options) {
+  return call("kvviz_simulate", options);
+}
+int run_in_engine(const ProfileOptions& options) {
+  return call("kvviz_profile", options);
+}
 int run_in_engine(const CompareOptions& options) {
   return call("kvviz_compare", options);
 }

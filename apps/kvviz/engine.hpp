@@ -10,6 +10,8 @@ namespace kvviz {
 /// cannot be loaded.
 int run_in_engine(const AnalyzeOptions& options);
 int run_in_engine(const SinksOptions& options);
+int run_in_engine(const SimulateOptions& options);
+int run_in_engine(const ProfileOptions& options);
 int run_in_engine(const CompareOptions& options);
 int run_in_engine(const CaptureOptions& options);
 

@@ -110,6 +110,70 @@ struct SinksOptions {
   OutputOptions output;
 };
 
+/// Sizes are texts such as 24GiB or 80GB (core/byte_size.hpp).
+struct ProfileOptions {
+  CallOptions call;
+  ModelOptions model;
+  int64_t layers = 0, kv_heads = 0, head_dim = 0;  ///< a geometry in place of a model; 0: the model's
+  int64_t window = 0;                              ///< of that geometry's layers
+  std::string dtype = "f16";
+  int64_t group = 64;
+  int64_t batch = 1;
+  std::optional<int64_t> tokens;  ///< none: those of the measurement, the model's context, or 4096
+  std::vector<int64_t> lengths{512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072};
+  std::vector<std::string> memory{"8GiB", "16GiB", "24GiB", "48GiB", "80GiB"};
+  std::string weights;  ///< a dtype of the model's weights, or a size; empty: not counted
+  int64_t block = 16;
+  int64_t first_tokens = 4;
+  /// NAME:CAPACITY:BANDWIDTH. By data sheet: H100 SXM (80 GB HBM3, 3.35 TB/s); host memory over PCIe 5.0 x16
+  /// (32 GT/s x 16 lanes x 128/130 / 8); an NVMe disk on PCIe 4.0 x4 (about 7 GB/s).
+  std::vector<std::string> tiers{"HBM:80GB:3.35TB/s", "RAM:256GiB:63GB/s", "disk:2TB:7GB/s"};
+  std::string l2 = "50MB";  ///< of an H100
+  std::filesystem::path access;
+  OutputOptions output;
+};
+
+/// Settings of eviction policies; policy/policy.hpp says what each means.
+struct EvictionOptions {
+  std::optional<int64_t> sinks, recent;
+  bool per_query_head = false;
+  int64_t observation = 32, kernel = 5;
+  std::string pool = "average";
+  int64_t beta = 20;
+  double floor = 0.2;
+  int64_t lag = 128, future = 512;
+  double epsilon = 0;
+  int64_t refresh = 64;
+};
+
+struct NeedleOptions {
+  std::string needle, question, answer;
+  std::vector<double> depths{0, 0.25, 0.5, 0.75, 1};
+  std::vector<int64_t> lengths{};  ///< tokens; empty: half and all of the longest text
+};
+
+struct SimulateOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextsOptions texts;
+  std::vector<std::string> policies{"all"};
+  std::vector<std::string> budgets{"0.1", "0.25", "0.5"};  ///< tokens, or kept fractions
+  std::filesystem::path budget_table;  ///< TSV of layer, kv_head, budget in place of budgets
+  std::string mode = "decode";         ///< decode: evict step by step; oneshot: sinkvis's masks
+  std::string positions = "original";
+  std::string prefill = "stepwise";
+  int64_t prompt_tokens = 0;  ///< of a full prefill; 0: half of each text
+  std::string gqa_agg = "mean";
+  std::optional<int64_t> score_from;  ///< first prediction that counts; none: where every budget has evicted
+  bool no_recall = false;
+  std::string target;  ///< "delta_ppl<1%"
+  bool eviction_log = false;
+  bool no_timings = false;
+  EvictionOptions eviction;
+  NeedleOptions needle;
+  OutputOptions output;
+};
+
 struct CompareOptions {
   CallOptions call;
   std::vector<std::filesystem::path> results;  ///< two result files, or output folders that hold one

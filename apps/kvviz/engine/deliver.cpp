@@ -46,7 +46,7 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
     return;
   }
   std::printf("%s\n\n%s", delivery.heading.c_str(), summary_to_console(result).c_str());
-  const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO), .max_rows = 12};
+  const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO), .max_rows = delivery.shown_rows};
   for (const Table& table : result.tables)
     if (std::ranges::count(delivery.shown_tables, table.name) > 0)
       std::printf("\n%s\n", to_console(table, style).c_str());

@@ -30,6 +30,7 @@ struct Delivery {
   std::string subtitle;                   ///< of the figures that have none
   std::string heading;                    ///< first line on the console
   std::vector<std::string> shown_tables;  ///< those that the console shows
+  int64_t shown_rows = 12;                ///< of each at most
   /// Writes results/<command>.h5; empty: the command has no large arrays this time.
   std::function<void(const std::filesystem::path&)> write_arrays;
 };

@@ -25,6 +25,8 @@ int guarded(Run run) {
 extern "C" {
 int kvviz_analyze(const kvviz::AnalyzeOptions& options);
 int kvviz_sinks(const kvviz::SinksOptions& options);
+int kvviz_simulate(const kvviz::SimulateOptions& options);
+int kvviz_profile(const kvviz::ProfileOptions& options);
 int kvviz_compare(const kvviz::CompareOptions& options);
 int kvviz_capture(const kvviz::CaptureOptions& options);
 }

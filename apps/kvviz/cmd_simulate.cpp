@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+
+#include "kvviz/bind.hpp"
+#include "kvviz/check.hpp"
+#include "kvviz/command.hpp"
+#include "kvviz/engine.hpp"
+
+namespace kvviz {
+namespace {
+
+void bind(CLI::App& app, EvictionOptions& o) {
+  const char* group = "Policies";
+  app.add_option("--sinks", o.sinks,
+                 "first tokens that no policy but window evicts (none: 4 for streaming_llm, lagkv and "
+                 "expected_attention, 0 for the others)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--recent", o.recent,
+                 "newest tokens that are not evicted (none: the policy's own, for h2o half of the budget)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_flag("--per-query-head", o.per_query_head,
+               "each query head keeps keys of its own, as the public SnapKV and H2O programs do")
+      ->group(group);
+  app.add_option("--observation", o.observation,
+                 "snapkv, pyramidkv, adakv: newest tokens that stay and whose queries decide")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--pool-kernel", o.kernel, "snapkv, pyramidkv, adakv: keys that a score is pooled over, odd")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--pool", o.pool, "snapkv, pyramidkv, adakv: how scores are pooled")
+      ->check(CLI::IsMember({"average", "max"}))
+      ->group(group);
+  app.add_option("--pyramid-beta", o.beta,
+                 "pyramidkv: how steeply budgets fall from the first layer to the last")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--floor", o.floor, "adakv: share of its budget that every head keeps")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(CLI::PositiveNumber)->group(group);
+  app.add_option("--future", o.future, "expected_attention: positions ahead that are averaged over")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--epsilon", o.epsilon, "expected_attention: added to the expected weight")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--refresh", o.refresh, "expected_attention: steps between two fits of the queries")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+}
+
+void bind(CLI::App& app, NeedleOptions& o) {
+  const char* group = "Needle";
+  app.add_option("--needle", o.needle, "a sentence to hide in the text")->check(not_empty())->group(group);
+  app.add_option("--question", o.question, "what is asked at the end of the text")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--answer", o.answer, "what the model should say (none: the needle's last word)")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--depths", o.depths,
+                 "where the needle is hidden: 0 at the beginning, 1 before the question")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 1.0))
+      ->default_str("0,0.25,0.5,0.75,1")
+      ->group(group);
+  app.add_option("--lengths", o.lengths,
+                 "tokens of the text with needle and question (none: half and all of it)")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+}
+
+}  // namespace
+
+Action declare_simulate(CLI::App& app) {
+  auto o = std::make_shared<SimulateOptions>();
+  bind(app, o->model);
+  kvviz::bind(app, o->texts);
+  const char* group = "Simulation";
+  app.add_option(
+         "--policies,--policy", o->policies,
+         "names, or all: full, window, streaming_llm, h2o, h2o:mask, h2o:fullrow, h2o:global, lru, tova, "
+         "snapkv, pyramidkv, adakv, adakv:<policy>, knorm, keydiff, lagkv, expected_attention, random, "
+         "oracle")
+      ->delimiter(',')
+      ->check(not_empty())
+      ->group(group);
+  app.add_option(
+         "--budget,--budgets", o->budgets,
+         "keys that a KV head may hold: a number of tokens (256), or a kept fraction of the text (0.25)")
+      ->delimiter(',')
+      ->check(not_empty())
+      ->default_str("0.1,0.25,0.5")
+      ->group(group);
+  app.add_option("--budget-table", o->budget_table,
+                 "budgets of every layer and KV head, a TSV of layer, kv_head, budget")
+      ->check(CLI::ExistingFile)
+      ->group(group);
+  app.add_option("--mode", o->mode,
+                 "decode: evict step by step; oneshot: the keep masks of sinkvis, no model effect")
+      ->check(CLI::IsMember({"decode", "oneshot"}))
+      ->group(group);
+  app.add_option("--positions", o->positions,
+                 "positions of held keys: those of the text, or their ranks in the cache (rotary models)")
+      ->check(CLI::IsMember({"original", "cache"}))
+      ->group(group);
+  app.add_option("--prefill", o->prefill,
+                 "stepwise: evict from the first token on; full: attend to the whole prompt, then cut once")
+      ->check(CLI::IsMember({"stepwise", "full"}))
+      ->group(group);
+  app.add_option("--prompt-tokens", o->prompt_tokens, "tokens of a full prefill (0: half of each text)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--gqa-agg", o->gqa_agg, "how the weights of the query heads of a KV head become one")
+      ->check(CLI::IsMember({"mean", "max", "sum"}))
+      ->group(group);
+  app.add_option("--score-from", o->score_from,
+                 "first prediction that counts (none: where every budget has begun to evict)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_flag("--no-recall", o->no_recall,
+               "leave out recall, hit rates and output errors: about half the time")
+      ->group(group);
+  app.add_option("--target", o->target,
+                 "find each policy's smallest budget for a loss: delta_ppl<1%, delta_nll<0.01, kl<0.02, "
+                 "top1_agreement>0.95")
+      ->check(not_empty())
+      ->group(group);
+  app.add_flag("--eviction-log", o->eviction_log, "write who was evicted when to results/simulate.h5")
+      ->group(group);
+  app.add_flag("--no-timings", o->no_timings, "leave out measured seconds: equal runs then give equal bytes")
+      ->group(group);
+  bind(app, o->eviction);
+  bind(app, o->needle);
+  kvviz::bind(app, o->output);
+  return [o](const CallOptions& call) {
+    check(*o);
+    o->call = call;
+    return run_in_engine(*o);
+  };
+}
+
+}  // namespace kvviz

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include "kvviz/core/byte_size.hpp"
+#include "kvviz/core/error.hpp"
+#include "kvviz/engine/deliver.hpp"
+#include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/profile_input.hpp"
+#include "kvviz/figures/profile_figures.hpp"
+#include "kvviz/io/result_file.hpp"
+#include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/profile_tables.hpp"
+
+namespace kvviz {
+namespace {
+
+using analysis::TierLoad;
+using tables::integer;
+using tables::real;
+
+constexpr const char* no_access = "needs a measurement: --access";
+constexpr const char* no_model = "a geometry was given, no model";
+
+struct Profiled {
+  ProfileMemories memories;
+  ProfileSubject subject;
+  int64_t tokens = 0;
+  analysis::CacheSizes sizes;
+  analysis::CacheProfile profile;
+  bool measured() const { return profile.placements.size() > 1; }
+};
+
+int64_t tokens_for(const ProfileOptions& o, const ProfileSubject& subject,
+                   const std::optional<analysis::MeasuredAccess>& access) {
+  constexpr int64_t without_model = 4096;
+  if (o.tokens) return *o.tokens;
+  return access ? access->tokens : subject.context.value_or(without_model);
+}
+
+// The weights stay in the fastest tier.
+std::vector<analysis::MemoryTier> tiers_beside(const ProfileSubject& subject,
+                                               std::vector<analysis::MemoryTier> tiers) {
+  analysis::MemoryTier& first = tiers.front();
+  const int64_t weights = subject.weights.value_or(0);
+  require(weights <= first.capacity, "the weights take ", weights, " bytes; ", first.name, " has ",
+          first.capacity, ". Give a larger first --tier or a smaller --weights");
+  first.capacity -= weights;
+  return tiers;
+}
+
+Profiled profiled(const ProfileOptions& o) {
+  Profiled done{.memories = read_memories(o)};
+  std::optional<analysis::MeasuredAccess> access;
+  if (!o.access.empty()) access = read_access(o.access);
+  done.subject = read_profile_subject(o);
+  done.tokens = tokens_for(o, done.subject, access);
+  std::vector<int64_t> lengths = o.lengths;
+  std::ranges::sort(lengths);
+  lengths.erase(std::ranges::unique(lengths).begin(), lengths.end());
+  done.sizes = analysis::cache_sizes(done.subject.shape, {.tokens = done.tokens,
+                                                          .lengths = std::move(lengths),
+                                                          .memories = done.memories.memories,
+                                                          .weights = done.subject.weights.value_or(0)});
+  done.profile =
+      analysis::cache_profile(done.subject.shape, done.memories.type, {done.tokens, o.block, o.first_tokens},
+                              tiers_beside(done.subject, done.memories.tiers), access ? &*access : nullptr);
+  return done;
+}
+
+Cell or_null(const std::optional<int64_t>& value, const char* reason) {
+  return value ? integer(*value) : Cell(Null{reason});
+}
+
+// The same number in every layer, else none.
+Cell common(const analysis::CacheShape& shape, int64_t analysis::CacheLayer::*member) {
+  const int64_t first = shape.layers.front().*member;
+  const bool alike = std::ranges::all_of(shape.layers, [&](const auto& l) { return l.*member == first; });
+  return alike ? integer(first) : Cell(Null{"differs by layer: table cache_layers"});
+}
+
+void add_step_facts(std::vector<Fact>& facts, const Profiled& p) {
+  const auto& placements = p.profile.placements;
+  const auto seconds = [&](size_t placement, double TierLoad::*bytes) {
+    return placement < placements.size()
+               ? real(analysis::step_seconds(p.profile, placements[placement], bytes), no_access)
+               : Cell(Null{no_access});
+  };
+  double demand = 0, held = 0;
+  for (const TierLoad& load : placements[0].load) demand += load.demand, held += load.held;
+  facts.push_back(
+      {"demand_share", real(demand / held, no_access), "", "Share of the cache in demand at a step"});
+  facts.push_back({"step_seconds_all", seconds(0, &TierLoad::held), "s",
+                   "Time to read every entry once, by age (exact attention)"});
+  facts.push_back(
+      {"step_seconds_age", seconds(0, &TierLoad::demand), "s", "Time to read the demand, by age"});
+  facts.push_back(
+      {"step_seconds_access", seconds(1, &TierLoad::demand), "s", "Time to read the demand, by access"});
+  facts.push_back(
+      {"step_seconds_bound", seconds(2, &TierLoad::demand), "s", "  no placement is faster than"});
+  const auto fast = [&](size_t placement) {
+    return placement < placements.size() ? real(placements[placement].load[0].attention, no_access)
+                                         : Cell(Null{no_access});
+  };
+  facts.push_back(
+      {"fast_attention_age", fast(0), "", "Attention of a step that the fastest tier serves, by age"});
+  facts.push_back({"fast_attention_access", fast(1), "", "  by access"});
+}
+
+std::vector<Fact> facts_of(const Profiled& p, const ProfileOptions& o) {
+  const analysis::CacheShape& shape = p.subject.shape;
+  const analysis::CacheType& type = p.memories.type;
+  const int64_t per_token = token_bytes(shape, type).total();
+  const int64_t bytes = cache_bytes(shape, type, p.tokens);
+  int64_t blocks = 0, allocated = 0;
+  for (const TierLoad& load : p.profile.placements[0].load)
+    blocks += load.blocks, allocated += load.allocated;
+  std::vector<Fact> facts = {
+      {"layers", integer(static_cast<int64_t>(shape.layers.size())), "", "Layers"},
+      {"kv_heads", common(shape, &analysis::CacheLayer::kv_heads), "", "KV heads of a layer"},
+      {"head_dim", common(shape, &analysis::CacheLayer::head_dim), "", "Channels of a key, and of a value"},
+      {"window", common(shape, &analysis::CacheLayer::window), "tokens", "Sliding window (0: none)"},
+      {"dtype", std::string(type.name), "", "Stored as"},
+      {"sequences", integer(o.batch), "", "Sequences"},
+      {"tokens", integer(p.tokens), "tokens", "Length of each"},
+      {"context", or_null(p.subject.context, no_model), "tokens", "The model was made for"},
+      {"bytes_per_token", integer(per_token), "bytes", "Keys and values of a token, all layers"},
+      {"cache_bytes", integer(bytes), "bytes",
+       cat("The cache (", size_text(static_cast<double>(bytes)), ")")},
+      {"blocks", integer(blocks), "", cat("Blocks of ", o.block, " tokens of a layer")},
+      {"allocated_bytes", integer(allocated), "bytes",
+       cat("  these take (", size_text(static_cast<double>(allocated)), ")")},
+      {"parameters", or_null(p.subject.parameters, no_model), "", "Parameters of the model"},
+      {"weights_bytes", or_null(p.subject.weights, "not asked for: --weights"), "bytes", "Its weights"}};
+  facts.push_back({"cache_to_weights",
+                   p.subject.weights
+                       ? real(static_cast<double>(bytes) / static_cast<double>(*p.subject.weights))
+                       : Cell(Null{"not asked for: --weights"}),
+                   "", "The cache, in sizes of the weights"});
+  const analysis::MemoryTier& fast = p.profile.tiers.front();
+  facts.push_back({"longest_fast",
+                   or_null(longest_context(shape, type, fast.capacity), "no limit: every layer has a window"),
+                   "tokens", cat("Longest context that ", fast.name, " holds alone")});
+  facts.push_back({"l2_share",
+                   p.memories.l2 > 0
+                       ? real(std::min(1.0, static_cast<double>(p.memories.l2) / static_cast<double>(bytes)))
+                       : Cell(Null{"--l2 0"}),
+                   "", "Share of the cache that L2 could hold at a time (a cache, no place)"});
+  add_step_facts(facts, p);
+  return facts;
+}
+
+nlohmann::ordered_json effective_options(const ProfileOptions& o, const Profiled& p) {
+  nlohmann::ordered_json effective;
+  if (o.layers > 0)
+    effective = {
+        {"layers", o.layers}, {"kv-heads", o.kv_heads}, {"head-dim", o.head_dim}, {"window", o.window}};
+  effective["dtype"] = o.dtype;
+  effective["group"] = o.group;
+  effective["batch"] = o.batch;
+  effective["tokens"] = p.tokens;
+  effective["lengths"] = o.lengths;
+  effective["memory"] = o.memory;
+  effective["weights"] = o.weights;
+  effective["block"] = o.block;
+  effective["first-tokens"] = o.first_tokens;
+  effective["tier"] = o.tiers;
+  effective["l2"] = o.l2;
+  effective["access"] = o.access.string();
+  return effective;
+}
+
+std::vector<Table> tables_of(const Profiled& p, const ProfileOptions& o) {
+  return {tables::cache_types_table(p.sizes),
+          tables::projection_table(p.sizes, {o.dtype, p.subject.context, p.subject.weights}, p.profile.tiers),
+          tables::projection_dtypes_table(p.sizes),
+          tables::longest_context_table(p.sizes),
+          tables::cache_layers_table(p.subject.shape, p.memories.type, p.profile, p.tokens),
+          tables::placement_table(p.profile),
+          tables::block_runs_table(p.profile, o.block, p.tokens)};
+}
+
+void write_profile_arrays(const std::filesystem::path& path, const Profiled& p) {
+  io::ArrayFileWriter file(path, "profile");
+  const int64_t shape[] = {p.profile.grid.layers, p.profile.grid.columns};
+  const std::vector<std::string> axes{"layer", "block"};
+  for (const analysis::Placement& placement : p.profile.placements)
+    if (!placement.tier.empty())
+      file.add({"profile/tier_by_" + placement.name, axes, "",
+                "index of the tier that keeps the block; -1: the layer holds nothing there"},
+               shape, std::vector<int32_t>(placement.tier.begin(), placement.tier.end()));
+  if (p.measured()) {
+    file.add({"profile/block_reads", axes, "entries", "entries of a KV head in demand at a step, expected"},
+             shape, p.profile.access.reads);
+    file.add(
+        {"profile/block_attention", axes, "", "attention weight a step that the block's entries receive"},
+        shape, p.profile.access.attention);
+  }
+  file.commit();
+}
+
+int profile(const ProfileOptions& o) {
+  Delivery delivery{.gates = check_output(o.output)};
+  const Profiled p = profiled(o);
+  const SubjectOrigin origin{
+      .model = p.subject.name,
+      .architecture = p.subject.architecture,
+      .dtype = o.dtype,
+      .text = o.access.empty() ? "none" : cat("access measured in ", o.access.string()),
+      .bos = "none"};
+  Result result{.command = "profile", .provenance = provenance_of(origin, o.call, effective_options(o, p))};
+  result.provenance["config_sha256"] = p.subject.config_sha256;
+  result.summary = facts_of(p, o);
+  result.tables = tables_of(p, o);
+  const std::string what =
+      cat(p.tokens, " tokens, ", o.dtype, o.batch > 1 ? cat(", ", o.batch, " sequences") : "");
+  const std::string name = o.layers > 0 ? p.subject.name : short_name(p.subject.name);
+  if (!o.output.no_plots)
+    delivery.figures = figures::profile_figures(
+        {.sizes = &p.sizes,
+         .profile = &p.profile,
+         .subject = cat(name, ", ", o.batch, o.batch == 1 ? " sequence" : " sequences"),
+         .block_tokens = o.block,
+         .first_tokens = o.first_tokens,
+         .l2 = p.memories.l2,
+         .context = p.subject.context,
+         .without_weights = !p.subject.weights});
+  delivery.heading = cat(p.subject.name, ", ", what);
+  delivery.subtitle = cat(name, ", ", what);
+  delivery.shown_tables = {"dtypes", "projection", "longest_context", "placement"};
+  delivery.write_arrays = [&](const auto& file) { write_profile_arrays(file, p); };
+  return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+}  // namespace
+}  // namespace kvviz
+
+extern "C" int kvviz_profile(const kvviz::ProfileOptions& options) {
+  return kvviz::guarded([&] { return kvviz::profile(options); });
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/engine/budget_table.hpp"
+#include "kvviz/engine/deliver.hpp"
+#include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/simulate_needle.hpp"
+#include "kvviz/engine/simulate_oneshot.hpp"
+#include "kvviz/engine/simulate_output.hpp"
+#include "kvviz/engine/simulate_run.hpp"
+#include "kvviz/engine/simulate_target.hpp"
+#include "kvviz/figures/simulate_figures.hpp"
+#include "kvviz/tables/simulate_tables.hpp"
+#include "kvviz/tensor/runtime.hpp"
+
+namespace kvviz {
+namespace {
+
+nlohmann::ordered_json effective_options(const SimulateOptions& o) {
+  nlohmann::ordered_json effective;
+  add_options(effective, o.texts);
+  const EvictionOptions& e = o.eviction;
+  effective.update({{"policies", o.policies},
+                    {"budget", o.budgets},
+                    {"budget-table", o.budget_table.string()},
+                    {"mode", o.mode},
+                    {"positions", o.positions},
+                    {"prefill", o.prefill},
+                    {"prompt-tokens", o.prompt_tokens},
+                    {"gqa-agg", o.gqa_agg},
+                    {"target", o.target},
+                    {"per-query-head", e.per_query_head},
+                    {"observation", e.observation},
+                    {"pool-kernel", e.kernel},
+                    {"pool", e.pool},
+                    {"pyramid-beta", e.beta},
+                    {"floor", e.floor},
+                    {"lag", e.lag},
+                    {"future", e.future},
+                    {"epsilon", e.epsilon},
+                    {"refresh", e.refresh}});
+  const auto add = [&](const char* name, const std::optional<int64_t>& value) {
+    effective[name] = value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+  };
+  add("sinks", e.sinks);
+  add("recent", e.recent);
+  add("score-from", o.score_from);
+  if (!o.needle.needle.empty())
+    effective.update({{"needle", o.needle.needle},
+                      {"question", o.needle.question},
+                      {"answer", o.needle.answer},
+                      {"depths", o.needle.depths},
+                      {"lengths", o.needle.lengths}});
+  return effective;
+}
+
+/// Budgets that differ between layers or heads, as tables that --budget-table takes.
+void write_budget_tables(const SimulateRun& run, const std::filesystem::path& out) {
+  for (const analysis::PolicyOutcome& o : run.study.outcomes) {
+    const auto& sets = o.sets;
+    const bool varies = std::ranges::any_of(sets, [&](const auto& set) {
+      return std::abs(set.final_entries - sets.front().final_entries) > 0.5;
+    });
+    if (!varies) continue;
+    std::string name = cat("budgets_", o.policy, '_', o.budget, ".tsv");
+    std::ranges::replace(name, ':', '-');
+    write_budgets(out / "results" / name, sets);
+  }
+}
+
+void check_texts(std::span<const TextInput> texts) {
+  for (const TextInput& text : texts)
+    require(text.tokens.ids.size() >= 4, text.description, " has ", text.tokens.ids.size(),
+            " tokens, BOS included; a simulation needs at least 4");
+}
+
+int run(const SimulateOptions& o) {
+  Delivery delivery{.gates = check_output(o.output)};
+  const std::optional<LossLimit> limit =
+      o.target.empty() ? std::nullopt : std::optional(parse_limit(o.target));
+  set_threads(o.call.threads);
+  OpenedFolder opened = open_folder(o.model, o.call);
+  const std::vector<Simulation> simulations = simulations_of(o, opened.config);
+  settings_of(o, opened.config);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  check_texts(texts);
+  const Runner runner = load_runner(std::move(opened));
+
+  const SimulateRun simulated = run_simulations(runner, texts, simulations, o);
+  Result result{.command = "simulate",
+                .provenance = provenance_of(simulated.origin, o.call, effective_options(o))};
+  result.summary = simulate_facts(simulated.study);
+  result.tables = {by_budget_table(simulated.study), tables::simulate_table(simulated.study),
+                   tables::simulate_heads_table(simulated.study),
+                   tables::simulate_sets_table(simulated.study)};
+  const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
+  if (!o.output.no_plots) delivery.figures = figures::simulate_figures(simulated.study, what);
+  if (limit)
+    result.tables.push_back(tables::targets_table(find_targets(runner, texts, simulations, *limit, o)));
+  if (!o.needle.needle.empty()) {
+    const auto cells = find_needle(runner, texts.front(), simulations, o);
+    result.tables.push_back(tables::needle_table(cells));
+    if (!o.output.no_plots)
+      std::ranges::move(figures::needle_figures(cells, what), std::back_inserter(delivery.figures));
+  }
+  delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
+  delivery.subtitle = what;
+  delivery.shown_tables = {"simulate_by_budget", "simulate_targets", "needle"};
+  delivery.shown_rows = 40;
+  delivery.write_arrays = [&](const auto& file) {
+    write_simulate_arrays(file, simulated);
+    write_budget_tables(simulated, o.output.out);
+  };
+  return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+}  // namespace
+}  // namespace kvviz
+
+extern "C" int kvviz_simulate(const kvviz::SimulateOptions& options) {
+  return kvviz::guarded(
+      [&] { return options.mode == "oneshot" ? kvviz::run_oneshot(options) : kvviz::run(options); });
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/engine/simulate_output.hpp"
+
+#include <algorithm>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/tables/fields.hpp"
+
+namespace kvviz {
+namespace {
+
+std::vector<std::string> budgets_of(const analysis::SimulationStudy& study) {
+  std::vector<std::string> budgets;
+  for (const auto& o : study.outcomes)
+    if (o.policy != "full" && std::ranges::count(budgets, o.budget) == 0) budgets.push_back(o.budget);
+  return budgets;
+}
+
+/// "0.25" as part of a column's name.
+std::string as_name(std::string budget) {
+  std::ranges::replace(budget, '.', '_');
+  return budget;
+}
+
+/// The policy to ship at each budget, in words: the one that loses least without knowing the future.
+std::vector<Fact> best_facts(const analysis::SimulationStudy& study) {
+  std::vector<Fact> facts;
+  for (const std::string& budget : budgets_of(study)) {
+    const analysis::PolicyOutcome* best = nullptr;
+    for (const auto& o : study.outcomes) {
+      if (o.budget != budget || o.clairvoyant || o.policy == "full") continue;
+      if (best == nullptr || o.delta_nll < best->delta_nll) best = &o;
+    }
+    if (best == nullptr) continue;
+    const std::string key = "best_at_" + as_name(budget);
+    facts.push_back({key, best->policy, "", cat("Loses least at budget ", budget)});
+    facts.push_back({key + "_delta_ppl", best->delta_ppl, "", "  its increase of the perplexity"});
+  }
+  return facts;
+}
+
+}  // namespace
+
+std::vector<Fact> simulate_facts(const analysis::SimulationStudy& s) {
+  using tables::integer;
+  using tables::real;
+  std::vector<Fact> facts{
+      {"texts", integer(s.texts), "", "Texts"},
+      {"tokens", integer(s.tokens), "tokens", "Tokens of all texts"},
+      {"predictions", integer(s.outcomes.front().predictions), "", "Predictions that count"},
+      {"score_from", integer(s.score_from), "", "First prediction that counts (of the first text)"},
+      {"positions", s.positions, "", "Positions of held keys"},
+      {"prefill", s.prefill, "", "Prefill"},
+      {"full_ppl", real(s.full_ppl), "", "Perplexity with the full cache"},
+      {"full_nll", real(s.full_nll), "nats", "Negative log-likelihood with the full cache"},
+      {"full_bytes", real(s.outcomes.front().full_bytes), "bytes", "Full cache in f32, mean over the texts"}};
+  std::ranges::move(best_facts(s), std::back_inserter(facts));
+  return facts;
+}
+
+Table by_budget_table(const analysis::SimulationStudy& study) {
+  const std::vector<std::string> budgets = budgets_of(study);
+  Table table{.name = "simulate_by_budget", .columns = {{"policy", "", ColumnType::text}}, .key = {"policy"}};
+  for (const std::string& budget : budgets) table.columns.push_back({"delta_ppl_" + as_name(budget), "%"});
+  for (const std::string& budget : budgets) table.columns.push_back({"recall_" + as_name(budget)});
+  std::vector<std::string> policies;
+  for (const auto& o : study.outcomes)
+    if (o.policy != "full" && std::ranges::count(policies, o.policy) == 0) policies.push_back(o.policy);
+  for (const std::string& policy : policies) {
+    std::vector<Cell> row{policy};
+    const auto add = [&](auto value) {
+      for (const std::string& budget : budgets) {
+        const auto found = std::ranges::find_if(
+            study.outcomes, [&](const auto& o) { return o.policy == policy && o.budget == budget; });
+        row.push_back(tables::real(value(*found), "--no-recall"));
+      }
+    };
+    add([&](const auto& o) { return 100 * o.delta_ppl / study.full_ppl; });
+    add([](const auto& o) { return o.recall; });
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+}  // namespace kvviz

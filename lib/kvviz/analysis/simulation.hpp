@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvviz/analysis/legacy.hpp"
+
+namespace kvviz::analysis {
+
+// What eviction policies did to a model, policy by policy and budget by budget, over all texts. Filled by
+// `kvviz simulate`; tables and figures read it.
+
+/// One query head under one policy at one budget; means over the texts (each a mean over its scored steps).
+struct HeadOutcome {
+  int layer = 0, head = 0;
+  double recall = kNone;           ///< full-cache attention weight on the keys attended to; 1 is best
+  double bound = kNone;            ///< the most that any set of as many keys has
+  double output_error = kNone;     ///< |output - full output| / |full output|; 0 is best
+  double demand_hit_rate = kNone;  ///< share of the demanded (step, key) pairs whose key was held; 1 is best
+};
+
+/// One set of keys (a KV head's, or a query head's own) under one policy at one budget; means over the texts.
+struct SetOutcome {
+  int layer = 0, kv_head = 0, first_query_head = 0;
+  double budget = 0, evictions = 0, peak = 0, final_entries = 0;
+  double sink_recall = kNone;   ///< share of the full cache's sink keys that are held at the end
+  double heavy_recall = kNone;  ///< the same of its heavy hitters
+};
+
+struct PolicyOutcome {
+  std::string policy, summary;
+  std::string budget;          ///< as it was asked for: "256", "0.25"
+  double budget_tokens = 0;    ///< mean over the texts; of each set, before pyramids
+  double budget_fraction = 0;  ///< of the tokens
+  bool clairvoyant = false;    ///< reads the future: a yardstick, not a policy to ship
+
+  int64_t texts = 0, predictions = 0;                           ///< that count
+  double nll = kNone, delta_nll = kNone, delta_nll_se = kNone;  ///< nats per token
+  double ppl = kNone, delta_ppl = kNone, delta_ppl_se = kNone;
+  double delta_nll_all = kNone;  ///< over all predictions, those before any eviction included
+  double kl = kNone, kl_max = kNone, top1_agreement = kNone;
+
+  double recall = kNone, bound = kNone, output_error = kNone, demand_hit_rate = kNone;  ///< over all heads
+  double sink_recall = kNone, heavy_recall = kNone;  ///< over all sets that have such keys
+
+  // What a cache simulator counts, summed over all sets of all layers and all texts.
+  int64_t processed = 0;          ///< tokens of the texts
+  int64_t demands = 0, hits = 0;  ///< demanded (step, key) pairs of all query heads; those whose key was held
+  int64_t retained_sinks = 0;     ///< sink keys of the full cache held at the end
+  int64_t retained_heavy = 0;     ///< its heavy hitters held at the end
+
+  double evictions = 0;       ///< in all sets of all layers, per text
+  double peak_entries = 0;    ///< per set: most keys attended to at one step, mean over sets
+  double final_entries = 0;   ///< per set, at the end
+  double logical_bytes = 0;   ///< keys and values of the entries held at the end, all sets
+  double metadata_bytes = 0;  ///< positions and scores that the policy keeps beside them
+  double resident_bytes = 0;  ///< most that has to stand in memory at once: payload and metadata
+  double full_bytes = 0;      ///< of the full cache
+  double scan_seconds = 0;    ///< of all texts
+
+  std::vector<HeadOutcome> heads;  ///< [layers x query heads]
+  std::vector<SetOutcome> sets;    ///< layer by layer
+  bool on_frontier =
+      false;  ///< no policy that can be shipped loses less perplexity with as few bytes or fewer
+};
+
+/// Who was held when: one set of keys of one policy on the first text.
+struct RetentionMap {
+  std::string policy, budget;
+  int layer = 0, kv_head = 0;
+  int64_t tokens = 0;
+  std::vector<int64_t> last_step;  ///< [tokens] the last step at which the key was attended to
+  std::vector<int64_t> sinks;      ///< the full cache's sink keys in this set
+  std::vector<int64_t> heavy;      ///< its heavy hitters, sinks left out
+};
+
+/// How long the tokens of the first text lived under one policy, over all layers and sets.
+struct TokenSurvival {
+  std::string policy, budget;
+  std::vector<double> held;  ///< [tokens] share of the sets that hold the token at the end
+};
+
+struct SimulationStudy {
+  int layers = 0, query_heads = 0, kv_heads = 0;
+  int64_t texts = 0, tokens = 0;              ///< tokens: of all texts
+  int64_t score_from = 0;                     ///< first prediction that counts
+  std::string positions, prefill;             ///< "original" | "cache"; "stepwise" | "full, 256 tokens"
+  double full_ppl = kNone, full_nll = kNone;  ///< over the predictions that count
+  std::vector<PolicyOutcome> outcomes;        ///< policy by policy, budgets rising
+  std::vector<RetentionMap> retention;
+  std::vector<TokenSurvival> survival;
+  std::vector<std::string> first_text;  ///< its tokens as text
+};
+
+/// Sets on_frontier: outcomes that are not clairvoyant, in the order of resident bytes, each with a lower
+/// delta_nll than all before it.
+void mark_frontier(std::vector<PolicyOutcome>& outcomes);
+
+/// The smallest budget of a policy, in tokens, whose loss stays within a limit.
+struct TargetBudget {
+  std::string policy;
+  std::string limit;             ///< "delta_ppl<1%"
+  double budget_tokens = kNone;  ///< kNone: no budget does
+  double value = kNone;          ///< the measure at that budget
+  double next_value = kNone;     ///< and with one key fewer
+};
+
+/// One cell of the needle grid: a text of `length` tokens with a sentence hidden at `depth` of it.
+struct NeedleCell {
+  std::string policy, budget;
+  double depth = 0;             ///< 0: at the beginning; 1: just before the question
+  int64_t length = 0;           ///< tokens
+  double log_p = kNone;         ///< ln p(answer | text, question) per answer token, nats
+  double log_p_full = kNone;    ///< with the full cache
+  double log_p_absent = kNone;  ///< with the full cache and no needle in the text
+  double survival = kNone;      ///< share of the needle's keys held when the answer begins, over all sets
+  std::vector<double> layer_survival;  ///< [layers]
+};
+
+}  // namespace kvviz::analysis

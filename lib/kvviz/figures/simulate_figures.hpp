@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvviz/analysis/simulation.hpp"
+#include "kvviz/figures/named_figure.hpp"
+
+namespace kvviz::figures {
+
+/// Below simulate/: frontier, perplexity_by_budget, policies_panel, and where measured recall_by_layer,
+/// output_error_by_layer, budget_by_layer (of policies that give sets unequal budgets), retention and
+/// token_strip (one each for every budget, layer and KV head that the study has maps of: the second is
+/// retention_2). Policies stand in the same order everywhere: those that can be shipped from the least loss
+/// to the greatest, then the clairvoyant ones; `full` is the reference and stands only on the frontier.
+/// `what`: model and text, before the study's own numbers in every subtitle.
+std::vector<NamedFigure> simulate_figures(const analysis::SimulationStudy& study,
+                                          const std::string& what = {});
+
+/// Below simulate/: needle, needle_survival (a grid depth x length for every policy) and, where measured,
+/// needle_survival_by_layer; again for every further budget (needle_2). No cells: no figures.
+std::vector<NamedFigure> needle_figures(std::span<const analysis::NeedleCell> cells,
+                                        const std::string& what = {});
+
+}  // namespace kvviz::figures

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/figures/simulate_parts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "kvviz/plot/text.hpp"
+
+namespace kvviz::figures {
+
+using namespace analysis;
+
+namespace {
+
+constexpr const char* full_name = "full";
+
+struct Ranked {
+  std::string policy;
+  bool clairvoyant = false;
+  double loss = 0;  // mean over budgets
+};
+
+Ranked ranked(const std::vector<const PolicyOutcome*>& outcomes) {
+  Ranked rank{outcomes.front()->policy, outcomes.front()->clairvoyant, 0};
+  double count = 0;
+  for (const PolicyOutcome* outcome : outcomes)
+    if (std::isfinite(outcome->delta_nll)) rank.loss += outcome->delta_nll, ++count;
+  rank.loss = count > 0 ? rank.loss / count : std::numeric_limits<double>::infinity();
+  return rank;
+}
+
+}  // namespace
+
+PolicyGrid::PolicyGrid(const SimulationStudy& study) {
+  const bool only_full = std::ranges::all_of(
+      study.outcomes, [](const PolicyOutcome& outcome) { return outcome.policy == full_name; });
+  std::vector<std::pair<double, std::string>> budgets;
+  std::vector<std::vector<const PolicyOutcome*>> policies;
+  for (const PolicyOutcome& outcome : study.outcomes) {
+    if (outcome.policy == full_name) full_ = &outcome;
+    if (outcome.policy == full_name && !only_full) continue;
+    cells_.try_emplace({outcome.policy, outcome.budget}, &outcome);
+    if (std::ranges::find(budgets, outcome.budget, &std::pair<double, std::string>::second) == budgets.end())
+      budgets.emplace_back(outcome.budget_tokens, outcome.budget);
+    const auto same = std::ranges::find_if(
+        policies, [&](const auto& outcomes) { return outcomes.front()->policy == outcome.policy; });
+    if (same == policies.end())
+      policies.push_back({&outcome});
+    else
+      same->push_back(&outcome);
+  }
+  std::ranges::stable_sort(budgets, {}, &std::pair<double, std::string>::first);
+  for (const auto& [tokens, budget] : budgets)
+    budgets_.push_back(budget), labels_.push_back(budget_label(budget, tokens));
+  std::vector<Ranked> order;
+  for (const auto& outcomes : policies) order.push_back(ranked(outcomes));
+  std::ranges::stable_sort(order, [](const Ranked& a, const Ranked& b) {
+    return a.clairvoyant != b.clairvoyant ? b.clairvoyant : a.loss < b.loss;
+  });
+  for (const Ranked& rank : order) {
+    policies_.push_back(rank.policy);
+    names_.push_back(rank.policy + (rank.clairvoyant ? " *" : ""));
+  }
+}
+
+const PolicyOutcome* PolicyGrid::at(const std::string& policy, const std::string& budget) const {
+  const auto found = cells_.find({policy, budget});
+  return found == cells_.end() ? nullptr : found->second;
+}
+
+const PolicyOutcome& PolicyGrid::first(const std::string& policy) const {
+  for (const std::string& budget : budgets_)
+    if (const PolicyOutcome* outcome = at(policy, budget)) return *outcome;
+  return *cells_.begin()->second;
+}
+
+std::string PolicyGrid::star() const {
+  return std::ranges::any_of(policies_, [&](const std::string& policy) { return first(policy).clairvoyant; })
+             ? " * reads the future: a yardstick, not to ship."
+             : "";
+}
+
+size_t PolicyGrid::rank(const std::string& policy) const {
+  return static_cast<size_t>(std::ranges::find(policies_, policy) - policies_.begin());
+}
+
+std::string budget_label(const std::string& budget, double tokens) {
+  char* end = nullptr;
+  const double value = std::strtod(budget.c_str(), &end);
+  if (end == budget.c_str() || *end != '\0') return budget;
+  if (value > 1 || (value == 1 && tokens < 1.5))
+    return fmt::format("{:g} token{}", value, value == 1 ? "" : "s");
+  return fmt::format("{:g} %", 100 * value);
+}
+
+plot::Series policy_line(const PolicyGrid& grid, const std::string& policy) {
+  static constexpr std::array<plot::Colour, 7> colours{
+      {{0x0072b2}, {0xd55e00}, {0x009e73}, {0xcc79a7}, {0xe69f00}, {0x56b4e9}, {0x8c6d1f}}};
+  static constexpr std::array<plot::Marker, 5> markers{plot::Marker::disc, plot::Marker::square,
+                                                       plot::Marker::triangle, plot::Marker::diamond,
+                                                       plot::Marker::inverted};
+  plot::Series series;
+  const size_t rank = grid.rank(policy);
+  series.marker = markers[rank / colours.size() % markers.size()];
+  series.colour = colours[rank % colours.size()];
+  if (rank < grid.policies().size() && grid.first(policy).clairvoyant) {
+    series.colour = plot::colours::neutral;
+    series.stroke = plot::Stroke::dashed;
+  }
+  return series;
+}
+
+plot::Colour budget_colour(size_t budget, size_t budgets) {
+  // Blues from light to dark; a single budget takes the middle.
+  constexpr double lightest = 0.32, darkest = 0.04;
+  const double place = budgets < 2 ? 0.5 : static_cast<double>(budget) / static_cast<double>(budgets - 1);
+  return plot::colour_at(plot::ColourMap::diverging, lightest + place * (darkest - lightest));
+}
+
+double loss_percent(const SimulationStudy& study, const PolicyOutcome& outcome) {
+  return 100 * outcome.delta_ppl / study.full_ppl;
+}
+
+double loss_error(const SimulationStudy& study, const PolicyOutcome& outcome) {
+  return 100 * outcome.delta_ppl_se / study.full_ppl;
+}
+
+double memory_percent(const PolicyOutcome& outcome) {
+  return outcome.full_bytes > 0 ? 100 * outcome.resident_bytes / outcome.full_bytes : kNone;
+}
+
+LossScale::LossScale(std::vector<double> losses) {
+  constexpr double lowest = 0.01, highest = 1, ceiling = 1000;  // percent
+  std::erase_if(losses, [](double loss) { return !(loss > 0) || !std::isfinite(loss); });
+  const double least = losses.empty() ? highest : std::ranges::min(losses);
+  floor_ = std::clamp(std::pow(10.0, std::floor(std::log10(least))), lowest, highest);
+  most_ = std::max(losses.empty() ? 0 : std::ranges::max(losses), 10 * floor_);
+  capped_ = most_ > ceiling;
+  most_ = std::min(most_, ceiling);
+}
+
+double LossScale::shown(double loss) const {
+  return std::isnan(loss) ? loss : std::clamp(loss, floor_, capped_ ? most_ : std::max(loss, floor_));
+}
+
+plot::ErrorBar LossScale::bar(double loss, double error) const {
+  const double at = shown(loss);
+  if (!std::isfinite(at) || !std::isfinite(error) || at != loss) return {};
+  return {at - shown(loss - error), shown(loss + error) - at};
+}
+
+plot::Axis LossScale::axis(const std::string& label) const {
+  const double decades = std::log10(most_ / floor_);
+  plot::Axis axis{.label = label, .scale = plot::Scale::log10};
+  axis.min = floor_ * std::pow(10.0, -0.09 * decades);
+  axis.max = most_ * std::pow(10.0, 0.06 * decades);
+  axis.floor = floor_;
+  if (capped_) axis.ceiling = most_;
+  return axis;
+}
+
+std::string bytes_label(double bytes) {
+  static constexpr std::array<const char*, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit > 0 && bytes < 100 ? 1 : 0, units[unit]);
+}
+
+std::string percent_label(double percent) {
+  if (std::isnan(percent)) return "no value";
+  const double size = std::abs(percent);
+  const int decimals = size >= 100 ? 0 : size >= 10 ? 1 : 2;
+  return size >= 1e5 ? fmt::format("{:+.1e} %", percent) : fmt::format("{:+.{}f} %", percent, decimals);
+}
+
+std::string study_subtitle(const SimulationStudy& study, const std::string& what) {
+  std::string text = what.empty() ? "" : what + "; ";
+  text += fmt::format("{} text{}, {} tokens", study.texts, study.texts == 1 ? "" : "s", study.tokens);
+  if (!study.prefill.empty()) text += "; prefill " + study.prefill;
+  if (!study.positions.empty()) text += "; positions " + study.positions;
+  if (study.score_from > 0) text += fmt::format("; predictions from {} on count", study.score_from);
+  if (std::isfinite(study.full_ppl)) text += fmt::format("; full cache: perplexity {:.4g}", study.full_ppl);
+  return text;
+}
+
+std::vector<double> even_columns(const plot::Figure& figure, const RowOfMaps& row) {
+  // What plot::lay_out takes for names, labels, bars and gaps; a few pixels more or less do no harm.
+  const plot::Theme theme;
+  constexpr double edges = 28, gap = 26, tick = 12, bar = 92, plain = 12, longest_name = 12;
+  const double label = row.y_label ? 1.3 * theme.label_size + 8 : 0;
+  double names = 0;
+  for (const std::string& name : row.names)
+    names =
+        std::max(names, std::min(plot::text_width(name, theme.tick_size), longest_name * theme.tick_size));
+  const int n = std::max(figure.columns, 1);
+  const double all = figure.width - edges - gap * (n - 1);
+  const double maps = (all - names - bar - n * (tick + label) - plain * (n - 1)) / n;
+  std::vector<double> widths(static_cast<size_t>(n), maps + tick + label + plain);
+  widths.front() += names;
+  widths.back() += bar - plain;
+  return widths;
+}
+
+bool at_right_edge(size_t i, size_t n, int columns) {
+  const auto across = static_cast<size_t>(std::max(columns, 1));
+  return (i + 1) % across == 0 || (n < across && i + 1 == n);
+}
+
+std::string numbered(const std::string& name, size_t index) {
+  return "simulate/" + name + (index > 0 ? fmt::format("_{}", index + 1) : "");
+}
+
+}  // namespace kvviz::figures

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kvviz/figures/simulate_figures.hpp"
+#include "kvviz/plot/prepare.hpp"
+
+namespace kvviz::figures {
+
+// What the files of the simulation's figures share.
+
+/// The outcomes of a study as policy x budget. Borrows the study.
+class PolicyGrid {
+ public:
+  /// Without `full`, unless there is nothing else.
+  explicit PolicyGrid(const analysis::SimulationStudy& study);
+
+  /// Those that can be shipped from the least mean loss to the greatest, then the clairvoyant ones.
+  const std::vector<std::string>& policies() const { return policies_; }
+  /// As labels of an axis: clairvoyant policies with a star, which the caption explains.
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<std::string>& budgets() const { return budgets_; }       ///< rising, as asked for
+  const std::vector<std::string>& budget_labels() const { return labels_; }  ///< "25 %", "256 tokens"
+
+  /// What the star stands for, as a sentence to append; empty where no policy has one.
+  std::string star() const;
+
+  /// Null: not simulated.
+  const analysis::PolicyOutcome* at(const std::string& policy, const std::string& budget) const;
+  const analysis::PolicyOutcome& first(const std::string& policy) const;  ///< at its smallest budget
+  /// The outcome that keeps everything; null: not simulated.
+  const analysis::PolicyOutcome* full() const { return full_; }
+  /// The place of a policy in policies(); at the end: unknown.
+  size_t rank(const std::string& policy) const;
+
+ private:
+  std::vector<std::string> policies_, names_, budgets_, labels_;
+  std::map<std::pair<std::string, std::string>, const analysis::PolicyOutcome*> cells_;
+  const analysis::PolicyOutcome* full_ = nullptr;
+};
+
+/// "25 %" or "256 tokens".
+std::string budget_label(const std::string& budget, double tokens);
+
+/// The look of a policy's line, by its rank: 18 policies differ in colour or in marker. Clairvoyant ones are
+/// grey and dashed.
+plot::Series policy_line(const PolicyGrid& grid, const std::string& policy);
+
+/// Colours of budgets, light to dark.
+plot::Colour budget_colour(size_t budget, size_t budgets);
+
+/// Increase of perplexity over the full cache, and its standard error, in percent.
+double loss_percent(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);
+double loss_error(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);
+/// The share of the full cache's bytes that has to stand in memory, in percent.
+double memory_percent(const analysis::PolicyOutcome& outcome);
+
+/// A logarithmic scale for losses that reach from nothing (or a gain) to a factor of thousands. It ends at
+/// 1000 %: a policy that loses more has broken the model, however much it is.
+class LossScale {
+ public:
+  explicit LossScale(std::vector<double> losses);
+  double floor() const { return floor_; }
+  bool capped() const { return capped_; }
+  /// On the floor where it is less, at the ceiling where it is more; NaN stays so.
+  double shown(double loss) const;
+  /// Lengths of an error bar within the scale; none at its ends.
+  plot::ErrorBar bar(double loss, double error) const;
+  plot::Axis axis(const std::string& label) const;
+
+ private:
+  double floor_ = 0, most_ = 0;
+  bool capped_ = false;
+};
+
+std::string bytes_label(double bytes);      ///< "12.4 MiB"
+std::string percent_label(double percent);  ///< "+1.2 %", three digits
+
+/// `what`, texts, tokens, positions, prefill and the full cache's perplexity.
+std::string study_subtitle(const analysis::SimulationStudy& study, const std::string& what);
+
+/// What stands beside the axes of a row of heat maps of which only the first has row names and only the last
+/// a colour bar.
+struct RowOfMaps {
+  std::vector<std::string> names;
+  bool y_label = false;
+};
+/// Widths of the columns that make the maps equally wide.
+std::vector<double> even_columns(const plot::Figure& figure, const RowOfMaps& row);
+/// Whether panel i of n stands at the right edge, or in the only row.
+bool at_right_edge(size_t i, size_t n, int columns);
+
+/// "name", "name_2", ... below simulate/.
+std::string numbered(const std::string& name, size_t index);
+
+plot::Figure frontier_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+plot::Figure perplexity_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+plot::Figure policies_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+/// Policy x layer, a panel a budget. The study has heads.
+plot::Figure recall_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+plot::Figure output_error_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+/// No panels: no policy gives its sets unequal budgets.
+plot::Figure unequal_budgets_figure(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+std::vector<plot::Figure> retention_figures(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+std::vector<plot::Figure> token_strip_figures(const analysis::SimulationStudy& study, const PolicyGrid& grid);
+
+}  // namespace kvviz::figures

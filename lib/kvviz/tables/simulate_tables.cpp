@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/tables/simulate_tables.hpp"
+
+#include <string>
+#include <vector>
+
+#include "kvviz/tables/fields.hpp"
+
+namespace kvviz::tables {
+namespace {
+
+using namespace analysis;
+
+constexpr const char* no_text = "no prediction counts";
+constexpr const char* one_text = "one text has no spread";
+constexpr const char* not_measured = "not measured";
+constexpr const char* no_demand = "no key is demanded";
+constexpr const char* no_sinks = "no set has a sink key";
+constexpr const char* no_heavy = "no set has a heavy hitter";
+
+Column whole(const char* name, const char* unit = "") {
+  return {name, unit, ColumnType::integer};
+}
+Column text(const char* name) {
+  return {name, "", ColumnType::text};
+}
+
+/// A number of a row and why there may be none.
+template <class Row>
+struct Number {
+  const char* name;
+  const char* unit;
+  double Row::*value;
+  const char* reason = not_measured;
+};
+
+template <class Row>
+void add_numbers(std::vector<Field<Row>>& fields, std::span<const Number<Row>> numbers) {
+  for (const Number<Row>& number : numbers)
+    fields.push_back({{number.name, number.unit},
+                      [number](const Row& r) { return real(r.*number.value, number.reason); }});
+}
+
+/// A part of an outcome, with the outcome it belongs to.
+template <class Part>
+struct PartRow {
+  const PolicyOutcome* outcome;
+  const Part* part;
+};
+
+template <class Part>
+std::vector<PartRow<Part>> parts_of(const SimulationStudy& study, std::vector<Part> PolicyOutcome::*parts) {
+  std::vector<PartRow<Part>> rows;
+  for (const PolicyOutcome& outcome : study.outcomes)
+    for (const Part& part : outcome.*parts) rows.push_back({&outcome, &part});
+  return rows;
+}
+
+template <class Part>
+std::vector<Field<PartRow<Part>>> outcome_key() {
+  using Row = PartRow<Part>;
+  return {{text("policy"), [](const Row& r) { return Cell(r.outcome->policy); }},
+          {text("budget"), [](const Row& r) { return Cell(r.outcome->budget); }},
+          {whole("layer"), [](const Row& r) { return integer(r.part->layer); }}};
+}
+
+template <class Part>
+void add_part_numbers(std::vector<Field<PartRow<Part>>>& fields, std::span<const Number<Part>> numbers) {
+  for (const Number<Part>& number : numbers)
+    fields.push_back({{number.name, number.unit}, [number](const PartRow<Part>& r) {
+                        return real(r.part->*number.value, number.reason);
+                      }});
+}
+
+template <class Row, class Get>
+std::vector<Field<Row>> needle_key(Get cell) {
+  return {{text("policy"), [cell](const Row& r) { return Cell(cell(r).policy); }},
+          {text("budget"), [cell](const Row& r) { return Cell(cell(r).budget); }},
+          {whole("length", "tokens"), [cell](const Row& r) { return integer(cell(r).length); }},
+          {{"depth"}, [cell](const Row& r) { return real(cell(r).depth); }}};
+}
+
+}  // namespace
+
+Table simulate_table(const SimulationStudy& study) {
+  using Row = PolicyOutcome;
+  std::vector<Field<Row>> fields = {
+      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {text("budget"), [](const Row& r) { return Cell(r.budget); }},
+      {{"budget_tokens", "keys"}, [](const Row& r) { return real(r.budget_tokens); }},
+      {{"budget_fraction"}, [](const Row& r) { return real(r.budget_fraction); }},
+      {whole("clairvoyant"), [](const Row& r) { return integer(r.clairvoyant ? 1 : 0); }},
+      {whole("on_frontier"), [](const Row& r) { return integer(r.on_frontier ? 1 : 0); }},
+      {whole("texts"), [](const Row& r) { return integer(r.texts); }},
+      {whole("predictions"), [](const Row& r) { return integer(r.predictions); }}};
+  // A single text gives no standard error; no prediction, no mean either.
+  const auto error_of = [](double Row::*value) {
+    return [value](const Row& r) { return real(r.*value, r.predictions > 0 ? one_text : no_text); };
+  };
+  const Number<Row> losses[] = {{"nll", "nats", &Row::nll, no_text},
+                                {"delta_nll", "nats", &Row::delta_nll, no_text}};
+  add_numbers<Row>(fields, losses);
+  fields.push_back({{"delta_nll_se", "nats"}, error_of(&Row::delta_nll_se)});
+  const Number<Row> perplexities[] = {{"ppl", "", &Row::ppl, no_text},
+                                      {"delta_ppl", "", &Row::delta_ppl, no_text}};
+  add_numbers<Row>(fields, perplexities);
+  fields.push_back({{"delta_ppl_se"}, error_of(&Row::delta_ppl_se)});
+  fields.push_back({{"delta_ppl_percent", "%"}, [full = study.full_ppl](const Row& r) {
+                      return real(100 * r.delta_ppl / full, no_text);
+                    }});
+  const Number<Row> rest[] = {{"delta_nll_all", "nats", &Row::delta_nll_all, "no prediction"},
+                              {"kl", "nats", &Row::kl, no_text},
+                              {"kl_max", "nats", &Row::kl_max, no_text},
+                              {"top1_agreement", "", &Row::top1_agreement, no_text},
+                              {"recall", "", &Row::recall},
+                              {"bound", "", &Row::bound},
+                              {"output_error", "", &Row::output_error},
+                              {"demand_hit_rate", "", &Row::demand_hit_rate, no_demand},
+                              {"sink_recall", "", &Row::sink_recall, no_sinks},
+                              {"heavy_recall", "", &Row::heavy_recall, no_heavy},
+                              {"evictions", "keys", &Row::evictions},
+                              {"peak_entries", "keys", &Row::peak_entries},
+                              {"final_entries", "keys", &Row::final_entries},
+                              {"logical_bytes", "bytes", &Row::logical_bytes},
+                              {"metadata_bytes", "bytes", &Row::metadata_bytes},
+                              {"resident_bytes", "bytes", &Row::resident_bytes},
+                              {"full_bytes", "bytes", &Row::full_bytes},
+                              {"scan_seconds", "s", &Row::scan_seconds}};
+  add_numbers<Row>(fields, rest);
+  return make_table("simulate", {"policy", "budget"}, fields, study.outcomes);
+}
+
+Table simulate_heads_table(const SimulationStudy& study) {
+  using Row = PartRow<HeadOutcome>;
+  auto fields = outcome_key<HeadOutcome>();
+  fields.push_back({whole("head"), [](const Row& r) { return integer(r.part->head); }});
+  const Number<HeadOutcome> numbers[] = {{"recall", "", &HeadOutcome::recall},
+                                         {"bound", "", &HeadOutcome::bound},
+                                         {"output_error", "", &HeadOutcome::output_error},
+                                         {"demand_hit_rate", "", &HeadOutcome::demand_hit_rate, no_demand}};
+  add_part_numbers<HeadOutcome>(fields, numbers);
+  return make_table("simulate_heads", {"policy", "budget", "layer", "head"}, fields,
+                    parts_of(study, &PolicyOutcome::heads));
+}
+
+Table simulate_sets_table(const SimulationStudy& study) {
+  using Row = PartRow<SetOutcome>;
+  auto fields = outcome_key<SetOutcome>();
+  fields.push_back({whole("kv_head"), [](const Row& r) { return integer(r.part->kv_head); }});
+  fields.push_back({whole("first_head"), [](const Row& r) { return integer(r.part->first_query_head); }});
+  const Number<SetOutcome> numbers[] = {
+      {"budget_keys", "keys", &SetOutcome::budget},
+      {"evictions", "keys", &SetOutcome::evictions},
+      {"peak", "keys", &SetOutcome::peak},
+      {"final_entries", "keys", &SetOutcome::final_entries},
+      {"sink_recall", "", &SetOutcome::sink_recall, "the set has no sink key"},
+      {"heavy_recall", "", &SetOutcome::heavy_recall, "the set has no heavy hitter"}};
+  add_part_numbers<SetOutcome>(fields, numbers);
+  return make_table("simulate_sets", {"policy", "budget", "layer", "kv_head", "first_head"}, fields,
+                    parts_of(study, &PolicyOutcome::sets));
+}
+
+Table targets_table(std::span<const TargetBudget> targets) {
+  using Row = TargetBudget;
+  constexpr const char* none = "no budget stays within the limit";
+  std::vector<Field<Row>> fields = {
+      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {text("limit"), [](const Row& r) { return Cell(r.limit); }},
+      {{"budget_tokens", "keys"}, [](const Row& r) { return real(r.budget_tokens, none); }},
+      {{"value"}, [](const Row& r) { return real(r.value, none); }},
+      {{"next_value"}, [](const Row& r) {
+         return real(r.next_value, std::isnan(r.budget_tokens) ? none : "the smallest budget there is");
+       }}};
+  return make_table("targets", {"policy", "limit"}, fields, targets);
+}
+
+Table needle_table(std::span<const NeedleCell> cells) {
+  using Row = NeedleCell;
+  auto fields = needle_key<Row>([](const Row& r) -> const NeedleCell& { return r; });
+  const Number<Row> numbers[] = {{"log_p", "nats", &Row::log_p},
+                                 {"log_p_full", "nats", &Row::log_p_full},
+                                 {"log_p_absent", "nats", &Row::log_p_absent},
+                                 {"survival", "", &Row::survival}};
+  add_numbers<Row>(fields, numbers);
+  return make_table("needle", {"policy", "budget", "length", "depth"}, fields, cells);
+}
+
+Table needle_layers_table(std::span<const NeedleCell> cells) {
+  struct Row {
+    const NeedleCell* cell;
+    size_t layer;
+  };
+  std::vector<Row> rows;
+  for (const NeedleCell& cell : cells)
+    for (size_t layer = 0; layer < cell.layer_survival.size(); ++layer) rows.push_back({&cell, layer});
+  auto fields = needle_key<Row>([](const Row& r) -> const NeedleCell& { return *r.cell; });
+  fields.push_back({whole("layer"), [](const Row& r) { return integer(static_cast<int64_t>(r.layer)); }});
+  fields.push_back(
+      {{"survival"}, [](const Row& r) { return real(r.cell->layer_survival[r.layer], not_measured); }});
+  return make_table("needle_layers", {"policy", "budget", "length", "depth", "layer"}, fields, rows);
+}
+
+}  // namespace kvviz::tables
