@@ -12,7 +12,7 @@ namespace {
 void bind(CLI::App& app, analysis::SyntheticOptions& o) {
   const char* group = "Synthetic";
   const auto count = [&](const char* name, int64_t& field, const char* meaning) {
-    app.add_option(name, field, meaning)->check(CLI::PositiveNumber)->group(group);
+    app.add_option(name, field, meaning)->group(group);
   };
   const auto real = [&](const char* name, double& field, const char* meaning) {
     app.add_option(name, field, meaning)->group(group);
@@ -22,7 +22,6 @@ void bind(CLI::App& app, analysis::SyntheticOptions& o) {
   count("--num-kv-heads", o.kv_heads, "KV heads of a layer");
   app.add_option("--sequence-lengths", o.lengths, "tokens of the texts")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
       ->default_str("5,10,15,20,25")  // as it is typed: CLI11 would write it without the commas
       ->group(group);
   real("--base-first", o.base_first, "sink probability of the first layer ...");

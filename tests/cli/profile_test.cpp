@@ -58,8 +58,16 @@ std::vector<std::string> with(std::vector<std::string> first, const std::vector<
   return first;
 }
 
-/// The access arrays of `kvviz simulate` for the demo model: token 0 of layer 1 is read at every step.
-void write_access(const fs::path& file, const std::vector<int64_t>& shape, bool as_f32 = false) {
+struct AccessFile {
+  std::vector<int64_t> shape{4, 4, 64};
+  std::string head = "kv_head";
+  bool reads_as_f32 = false;
+};
+
+/// The access arrays of `kvviz simulate` for the demo model: tokens 0 and 1 of layer 1 are read at every
+/// step, one more entry a head than of any newest block.
+void write_access(const fs::path& file, const AccessFile& content = {}) {
+  const std::vector<int64_t>& shape = content.shape;
   io::ArrayFileWriter out(file, "simulate");
   const auto count = static_cast<size_t>(shape[0] * shape[1] * shape[2]);
   std::vector<int32_t> reads(count);
@@ -67,10 +75,11 @@ void write_access(const fs::path& file, const std::vector<int64_t>& shape, bool 
   for (int64_t head = 0; head < shape[1]; ++head) {
     const auto entry = static_cast<size_t>((shape[1] + head) * shape[2]);
     reads[entry] = static_cast<int32_t>(shape[2] - 1);
+    reads[entry + 1] = static_cast<int32_t>(shape[2] - 2);
     mass[entry] = 100;
   }
-  const std::vector<std::string> axes{"layer", "kv_head", "token"};
-  if (as_f32)
+  const std::vector<std::string> axes{"layer", content.head, "token"};
+  if (content.reads_as_f32)
     out.add({"access/reads", axes, "steps", ""}, shape, std::vector<float>(count));
   else
     out.add({"access/reads", axes, "steps", ""}, shape, reads);
@@ -124,8 +133,9 @@ TEST_CASE("[profile] a geometry without a model; blocks are where the capacities
   CHECK(fact(result, "cache_bytes") == int64_t{1} << 30);
   CHECK(fact(result, "blocks") == 32 * 512);
   CHECK(fact(result, "longest_fast") == 2048);
-  CHECK(fact(result, "parameters").is_null());
-  CHECK(fact(result, "step_seconds_access").is_null());
+  CHECK(fact(result, "bytes_per_token_layer") == 4096);
+  for (const char* unknown : {"parameters", "context", "weights_bytes", "step_seconds_access"})
+    CHECK_FALSE(result.at("summary").contains(unknown));
   CHECK(fact(result, "step_seconds_all").get<double>() ==
         doctest::Approx(268435456 / 3e12 + 3 * 268435456 / 60e9));
   CHECK(row(result, "placement", {{"placement", "age"}, {"tier", "HBM"}})["blocks"] == 32 * 128);
@@ -137,7 +147,7 @@ TEST_CASE("[profile] a geometry without a model; blocks are where the capacities
 
 TEST_CASE("[profile] placement by measured access") {
   const test::TemporaryFolder folder;
-  write_access(folder / "access.h5", {4, 4, 64});
+  write_access(folder / "access.h5");
   // 4 blocks a layer of 4 KiB each: room for two in the fast tier.
   const json result =
       profile({"--access", "access.h5", "--tier", "HBM:8KiB:1TB/s,RAM:1MB:1GB/s", "--first-tokens", "0"},
@@ -162,7 +172,7 @@ TEST_CASE("[profile] placement by measured access") {
 
 TEST_CASE("[profile] figures are written, the same call gives the same bytes") {
   const test::TemporaryFolder folder;
-  write_access(folder / "access.h5", {4, 4, 64});
+  write_access(folder / "access.h5");
   const auto first = run_kvviz({"profile", "--access", "access.h5", "--json", "-"}, folder.path());
   REQUIRE_MESSAGE(first.code == 0, first.err);
   for (const char* name : {"projection", "block_map", "transfers"})
@@ -209,15 +219,43 @@ TEST_CASE("[profile] data that is at fault") {
   CHECK(holds(error({"--model", "empty"}), "no config.json"));
   write_file(folder / "empty/config.json", R"({"architectures": ["PhiForCausalLM"], "model_type": "phi"})");
   CHECK(holds(error({"--model", "empty"}), "--kv-heads and --head-dim"));
-  write_access(folder / "short.h5", {3, 4, 64});
+  write_access(folder / "short.h5", {.shape = {3, 4, 64}});
   CHECK(holds(error({"--access", "short.h5"}), "the cache has 4 layers"));
-  write_access(folder / "fits.h5", {4, 4, 64});
+  write_access(folder / "fits.h5");
   CHECK(holds(error({"--access", "fits.h5", "--tokens", "65"}), "64 tokens"));
-  write_access(folder / "typed.h5", {4, 4, 64}, true);
+  write_access(folder / "typed.h5", {.reads_as_f32 = true});
   CHECK(holds(error({"--access", "typed.h5"}), "another type; expected int32"));
+  write_access(folder / "query_heads.h5", {.head = "query_head"});
+  CHECK(holds(error({"--access", "query_heads.h5"}), "Simulate without --per-query-head"));
   CHECK(holds(error({"--access", "missing.h5"}), "missing.h5"));
   io::ArrayFileWriter other(folder / "other.h5", "analyze");
   other.add({"rms", {"layer"}, "", ""}, std::vector<int64_t>{1}, std::vector<float>{1});
   other.commit();
   CHECK(holds(error({"--access", "other.h5"}), "no array access/reads"));
+}
+
+TEST_CASE("[profile] docs/profile.md names every number, table, column, array and figure") {
+  const test::TemporaryFolder folder;
+  write_access(folder / "access.h5");
+  const auto run =
+      run_kvviz({"profile", "--access", "access.h5", "--weights", "f16", "--json", "-"}, folder.path());
+  REQUIRE_MESSAGE(run.code == 0, run.err);
+  const json result = json::parse(run.out);
+  const std::string page = read_file(fs::path(KVVIZ_SOURCES) / "docs/profile.md");
+  const auto named = [&](const std::string& name) {
+    CHECK_MESSAGE(page.find('`' + name + '`') != std::string::npos, name);
+  };
+  REQUIRE(result["summary"].size() >= 20);
+  for (const auto& [name, value] : result["summary"].items()) named(name);
+  REQUIRE(result["tables"].size() == 7);
+  for (const auto& [name, table] : result["tables"].items()) {
+    named(name);
+    for (const json& column : table["columns"]) named(column["name"]);
+  }
+  REQUIRE(result["figures"].size() == 3);
+  for (const json& figure : result["figures"])
+    named("profile/" + fs::path(figure["path"].get<std::string>()).stem().string());
+  const auto arrays = io::list_arrays(folder / "results/profile.h5");
+  REQUIRE(arrays.size() == 4);
+  for (const std::string& array : arrays) named(array);
 }

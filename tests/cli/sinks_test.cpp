@@ -89,6 +89,8 @@ TEST_CASE("[sinks] what is wrong is said, with what was got and expected") {
   CHECK(holds(error_of({"--lengths", "4096"}, 1), "the longest text has"));
   CHECK(holds(error_of({"--synthetic", "llama-3.1-8b", "--prompt", "x"}, 2), "takes no model, text"));
   CHECK(holds(error_of({"--num-layers", "3"}, 2), "without --synthetic"));
+  CHECK(holds(error_of({"--synthetic", "llama-3.1-8b", "--num-layers", "0"}, 2), "numbers above 0"));
+  CHECK(holds(error_of({"--synthetic", "llama-3.1-8b", "--sequence-lengths", "0,5"}, 2), "2 tokens or more"));
   CHECK(holds(error_of({"--reuse-repeats", "5"}, 2), "without --evaluate-reuse"));
   CHECK(holds(error_of({"--evaluate-reuse", "--reuse-layers", "2,9"}, 2), "0 to"));
   const test::TemporaryFolder folder;
@@ -113,6 +115,36 @@ TEST_CASE("[sinks] synthetic results say so, and a measured result can be imitat
   CHECK(std::abs(fact(fitted, "sink_rate") - fact(measured, "sink_rate")) < 0.25);
 }
 
+TEST_CASE("[sinks] the word synthetic is in every output of random numbers, and of comparisons with them") {
+  const test::TemporaryFolder folder;
+  const auto says_so = [](const std::string& text) { return holds(text, "synthetic"); };
+  const auto check_csv = [&](const fs::path& tables, size_t least) {
+    size_t files = 0;
+    for (const auto& entry : fs::directory_iterator(tables)) {
+      CHECK_MESSAGE(says_so(read_file(entry.path())), entry.path().string());
+      ++files;
+    }
+    CHECK(files >= least);
+  };
+  const auto run = run_kvviz(
+      {"sinks", "--synthetic", "llama-3.1-8b", "--no-plots", "--csv", "--out", "random"}, folder.path());
+  REQUIRE_MESSAGE(run.code == 0, run.err);
+  CHECK(says_so(run.out));
+  CHECK(says_so(read_file(folder.path() / "random/results/sinks.json")));
+  check_csv(folder.path() / "random/results/sinks", 5);
+  sinks({"--samples", "0-1", "--metric", "share0", "--out", "measured"}, folder.path());
+  const auto compared = run_kvviz(
+      {"compare", "measured/results/sinks.json", "random/results/sinks.json", "--no-plots", "--csv"},
+      folder.path());
+  REQUIRE_MESSAGE(compared.code == 0, compared.err);
+  CHECK(says_so(compared.out));
+  CHECK(holds(compared.out, "share0"));
+  const json result = json::parse(read_file(folder.path() / "results/compare.json"));
+  CHECK_FALSE(result["summary"].contains("source_a"));
+  CHECK(says_so(result["summary"]["source_b"].get<std::string>()));
+  check_csv(folder.path() / "results/compare", 2);
+}
+
 TEST_CASE("[sinks] reuse: every substitute is judged and timed, the full run loses nothing") {
   const test::TemporaryFolder folder;
   const json result = sinks(
@@ -123,6 +155,9 @@ TEST_CASE("[sinks] reuse: every substitute is judged and timed, the full run los
   for (const json& row : rows) {
     CHECK(row["kl"].get<double>() > 0);
     CHECK(row["ppl_full"].get<double>() == rows[0]["ppl_full"].get<double>());
+  }
+  REQUIRE(result["tables"]["sink_reuse_cost"]["rows"].size() == 3);
+  for (const json& row : result["tables"]["sink_reuse_cost"]["rows"]) {
     CHECK(row["attention_flops_saved"].get<double>() > 0);
     CHECK(row["seconds"].get<double>() > 0);
   }
@@ -149,6 +184,8 @@ TEST_CASE("[compare] two runs side by side; different metrics are refused") {
     CHECK(row["difference"].get<double>() == doctest::Approx(fact(b, "sink_rate") - fact(a, "sink_rate")));
   }
   CHECK(result["tables"].contains("comparison_sink_sweep"));
+  CHECK(result["summary"]["metric"] == "alpha");
+  CHECK_FALSE(result["summary"].contains("source_a"));
   const auto refused = run_kvviz({"compare", "a/results/sinks.json", "c/results/sinks.json"}, folder.path());
   CHECK(refused.code == 1);
   CHECK(holds(refused.err, "different metrics, alpha and share0"));

@@ -123,6 +123,8 @@ analysis::MeasuredAccess read_access(const std::filesystem::path& file) {
   require(reads.shape.size() == 3 && reads.shape == mass.shape, file.string(), ": ", reads_name, " and ",
           mass_name, " have ", reads.shape.size(), " and ", mass.shape.size(),
           " dimensions or other sizes; expected both to be layers x KV heads x tokens");
+  require(reads.meta.axes[1] == "kv_head", file.string(), ": ", reads_name, " counts by ", reads.meta.axes[1],
+          "; blocks hold KV heads. Simulate without --per-query-head");
   return {.layers = reads.shape[0],
           .kv_heads = reads.shape[1],
           .tokens = reads.shape[2],

@@ -46,6 +46,15 @@ bool is_synthetic(const Result& result) {
   return options != result.provenance.end() && options->is_object() && options->contains("synthetic");
 }
 
+/// So that no file of numbers passes for measured ones.
+void add_sources(std::vector<Table>& tables, const Result& a, const Result& b) {
+  for (Table& table : tables)
+    for (const auto& [name, result] : {std::pair("source_a", &a), {"source_b", &b}}) {
+      table.columns.push_back({name, "", ColumnType::text});
+      for (auto& row : table.rows) row.emplace_back(is_synthetic(*result) ? "synthetic" : "measured");
+    }
+}
+
 std::string label_of(const Result& result) {
   const std::string model = text_of(result, "model"), fit = "synthetic fitted to ";
   if (model.starts_with(fit)) return "fitted to " + short_name(model.substr(fit.size()));
@@ -114,11 +123,14 @@ int compare(const CompareOptions& o) {
                        {"provenance_a", a.provenance},
                        {"provenance_b", b.provenance}};
   result.summary = {{"compared", a.command, "", "Results of the command"}};
+  if (const std::string metric = metric_of(a); !metric.empty())
+    result.summary.push_back({"metric", metric, "", "Score that decides in both"});
   for (const auto& [name, one] : {std::pair("a", &a), {"b", &b}})
     if (is_synthetic(*one))
       result.summary.push_back(
           {cat("source_", name), std::string("synthetic (random numbers)"), "", cat("Source of ", name)});
   result.tables = tables_of(a, b);
+  if (is_synthetic(a) || is_synthetic(b)) add_sources(result.tables, a, b);
   delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n", side_by_side(result.tables.front()));
   return deliver(std::move(result), std::move(delivery), o.output);
 }

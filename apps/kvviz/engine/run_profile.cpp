@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <functional>
+#include <iterator>
 
 #include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
@@ -17,9 +19,6 @@ namespace {
 using analysis::TierLoad;
 using tables::integer;
 using tables::real;
-
-constexpr const char* no_access = "needs a measurement: --access";
-constexpr const char* no_model = "a geometry was given, no model";
 
 struct Profiled {
   ProfileMemories memories;
@@ -67,85 +66,99 @@ Profiled profiled(const ProfileOptions& o) {
   return done;
 }
 
-Cell or_null(const std::optional<int64_t>& value, const char* reason) {
-  return value ? integer(*value) : Cell(Null{reason});
-}
-
-// The same number in every layer, else none.
-Cell common(const analysis::CacheShape& shape, int64_t analysis::CacheLayer::*member) {
-  const int64_t first = shape.layers.front().*member;
-  const bool alike = std::ranges::all_of(shape.layers, [&](const auto& l) { return l.*member == first; });
+/// The same number in every layer, else none.
+Cell common(const analysis::CacheShape& shape,
+            const std::function<int64_t(const analysis::CacheLayer&)>& of) {
+  const int64_t first = of(shape.layers.front());
+  const bool alike = std::ranges::all_of(shape.layers, [&](const auto& l) { return of(l) == first; });
   return alike ? integer(first) : Cell(Null{"differs by layer: table cache_layers"});
 }
 
-void add_step_facts(std::vector<Fact>& facts, const Profiled& p) {
-  const auto& placements = p.profile.placements;
-  const auto seconds = [&](size_t placement, double TierLoad::*bytes) {
-    return placement < placements.size()
-               ? real(analysis::step_seconds(p.profile, placements[placement], bytes), no_access)
-               : Cell(Null{no_access});
-  };
-  double demand = 0, held = 0;
-  for (const TierLoad& load : placements[0].load) demand += load.demand, held += load.held;
-  facts.push_back(
-      {"demand_share", real(demand / held, no_access), "", "Share of the cache in demand at a step"});
-  facts.push_back({"step_seconds_all", seconds(0, &TierLoad::held), "s",
-                   "Time to read every entry once, by age (exact attention)"});
-  facts.push_back(
-      {"step_seconds_age", seconds(0, &TierLoad::demand), "s", "Time to read the demand, by age"});
-  facts.push_back(
-      {"step_seconds_access", seconds(1, &TierLoad::demand), "s", "Time to read the demand, by access"});
-  facts.push_back(
-      {"step_seconds_bound", seconds(2, &TierLoad::demand), "s", "  no placement is faster than"});
-  const auto fast = [&](size_t placement) {
-    return placement < placements.size() ? real(placements[placement].load[0].attention, no_access)
-                                         : Cell(Null{no_access});
-  };
-  facts.push_back(
-      {"fast_attention_age", fast(0), "", "Attention of a step that the fastest tier serves, by age"});
-  facts.push_back({"fast_attention_access", fast(1), "", "  by access"});
+bool layers_alike(const analysis::CacheShape& shape) {
+  const analysis::CacheLayer& first = shape.layers.front();
+  return std::ranges::all_of(shape.layers, [&](const analysis::CacheLayer& l) {
+    return l.kv_heads == first.kv_heads && l.head_dim == first.head_dim && l.window == first.window;
+  });
 }
 
-std::vector<Fact> facts_of(const Profiled& p, const ProfileOptions& o) {
+void add_geometry(std::vector<Fact>& facts, const Profiled& p, const ProfileOptions& o) {
+  using analysis::CacheLayer;
   const analysis::CacheShape& shape = p.subject.shape;
   const analysis::CacheType& type = p.memories.type;
-  const int64_t per_token = token_bytes(shape, type).total();
-  const int64_t bytes = cache_bytes(shape, type, p.tokens);
+  const auto layer_bytes = [&](const CacheLayer& l) { return token_bytes(l, type, shape.group).total(); };
+  facts = {
+      {"layers", integer(std::ssize(shape.layers)), "", "Layers"},
+      {"kv_heads", common(shape, &CacheLayer::kv_heads), "", "KV heads of a layer"},
+      {"head_dim", common(shape, &CacheLayer::head_dim), "", "Channels of a key, and of a value"},
+      {"window", common(shape, &CacheLayer::window), "tokens", "Sliding window (0: none)"},
+      {"dtype", std::string(type.name), "", "Stored as"},
+      {"bytes_per_token", integer(token_bytes(shape, type).total()), "bytes", "Keys and values of a token"},
+      {"bytes_per_token_layer", common(shape, layer_bytes), "bytes", "  in one layer"},
+      {"sequences", integer(o.batch), "", "Sequences"},
+      {"tokens", integer(p.tokens), "tokens", "Length of each"}};
+  if (p.subject.context)
+    facts.push_back({"context", integer(*p.subject.context), "tokens", "Context the model was made for"});
+}
+
+void add_sizes(std::vector<Fact>& facts, const Profiled& p, const ProfileOptions& o) {
+  const analysis::CacheShape& shape = p.subject.shape;
+  const int64_t bytes = cache_bytes(shape, p.memories.type, p.tokens);
   int64_t blocks = 0, allocated = 0;
   for (const TierLoad& load : p.profile.placements[0].load)
     blocks += load.blocks, allocated += load.allocated;
-  std::vector<Fact> facts = {
-      {"layers", integer(static_cast<int64_t>(shape.layers.size())), "", "Layers"},
-      {"kv_heads", common(shape, &analysis::CacheLayer::kv_heads), "", "KV heads of a layer"},
-      {"head_dim", common(shape, &analysis::CacheLayer::head_dim), "", "Channels of a key, and of a value"},
-      {"window", common(shape, &analysis::CacheLayer::window), "tokens", "Sliding window (0: none)"},
-      {"dtype", std::string(type.name), "", "Stored as"},
-      {"sequences", integer(o.batch), "", "Sequences"},
-      {"tokens", integer(p.tokens), "tokens", "Length of each"},
-      {"context", or_null(p.subject.context, no_model), "tokens", "The model was made for"},
-      {"bytes_per_token", integer(per_token), "bytes", "Keys and values of a token, all layers"},
-      {"cache_bytes", integer(bytes), "bytes",
-       cat("The cache (", size_text(static_cast<double>(bytes)), ")")},
-      {"blocks", integer(blocks), "", cat("Blocks of ", o.block, " tokens of a layer")},
-      {"allocated_bytes", integer(allocated), "bytes",
-       cat("  these take (", size_text(static_cast<double>(allocated)), ")")},
-      {"parameters", or_null(p.subject.parameters, no_model), "", "Parameters of the model"},
-      {"weights_bytes", or_null(p.subject.weights, "not asked for: --weights"), "bytes", "Its weights"}};
-  facts.push_back({"cache_to_weights",
-                   p.subject.weights
-                       ? real(static_cast<double>(bytes) / static_cast<double>(*p.subject.weights))
-                       : Cell(Null{"not asked for: --weights"}),
-                   "", "The cache, in sizes of the weights"});
+  const auto label = [](const char* what, int64_t size) {
+    return cat(what, " (", size_text(static_cast<double>(size)), ")");
+  };
+  facts.push_back({"cache_bytes", integer(bytes), "bytes", label("The cache", bytes)});
+  facts.push_back({"blocks", integer(blocks), "", cat("Blocks of ", o.block, " tokens of a layer")});
+  facts.push_back({"allocated_bytes", integer(allocated), "bytes", label("  these take", allocated)});
+  if (p.subject.parameters)
+    facts.push_back({"parameters", integer(*p.subject.parameters), "", "Parameters of the model"});
+  if (const auto weights = p.subject.weights) {
+    facts.push_back({"weights_bytes", integer(*weights), "bytes", label("The weights", *weights)});
+    facts.push_back({"cache_to_weights", real(static_cast<double>(bytes) / static_cast<double>(*weights)), "",
+                     "The cache, in sizes of the weights"});
+  }
   const analysis::MemoryTier& fast = p.profile.tiers.front();
-  facts.push_back({"longest_fast",
-                   or_null(longest_context(shape, type, fast.capacity), "no limit: every layer has a window"),
-                   "tokens", cat("Longest context that ", fast.name, " holds alone")});
-  facts.push_back({"l2_share",
-                   p.memories.l2 > 0
-                       ? real(std::min(1.0, static_cast<double>(p.memories.l2) / static_cast<double>(bytes)))
-                       : Cell(Null{"--l2 0"}),
-                   "", "Share of the cache that L2 could hold at a time (a cache, no place)"});
-  add_step_facts(facts, p);
+  const auto longest = longest_context(shape, p.memories.type, fast.capacity);
+  facts.push_back(
+      {"longest_fast", longest ? integer(*longest) : Cell(Null{"no limit: every layer has a window"}),
+       "tokens",
+       cat("Longest context that ", fast.name, p.subject.weights ? " holds beside them" : " holds alone")});
+  if (p.memories.l2 > 0)
+    facts.push_back({"l2_share",
+                     real(std::min(1.0, static_cast<double>(p.memories.l2) / static_cast<double>(bytes))), "",
+                     "Share of it that L2 can hold at a time"});
+}
+
+/// What a decode step reads, and how long that takes.
+void add_step(std::vector<Fact>& facts, const Profiled& p) {
+  const auto& placements = p.profile.placements;
+  const auto add_time = [&](const char* key, size_t placement, double TierLoad::*bytes, const char* label) {
+    facts.push_back({key, real(step_seconds(p.profile, placements[placement], bytes)), "s", label});
+  };
+  add_time("step_seconds_all", 0, &TierLoad::held, "Time to read all of it once, placed by age");
+  if (!p.measured()) return;
+  double demand = 0, held = 0;
+  for (const TierLoad& load : placements[0].load) demand += load.demand, held += load.held;
+  facts.push_back({"demand_share", real(demand / held), "", "Share of the cache that a step needs"});
+  add_time("step_seconds_age", 0, &TierLoad::demand, "Time to read what it needs, placed by age");
+  add_time("step_seconds_access", 1, &TierLoad::demand, "  placed by access");
+  add_time("step_seconds_bound", 2, &TierLoad::demand, "  no placement is faster than");
+  const auto add_attention = [&](const char* key, size_t placement, const std::string& label) {
+    facts.push_back(
+        {key, real(placements[placement].load[0].attention, "no attention was measured"), "", label});
+  };
+  add_attention("fast_attention_age", 0,
+                cat("Share of its attention in ", p.profile.tiers[0].name, ", placed by age"));
+  add_attention("fast_attention_access", 1, "  placed by access");
+}
+
+std::vector<Fact> facts_of(const Profiled& p, const ProfileOptions& o) {
+  std::vector<Fact> facts;
+  add_geometry(facts, p, o);
+  add_sizes(facts, p, o);
+  add_step(facts, p);
   return facts;
 }
 
@@ -227,6 +240,8 @@ int profile(const ProfileOptions& o) {
   delivery.heading = cat(p.subject.name, ", ", what);
   delivery.subtitle = cat(name, ", ", what);
   delivery.shown_tables = {"dtypes", "projection", "longest_context", "placement"};
+  if (!layers_alike(p.subject.shape))
+    delivery.shown_tables.insert(delivery.shown_tables.begin(), "cache_layers");
   delivery.write_arrays = [&](const auto& file) { write_profile_arrays(file, p); };
   return deliver(std::move(result), std::move(delivery), o.output);
 }

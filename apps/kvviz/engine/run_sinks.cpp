@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -10,7 +12,6 @@
 #include "kvviz/engine/sink_reuse_run.hpp"
 #include "kvviz/figures/attention_figures.hpp"
 #include "kvviz/figures/sink_figures.hpp"
-#include "kvviz/report/console.hpp"
 #include "kvviz/tables/sink_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -161,7 +162,9 @@ std::vector<figures::AttentionMap> maps_of(const SinkRun& run, const analysis::S
     maps.push_back(
         {.layer = head.name.layer,
          .head = head.name.head,
-         .what = cat(analysis::info_of(summary.rule.metric).name, ' ', to_console(Cell(score))),
+         .what = std::isnan(score)
+                     ? ""
+                     : fmt::format("{} {:.2f}", analysis::info_of(summary.rule.metric).name, score),
          .mean = run.maps[static_cast<size_t>(head.name.layer)][static_cast<size_t>(head.name.head)].map,
          .queries = run.tokens.front(),
          .keys = run.tokens.front()});
@@ -190,6 +193,13 @@ std::string subtitle_of(const SinkRun& run, const SinksOptions& o, const analysi
 std::string map_subtitle(const SinkRun& run) {
   return cat(short_name(run.origin.model), run.tokens.size() > 1 ? ", first text: " : ", ",
              run.study.prompts.front().name, ", ", run.tokens.front(), " tokens");
+}
+
+std::string reuse_subtitle(const SinkRun& run, const ReuseEvaluation& reuse) {
+  return cat(
+      short_name(run.origin.model), ", ", reuse.replaced, " of ", reuse.heads, " query heads replaced, ",
+      reuse.texts, reuse.texts == 1 ? " text" : " texts",
+      reuse.same_texts ? " (the one that chose the heads)" : ", others than those that chose the heads");
 }
 
 std::vector<figures::NamedFigure> figures_of(const SinkRun& run, const SinkFindings& findings,
@@ -233,11 +243,15 @@ int sinks(const SinksOptions& o) {
   if (reuse) {
     std::ranges::move(reuse_facts(*reuse), std::back_inserter(result.summary));
     result.tables.push_back(reuse_table(*reuse));
-    if (!o.output.no_plots) delivery.figures.push_back(figures::reuse_figure(reuse_rows(*reuse)));
+    result.tables.push_back(reuse_cost_table(*reuse));
+    if (!o.output.no_plots) {
+      delivery.figures.push_back(figures::reuse_figure(reuse_rows(*reuse)));
+      delivery.figures.back().figure.subtitle = reuse_subtitle(run, *reuse);
+    }
   }
   delivery.heading = cat(run.origin.model, ", ", run.origin.text);
   delivery.subtitle = subtitle_of(run, o, rule);
-  delivery.shown_tables = {"sink_layers", "sink_lengths", "sink_reuse"};
+  delivery.shown_tables = {"sink_layers", "sink_lengths", "sink_reuse", "sink_reuse_cost"};
   delivery.write_arrays = [&](const auto& file) { write_sink_arrays(file, run); };
   return deliver(std::move(result), std::move(delivery), o.output);
 }

@@ -76,10 +76,8 @@ std::vector<Fact> sink_facts(const SinkRun& run, const SinkFindings& findings,
     facts.push_back({"tokens_per_sequence", integer(options.tokens), "tokens", "T of alpha"});
     facts.push_back({"sink_token", integer(options.k), "", "k of alpha"});
   }
-  add_spread(
-      facts, "sink_rate",
-      cat("Rate of sink heads: ", info.label, info.inclusive ? " >= " : " > ", shortest(s.rule.threshold)),
-      s.rate);
+  add_spread(facts, "sink_rate",
+             cat("Rate of sink heads: ", info.label, info.inclusive ? " >= " : " > ", "threshold"), s.rate);
   facts.push_back({"sink_rate_of_mean", real(s.rate_of_mean, no_score), "",
                    "Heads whose mean score over the texts is above it"});
   add_spread(facts, "group_rate", "KV heads all of whose query heads are sinks (these free memory)",

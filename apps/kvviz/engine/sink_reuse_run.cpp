@@ -81,6 +81,18 @@ ReuseRun repeated(int repeats, Run run) {
   return result;
 }
 
+using Field = tables::Field<ReuseVariant>;
+
+Field variant_name() {
+  return {{"variant", "", ColumnType::text},
+          [](const ReuseVariant& v) { return Cell(std::string(name_of(v.substitute))); }};
+}
+
+template <class Get>
+Field number(const char* name, const char* unit, Get get) {
+  return {{name, unit}, [get](const ReuseVariant& v) { return tables::real(get(v)); }};
+}
+
 }  // namespace
 
 ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> texts,
@@ -131,45 +143,47 @@ ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> 
 }
 
 std::vector<Fact> reuse_facts(const ReuseEvaluation& e) {
-  std::vector<Fact> facts = {
-      {"reuse_heads", e.replaced, "", cat("Reuse: query heads replaced, of ", e.heads)},
-      {"reuse_texts", e.texts, "",
-       e.same_texts ? "Reuse: texts (the text that chose the heads)"
-                    : "Reuse: texts, other than those that chose the heads"}};
+  std::vector<Fact> facts = {{"reuse_heads", e.replaced, "", "Reuse: query heads replaced"},
+                             {"reuse_texts", e.texts, "",
+                              e.same_texts ? "Reuse: texts (the text that chose the heads)"
+                                           : "Reuse: texts, other than those that chose the heads"}};
   if (e.left_out > 0)
     facts.push_back({"reuse_left_out", e.left_out, "", "Reuse: texts left out as too long"});
   return facts;
 }
 
+// The columns that answer stand first: a console shows as many as it has room for.
 Table reuse_table(const ReuseEvaluation& e) {
-  using Row = ReuseVariant;
-  using tables::real;
   const char* one = "fewer than two blocks of text";
-  const auto number = [](const char* name, const char* unit, auto get) {
-    return tables::Field<Row>{{name, unit}, [get](const Row& r) { return real(get(r)); }};
-  };
-  const std::vector<tables::Field<Row>> fields = {
-      {{"variant", "", ColumnType::text},
-       [](const Row& r) { return Cell(std::string(name_of(r.substitute))); }},
-      number("ppl_full", "", [](const Row& r) { return r.loss.ppl_full; }),
-      number("ppl", "", [](const Row& r) { return r.loss.ppl; }),
-      number("delta_ppl", "", [](const Row& r) { return r.loss.delta_ppl; }),
-      {{"delta_ppl_se"}, [=](const Row& r) { return real(r.loss.delta_ppl_se, one); }},
-      number("delta_nll", "nats", [](const Row& r) { return r.loss.delta_nll; }),
-      {{"delta_nll_se", "nats"}, [=](const Row& r) { return real(r.loss.delta_nll_se, one); }},
-      number("kl", "nats", [](const Row& r) { return r.loss.kl; }),
-      number("top1_agreement", "", [](const Row& r) { return r.loss.top1_agreement; }),
+  const std::vector<Field> fields = {
+      variant_name(),
+      number("ppl_full", "", [](const ReuseVariant& v) { return v.loss.ppl_full; }),
+      number("delta_ppl", "", [](const ReuseVariant& v) { return v.loss.delta_ppl; }),
+      {{"delta_ppl_se"}, [=](const ReuseVariant& v) { return tables::real(v.loss.delta_ppl_se, one); }},
+      number("kl", "nats", [](const ReuseVariant& v) { return v.loss.kl; }),
+      number("top1_agreement", "", [](const ReuseVariant& v) { return v.loss.top1_agreement; }),
+      number("ppl", "", [](const ReuseVariant& v) { return v.loss.ppl; }),
+      number("delta_nll", "nats", [](const ReuseVariant& v) { return v.loss.delta_nll; }),
+      {{"delta_nll_se", "nats"},
+       [=](const ReuseVariant& v) { return tables::real(v.loss.delta_nll_se, one); }}};
+  return tables::make_table("sink_reuse", {"variant"}, fields, e.variants);
+}
+
+Table reuse_cost_table(const ReuseEvaluation& e) {
+  using Row = ReuseVariant;
+  const std::vector<Field> fields = {
+      variant_name(),
       number("attention_flops_saved", "flops", [](const Row& r) { return r.full_cost.flops - r.cost.flops; }),
-      number("model_flops_saved_share", "",
-             [](const Row& r) { return 1 - r.cost.model_flops / r.full_cost.model_flops; }),
       number("cache_bytes_saved", "bytes",
              [](const Row& r) { return r.full_cost.cache_bytes - r.cost.cache_bytes; }),
-      number("pattern_bytes", "bytes", [](const Row& r) { return r.cost.pattern_bytes; }),
+      number("seconds_full", "s", [](const Row& r) { return r.seconds_full; }),
+      number("seconds", "s", [](const Row& r) { return r.seconds; }),
       number("attention_seconds_full", "s", [](const Row& r) { return r.attention_seconds_full; }),
       number("attention_seconds", "s", [](const Row& r) { return r.attention_seconds; }),
-      number("seconds_full", "s", [](const Row& r) { return r.seconds_full; }),
-      number("seconds", "s", [](const Row& r) { return r.seconds; })};
-  return tables::make_table("sink_reuse", {"variant"}, fields, e.variants);
+      number("model_flops_saved_share", "",
+             [](const Row& r) { return 1 - r.cost.model_flops / r.full_cost.model_flops; }),
+      number("pattern_bytes", "bytes", [](const Row& r) { return r.cost.pattern_bytes; })};
+  return tables::make_table("sink_reuse_cost", {"variant"}, fields, e.variants);
 }
 
 std::vector<figures::ReuseVariantRow> reuse_rows(const ReuseEvaluation& e) {

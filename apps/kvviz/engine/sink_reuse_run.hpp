@@ -36,7 +36,9 @@ ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> 
                                const analysis::SinkStudy& study, const SinksOptions& options);
 
 std::vector<Fact> reuse_facts(const ReuseEvaluation& evaluation);
+/// What each substitute does to the predictions, and what it saves.
 Table reuse_table(const ReuseEvaluation& evaluation);
+Table reuse_cost_table(const ReuseEvaluation& evaluation);
 std::vector<figures::ReuseVariantRow> reuse_rows(const ReuseEvaluation& evaluation);
 
 }  // namespace kvviz

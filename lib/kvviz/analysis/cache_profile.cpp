@@ -42,7 +42,7 @@ void check(const MeasuredAccess& access, const CacheShape& shape, int64_t tokens
   require(access.layers == layers && alike && access.tokens == tokens, "the measured access is of ",
           access.layers, " layers, ", access.kv_heads, " KV heads and ", access.tokens,
           " tokens; the cache has ", layers, " layers, ", shape.layers.front().kv_heads, " KV heads and ",
-          tokens, " tokens");
+          tokens, " tokens. Profile the model and the length that were simulated");
   const auto entries = static_cast<size_t>(layers * access.kv_heads * tokens);
   require(access.reads.size() == entries && access.mass.size() == entries, "the measured access holds ",
           access.reads.size(), " reads and ", access.mass.size(), " weights; expected ", entries, " of both");

@@ -9,31 +9,15 @@
 #include <set>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/stats/sink_keys.hpp"
 
 namespace kvviz::analysis {
 namespace {
 
-constexpr int64_t least_later =
-    64;  // a head that looks at its neighbour gives a key weight 1 once, not for long
-
-/// What uniform causal attention would give in this layer.
-struct Uniform {
-  std::vector<double> before;  ///< [tokens + 1] sum over the queries i < t of 1 / keys that i sees
-
-  Uniform(int64_t tokens, int64_t window) : before(static_cast<size_t>(tokens) + 1) {
-    for (int64_t i = 0; i < tokens; ++i) {
-      const int64_t seen = window > 0 ? std::min(i + 1, window) : i + 1;
-      before[i + 1] = before[i] + 1 / static_cast<double>(seen);
-    }
-  }
-  /// Sum over the queries from `first` to `end` of the weight of one key that all of them see.
-  double mass(int64_t first, int64_t end) const { return before[end] - before[first]; }
-};
-
 struct Layer {
   const AttentionLayer& measured;
   const SinkOptions& options;
-  Uniform uniform;
+  stats::UniformMass uniform;
   int64_t tokens = 0;
 
   Layer(const AttentionLayer& layer, const SinkOptions& o)
@@ -86,25 +70,17 @@ std::array<double, sink_metric_count> scores(const Layer& layer, const kernels::
   if (layer.tokens < 2) return score;
   score[at(SinkMetric::share0_later)] = (n * share - 1) / (n - 1);
   const int64_t end = layer.seen_until(0);
-  const double uniform = layer.uniform.mass(0, end) / n;
+  const double uniform = layer.uniform.of(0, end) / n;
   if (uniform < 1) score[at(SinkMetric::excess)] = (share - uniform) / (1 - uniform);
-  if (end > 1) score[at(SinkMetric::ratio)] = (n * share - 1) / layer.uniform.mass(1, end);
+  if (end > 1) score[at(SinkMetric::ratio)] = (n * share - 1) / layer.uniform.of(1, end);
   return score;
 }
 
-std::vector<int64_t> sink_keys(const Layer& layer, const kernels::HeadAttention& head) {
-  std::vector<int64_t> keys;
-  const int64_t longest = layer.measured.window > 0 ? layer.measured.window - 1 : layer.tokens;
-  const int64_t least = std::max<int64_t>(std::min({least_later, layer.tokens / 2, longest}), 1);
-  for (int64_t j = 0; j < layer.tokens; ++j) {
-    const int64_t end = layer.seen_until(j), later = end - j - 1;
-    if (later < least) continue;
-    const double mass = head.key_mass[j] - static_cast<double>(head.self_mass[j]);
-    if (mass >= layer.options.mass * static_cast<double>(later) &&
-        mass > layer.options.ratio * layer.uniform.mass(j + 1, end))
-      keys.push_back(j);
-  }
-  return keys;
+std::vector<int64_t> sink_keys_of(const Layer& layer, const kernels::HeadAttention& head) {
+  std::vector<double> later_mass(head.key_mass.begin(), head.key_mass.end());
+  for (size_t j = 0; j < later_mass.size(); ++j) later_mass[j] -= static_cast<double>(head.self_mass[j]);
+  return stats::sink_keys(later_mass, layer.measured.window,
+                          {.ratio = layer.options.ratio, .mass = layer.options.mass});
 }
 
 HeadSinks head_sinks(const Layer& layer, int64_t index, std::span<const float> watched) {
@@ -113,7 +89,7 @@ HeadSinks head_sinks(const Layer& layer, int64_t index, std::span<const float> w
   sinks.head = static_cast<int>(index);
   sinks.kv_head = static_cast<int>(index / (std::ssize(layer.measured.heads) / layer.measured.kv_heads));
   sinks.score = scores(layer, head, watched);
-  sinks.sink_keys = sink_keys(layer, head);
+  sinks.sink_keys = sink_keys_of(layer, head);
   for (const double mass : head.key_mass) {
     const double column = mass / static_cast<double>(layer.tokens);
     if (column > layer.options.column_sink)

@@ -22,7 +22,7 @@ plot::Colour tier_colour(size_t tier) {
   return colours[tier % colours.size()];
 }
 
-/// Types whose lines can be told apart; f8 takes a little less than int8.
+/// Types whose lines can be told apart.
 struct ShownType {
   std::string_view name;
   const char* label;
@@ -30,23 +30,37 @@ struct ShownType {
 };
 constexpr std::array<ShownType, 5> shown_types{{{"f32", "f32", {0x000000}},
                                                 {"f16", "f16, bf16", {0x0072b2}},
-                                                {"int8", "int8 (f8: without its scales)", {0xd55e00}},
+                                                {"int8", "int8", {0xd55e00}},
                                                 {"int4", "int4", {0x56b4e9}},
                                                 {"int2", "int2", {0x8c6d1f}}}};
+
+plot::Series series_of(const ShownType& type) {
+  plot::Series series;
+  series.colour = type.colour;
+  series.end_label = type.label;
+  return series;
+}
+
+plot::Reference context_line(plot::Reference::Direction direction, int64_t context) {
+  return {direction, static_cast<double>(context), fmt::format("model's context: {} tokens", context),
+          plot::colours::neutral};
+}
 
 plot::Panel size_panel(const ProfileFigureInput& input) {
   plot::Panel panel;
   panel.title = "Size of the cache";
-  panel.note = "Lines across: what each tier has for the cache.";
+  panel.note = "Lines across: what a tier has for the cache.";
   panel.x = {.label = "tokens of a sequence", .scale = plot::Scale::log10};
-  panel.y = {.label = "bytes of all sequences", .scale = plot::Scale::log10};
+  panel.y = {.label = "size of the cache [bytes]", .scale = plot::Scale::log10};
   plot::Lines lines;
+  double largest = 0;
   for (const ShownType& type : shown_types) {
-    plot::Series series{type.label, {}, {}, type.colour};
+    plot::Series series = series_of(type);
     for (const ProjectedSize& size : input.sizes->projections)
       if (size.type.name == type.name) {
         series.x.push_back(static_cast<double>(size.tokens));
         series.y.push_back(static_cast<double>(size.bytes));
+        largest = std::max(largest, series.y.back());
       }
     lines.series.push_back(std::move(series));
   }
@@ -55,17 +69,18 @@ plot::Panel size_panel(const ProfileFigureInput& input) {
     if (at > 0)
       panel.marks.emplace_back(plot::Reference{plot::Reference::Direction::horizontal, at, label, colour});
   };
-  for (size_t i = 0; i < input.profile->tiers.size(); ++i) {
+  // Tiers beyond the first that holds everything would leave the lines a small part of the panel.
+  bool holds_all = false;
+  for (size_t i = 0; i < input.profile->tiers.size() && !holds_all; ++i) {
     const MemoryTier& tier = input.profile->tiers[i];
     const auto capacity = static_cast<double>(tier.capacity);
     across(capacity, fmt::format("{}: {}", tier.name, size_text(capacity)), tier_colour(i));
+    holds_all = capacity >= largest;
   }
   const auto l2 = static_cast<double>(input.l2);
-  across(l2, fmt::format("L2: {}, a cache, no place", size_text(l2)), plot::colours::nothing);
+  across(l2, fmt::format("L2 (a cache, no place): {}", size_text(l2)), plot::colours::nothing);
   if (input.context)
-    panel.marks.emplace_back(
-        plot::Reference{plot::Reference::Direction::vertical, static_cast<double>(*input.context),
-                        fmt::format("model's context ({} tokens)", *input.context), plot::colours::neutral});
+    panel.marks.emplace_back(context_line(plot::Reference::Direction::vertical, *input.context));
   return panel;
 }
 
@@ -76,31 +91,35 @@ plot::Panel fit_panel(const ProfileFigureInput& input) {
                                      : "Beside the weights. A cross: they alone do not fit, or no limit.";
   panel.x = {.label = "memory", .whole = true};
   panel.y = {.label = "tokens of a sequence", .scale = plot::Scale::log10};
-  plot::Bars bars;
+  plot::Lines lines;
   for (const ShownType& type : shown_types) {
-    plot::Bars::Group group{type.label, {}, {}, type.colour};
+    plot::Series series = series_of(type);
     for (const MemoryFit& fit : input.sizes->fits) {
       if (fit.type.name != type.name) continue;
-      if (bars.groups.empty()) panel.x.names.push_back(fit.memory.name);
-      group.values.push_back(fit.weights_fit && fit.tokens.value_or(0) > 0 ? static_cast<double>(*fit.tokens)
-                                                                           : TierLoad::none);
+      if (lines.series.empty()) panel.x.names.push_back(fit.memory.name);
+      series.x.push_back(static_cast<double>(series.x.size()));
+      series.y.push_back(fit.tokens.value_or(0) > 0 ? static_cast<double>(*fit.tokens) : TierLoad::none);
     }
-    bars.groups.push_back(std::move(group));
+    lines.series.push_back(std::move(series));
   }
-  panel.marks.emplace_back(std::move(bars));
+  panel.marks.emplace_back(std::move(lines));
   if (input.context)
-    panel.marks.emplace_back(
-        plot::Reference{plot::Reference::Direction::horizontal, static_cast<double>(*input.context),
-                        fmt::format("model's context ({} tokens)", *input.context), plot::colours::neutral});
+    panel.marks.emplace_back(context_line(plot::Reference::Direction::horizontal, *input.context));
   return panel;
+}
+
+/// Windows in every layer leave no limit, weights may leave no room.
+bool any_limit(const CacheSizes& sizes) {
+  return std::ranges::any_of(sizes.fits, [](const MemoryFit& fit) { return fit.tokens.value_or(0) > 0; });
 }
 
 NamedFigure projection_figure(const ProfileFigureInput& input) {
   plot::Figure figure;
   figure.title = "What the KV cache takes";
   figure.subtitle = input.subject;
+  figure.caption = "f8 takes as much as int8 less its scales.";
   figure.panels.push_back(size_panel(input));
-  if (!input.sizes->fits.empty()) figure.panels.push_back(fit_panel(input));
+  if (any_limit(*input.sizes)) figure.panels.push_back(fit_panel(input));
   figure.columns = static_cast<int>(figure.panels.size());
   figure.height = 720;
   return {"profile/projection", std::move(figure)};
@@ -155,9 +174,13 @@ NamedFigure block_map_figure(const ProfileFigureInput& input) {
   figure.title = "Where each block of the cache is kept";
   figure.panels.push_back(
       tier_panel(input, profile.placements[0], "By age: the newest blocks in the fastest tier"));
-  if (input.first_tokens > 0)
-    figure.panels.back().note = fmt::format(
-        "Blocks of the first {} tokens (attention sinks) count as the newest.", input.first_tokens);
+  const std::vector<TierLoad>& load = profile.placements[0].load;
+  std::string& note = figure.panels.back().note;
+  if (std::all_of(load.begin() + 1, load.end(), [](const TierLoad& tier) { return tier.blocks == 0; }))
+    note = fmt::format("All of it fits in {}.", profile.tiers[0].name);
+  else if (input.first_tokens > 0)
+    note = fmt::format("Blocks of the first {} tokens (attention sinks) count as the newest.",
+                       input.first_tokens);
   if (profile.placements.size() > 1) {
     figure.panels.push_back(tier_panel(input, profile.placements[1],
                                        "By measured access: blocks most in demand in the fastest tier"));
@@ -200,8 +223,7 @@ plot::Panel step_panel(const CacheProfile& profile, Quantity what) {
   std::vector<double> totals;
   for (const Placement& placement : profile.placements)
     totals.push_back(moved(profile, placement, &TierLoad::demand, what));
-  const double largest = std::ranges::max(totals);
-  const Unit unit = unit_for(largest, units);
+  const Unit unit = unit_for(std::ranges::max(totals), units);
   plot::Panel panel;
   panel.title = what == Quantity::bytes ? "Bytes that a decode step needs"
                                         : "Time to move them, one tier after the other (lower is better)";
@@ -209,10 +231,12 @@ plot::Panel step_panel(const CacheProfile& profile, Quantity what) {
   const Unit all_unit = unit_for(all, units);
   panel.note = fmt::format("Exact attention, which reads every entry: {:.3g} {}{}.", all / all_unit.size,
                            all_unit.name, what == Quantity::bytes ? "" : ", placed by age");
-  panel.x = {.label = "placement", .whole = true, .names = {"by age", "by access", "lower bound"}};
+  panel.x = {.label = "placement", .whole = true};
+  static constexpr std::array<const char*, 3> names{"by age", "by access", "lower bound"};
+  for (size_t i = 0; i < totals.size(); ++i)
+    panel.x.names.push_back(fmt::format("{}: {:.3g} {}", names[i], totals[i] / unit.size, unit.name));
   panel.y = {.label = fmt::format("{} [{}]", what == Quantity::bytes ? "bytes" : "time", unit.name),
              .min = 0};
-  if (largest > 0) panel.y.max = 1.12 * largest / unit.size;  // room for the numbers
   plot::Bars stacked{.stacked = true};
   for (size_t i = 0; i < profile.tiers.size(); ++i) {
     plot::Bars::Group group{profile.tiers[i].name, {}, {}, tier_colour(i)};
@@ -221,9 +245,6 @@ plot::Panel step_panel(const CacheProfile& profile, Quantity what) {
     stacked.groups.push_back(std::move(group));
   }
   panel.marks.emplace_back(std::move(stacked));
-  for (size_t b = 0; b < totals.size(); ++b)
-    panel.marks.emplace_back(plot::Note{static_cast<double>(b), (totals[b] + 0.035 * largest) / unit.size,
-                                        fmt::format("{:.3g} {}", totals[b] / unit.size, unit.name)});
   return panel;
 }
 

@@ -10,9 +10,12 @@
 namespace kvviz::figures {
 namespace {
 
+std::string short_label(const SinkComparisonRun& run, const char* letter) {
+  return fmt::format("{}: {}{}", letter, run.label, run.synthetic ? " (synthetic)" : "");
+}
+
 std::string label_of(const SinkComparisonRun& run, const char* letter) {
-  std::string label = fmt::format("{}: {}", letter, run.label);
-  if (run.synthetic) label += " (synthetic)";
+  std::string label = short_label(run, letter);
   if (!std::isnan(run.tokens_min))
     label += run.tokens_min == run.tokens_max
                  ? fmt::format(", {:.0f} tokens", run.tokens_min)
@@ -26,7 +29,7 @@ plot::Bars::Group rate_of(const SinkComparisonRun& run, const char* letter, plot
 }
 
 plot::Bars::Group later_of(const SinkComparisonRun& run, const char* letter, plot::Colour colour) {
-  return {label_of(run, letter),
+  return {short_label(run, letter),
           {run.p_later, run.base},
           {run.p_later - run.p_later_low, 0},
           colour,
@@ -89,7 +92,7 @@ NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkCompari
   plot::Panel rates, later;
   rates.title = a.metric.empty() ? "Sink rate" : "Sink rate by " + a.metric;
   rates.note = "Share of query heads that are sinks. Bars: standard error over texts.";
-  rates.x = {.label = "texts of each run", .whole = true, .names = {"sinks"}};
+  rates.x = {.label = "mean over the texts of each run", .whole = true, .names = {"sink rate"}};
   rates.y = {.label = "share of query heads", .min = 0, .max = 1};
   rates.marks.emplace_back(plot::Bars{{rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups)}});
   later.title = "Does the first layer foretell later ones?";

@@ -86,8 +86,8 @@ double share_of(const StudyHead& head, const SinkRule& rule) {
 plot::Panel score_panel(const SinkSummary& s) {
   plot::Panel panel =
       head_panel(s,
-                 fmt::format("Mean {} over {} text{}", info_of(s.rule.metric).label, s.score.count,
-                             s.score.count == 1 ? "" : "s"),
+                 fmt::format("Mean over {} text{}: {}", s.score.count, s.score.count == 1 ? "" : "s",
+                             info_of(s.rule.metric).label),
                  info_of(s.rule.metric).label, [&](const StudyHead& h) { return score_of(h, s.rule).mean; });
   map_of(panel).threshold = s.rule.threshold;
   map_of(panel).threshold_inclusive = info_of(s.rule.metric).inclusive;
@@ -172,6 +172,7 @@ plot::Panel frequency_panel(const SinkSummary& s) {
   plot::Panel panel =
       layer_axes(fmt::format("Sink heads: {} {}", info_of(s.rule.metric).label, limit(s.rule)), "");
   panel.y = share_axis("share of heads", largest);
+  if (largest == 0) panel.note = "No head is a sink.";
   if (s.layers.size() <= most_bars) {
     panel.marks.emplace_back(plot::Bars{std::move(groups)});
     return panel;
@@ -193,7 +194,8 @@ std::string across_note(const AcrossLayers& across) {
 
 plot::Figure frequency(const SinkFigureInput& input) {
   plot::Panel panel = frequency_panel(*input.summary);
-  if (input.across != nullptr) panel.note = across_note(*input.across);
+  if (const std::string note = input.across == nullptr ? "" : across_note(*input.across); !note.empty())
+    panel.note += (panel.note.empty() ? "" : " ") + note;
   return one_panel("Sink heads by layer", std::move(panel));
 }
 
@@ -252,8 +254,10 @@ std::vector<NamedFigure> sink_figures(const SinkFigureInput& input) {
       {"sinks/head_consistency", consistency(input)},
       {"sinks/threshold_sweep", sweep_figure(s)},
       {"sinks/3d_sink_patterns", surface(s)},
-      {"sinks/combined_analysis", combined(s)},
-      {"sinks/seq_length_vs_sink_percentage", length_figure(input)}};
+      {"sinks/combined_analysis", combined(s)}};
+  const auto [shortest, longest] = std::ranges::minmax(input.study->prompts, {}, &PromptSinks::tokens);
+  if (!s.by_length.empty() || shortest.tokens < longest.tokens)
+    all.push_back({"sinks/seq_length_vs_sink_percentage", length_figure(input)});
   if (s.heads.front().counts[0].count > 0) all.push_back({"sinks/sink_keys", sink_keys_figure(s)});
   if (!input.layers.empty()) {
     all.push_back({"sinks/sink_tokens", token_kinds_figure(input.layers)});

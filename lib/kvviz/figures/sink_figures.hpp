@@ -19,8 +19,8 @@ struct SinkFigureInput {
 };
 
 /// Below sinks/: sink_heatmap_enhanced, avg_sink_score_by_layer_enhanced, layer_sink_frequency, sink_mask,
-/// head_consistency, seq_length_vs_sink_percentage, threshold_sweep, 3d_sink_patterns, combined_analysis, and
-/// where measured sink_keys, sink_tokens and sink_norms.
+/// head_consistency, threshold_sweep, 3d_sink_patterns, combined_analysis; where there is more than one
+/// length seq_length_vs_sink_percentage; where measured sink_keys, sink_tokens and sink_norms.
 std::vector<NamedFigure> sink_figures(const SinkFigureInput& input);
 
 /// One of two results. NaN: it has no such number.

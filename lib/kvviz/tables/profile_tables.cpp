@@ -2,8 +2,10 @@
 #include "kvviz/tables/profile_tables.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz::tables {
@@ -11,7 +13,6 @@ namespace {
 
 using namespace analysis;
 
-constexpr const char* no_access = "needs a measurement: --access";
 constexpr const char* single_entries = "the bound places single entries, not blocks";
 
 Column whole(const char* name, const char* unit = "") {
@@ -71,28 +72,27 @@ Table cache_types_table(const CacheSizes& sizes) {
       {word("dtype"), [](const Row& r) { return Cell(std::string(r.type.name)); }},
       {whole("bits"), [](const Row& r) { return integer(r.type.bits); }},
       {whole("bytes_per_token", "bytes"), [](const Row& r) { return integer(r.token.total()); }},
+      {whole("cache_bytes", "bytes"), [](const Row& r) { return integer(r.bytes); }},
       {whole("payload_per_token", "bytes"), [](const Row& r) { return integer(r.token.payload); }},
-      {whole("metadata_per_token", "bytes"), [](const Row& r) { return integer(r.token.metadata); }},
-      {whole("cache_bytes", "bytes"), [](const Row& r) { return integer(r.bytes); }}};
+      {whole("metadata_per_token", "bytes"), [](const Row& r) { return integer(r.token.metadata); }}};
   return make_table("dtypes", {"dtype"}, fields, sizes.types);
 }
 
 Table projection_table(const CacheSizes& sizes, const ProfileContext& context,
                        const std::vector<MemoryTier>& tiers) {
   using Row = ProjectedSize;
-  const std::vector<Field<Row>> fields = {
+  std::vector<Field<Row>> fields = {
       {whole("tokens", "tokens"), [](const Row& r) { return integer(r.tokens); }},
-      {{"gib", "GiB"}, [](const Row& r) { return real(static_cast<double>(r.bytes) / (1 << 30)); }},
-      {word("fits_in"), [&](const Row& r) { return tiers_for(r.bytes, tiers); }},
-      {word("within_context"),
-       [&](const Row& r) {
-         if (!context.model_context) return Cell(Null{"no model, no context"});
-         return Cell(std::string(r.tokens <= *context.model_context ? "yes" : "no"));
-       }},
+      {word("size"), [](const Row& r) { return Cell(size_text(static_cast<double>(r.bytes))); }},
       {whole("bytes", "bytes"), [](const Row& r) { return integer(r.bytes); }},
-      {whole("bytes_with_weights", "bytes"), [&](const Row& r) {
-         return context.weights ? integer(r.bytes + *context.weights) : Cell(Null{"needs --weights"});
-       }}};
+      {word("fits_in"), [&](const Row& r) { return tiers_for(r.bytes, tiers); }}};
+  if (context.model_context)
+    fields.push_back({word("within_context"), [&](const Row& r) {
+                        return Cell(std::string(r.tokens <= *context.model_context ? "yes" : "no"));
+                      }});
+  if (context.weights)
+    fields.push_back({whole("bytes_with_weights", "bytes"),
+                      [&](const Row& r) { return integer(r.bytes + *context.weights); }});
   std::vector<Row> rows;
   std::ranges::copy_if(sizes.projections, std::back_inserter(rows),
                        [&](const Row& r) { return r.type.name == context.dtype; });
@@ -110,16 +110,16 @@ Table projection_dtypes_table(const CacheSizes& sizes) {
 
 Table longest_context_table(const CacheSizes& sizes) {
   const size_t types = cache_types().size();
-  Table table{.name = "longest_context",
-              .columns = {word("memory"), whole("memory_bytes", "bytes")},
-              .key = {"memory"}};
+  Table table{.name = "longest_context", .columns = {word("memory")}, .key = {"memory"}};
   for (const CacheType& type : cache_types()) table.columns.push_back(whole(type.name, "tokens"));
+  table.columns.push_back(whole("memory_bytes", "bytes"));
   for (size_t i = 0; i < sizes.fits.size(); ++i) {
     const MemoryFit& fit = sizes.fits[i];
-    if (i % types == 0) table.rows.push_back({fit.memory.name, integer(fit.memory.bytes)});
+    if (i % types == 0) table.rows.push_back({fit.memory.name});
     table.rows.back().push_back(!fit.weights_fit ? Cell(Null{"the weights alone do not fit"})
                                 : fit.tokens     ? integer(*fit.tokens)
                                              : Cell(Null{"no limit: every layer has a window, and all fit"}));
+    if (i % types == types - 1) table.rows.back().push_back(integer(fit.memory.bytes));
   }
   return table;
 }
@@ -164,26 +164,30 @@ Table placement_table(const CacheProfile& profile) {
   for (const Placement& placement : profile.placements)
     for (size_t i = 0; i < profile.tiers.size(); ++i)
       rows.push_back({placement.name, profile.tiers[i], placement.load[i], !placement.tier.empty()});
-  const auto seconds = [](double bytes, const Row& r) {
-    return real(bytes / r.tier.bytes_per_second, no_access);
-  };
   const auto of_blocks = [](const Row& r, int64_t value) {
     return r.blocks ? integer(value) : Cell(Null{single_entries});
   };
-  const std::vector<Field<Row>> fields = {
+  const auto bytes = [](double expected) { return integer(std::llround(expected)); };
+  std::vector<Field<Row>> fields = {
       {word("placement"), [](const Row& r) { return Cell(r.placement); }},
       {word("tier"), [](const Row& r) { return Cell(r.tier.name); }},
       {whole("blocks"), [&](const Row& r) { return of_blocks(r, r.load.blocks); }},
-      {{"bytes", "bytes"}, [](const Row& r) { return real(r.load.held); }},
-      {{"seconds_all", "s"}, [&](const Row& r) { return seconds(r.load.held, r); }},
-      {{"demand", "bytes"}, [](const Row& r) { return real(r.load.demand, no_access); }},
-      {{"seconds_demand", "s"}, [&](const Row& r) { return seconds(r.load.demand, r); }},
-      {{"demand_blocks", "bytes"},
-       [](const Row& r) { return real(r.load.demand_blocks, r.blocks ? no_access : single_entries); }},
-      {{"attention"}, [](const Row& r) { return real(r.load.attention, no_access); }},
-      {whole("allocated", "bytes"), [&](const Row& r) { return of_blocks(r, r.load.allocated); }},
-      {whole("capacity", "bytes"), [](const Row& r) { return integer(r.tier.capacity); }},
-      {{"bytes_per_second", "bytes/s"}, [](const Row& r) { return real(r.tier.bytes_per_second); }}};
+      {whole("bytes", "bytes"), [&](const Row& r) { return bytes(r.load.held); }},
+      {{"time_all", "s"}, [](const Row& r) { return real(r.load.held / r.tier.bytes_per_second); }}};
+  if (!profile.access.reads.empty()) {
+    fields.push_back({whole("demand", "bytes"), [&](const Row& r) { return bytes(r.load.demand); }});
+    fields.push_back(
+        {{"time_demand", "s"}, [](const Row& r) { return real(r.load.demand / r.tier.bytes_per_second); }});
+    fields.push_back({{"attention"}, [](const Row& r) { return real(r.load.attention, "no attention"); }});
+    fields.push_back({whole("demand_blocks", "bytes"), [&](const Row& r) {
+                        return r.blocks ? bytes(r.load.demand_blocks) : Cell(Null{single_entries});
+                      }});
+  }
+  fields.push_back(
+      {whole("allocated", "bytes"), [&](const Row& r) { return of_blocks(r, r.load.allocated); }});
+  fields.push_back({whole("capacity", "bytes"), [](const Row& r) { return integer(r.tier.capacity); }});
+  fields.push_back(
+      {{"bytes_per_second", "bytes/s"}, [](const Row& r) { return real(r.tier.bytes_per_second); }});
   return make_table("placement", {"placement", "tier"}, fields, rows);
 }
 

@@ -19,6 +19,7 @@ struct ProfileContext {
 
 Table cache_types_table(const analysis::CacheSizes& sizes);  ///< "dtypes", key: dtype
 /// Key: tokens; in the chosen dtype. `fits_in` names the tiers, from the fastest, that hold it together.
+/// Columns about the model's context and the weights only where these are known.
 Table projection_table(const analysis::CacheSizes& sizes, const ProfileContext& context,
                        const std::vector<analysis::MemoryTier>& tiers);
 Table projection_dtypes_table(const analysis::CacheSizes& sizes);  ///< key: tokens, dtype
@@ -26,7 +27,8 @@ Table longest_context_table(const analysis::CacheSizes& sizes);  ///< key: memor
 /// "cache_layers", key: layer.
 Table cache_layers_table(const analysis::CacheShape& shape, const analysis::CacheType& type,
                          const analysis::CacheProfile& profile, int64_t tokens);
-Table placement_table(const analysis::CacheProfile& profile);  ///< key: placement, tier
+/// Key: placement, tier. Columns about demand and attention only with a measurement.
+Table placement_table(const analysis::CacheProfile& profile);
 /// "block_runs", key: placement, layer, first_block: neighbouring blocks of a layer in the same tier.
 Table block_runs_table(const analysis::CacheProfile& profile, int64_t block_tokens, int64_t tokens);
 

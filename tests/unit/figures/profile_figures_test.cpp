@@ -91,13 +91,33 @@ TEST_CASE("[profile figures] the block map shows tiers by name, and what a windo
   CHECK(map.dx == 16);
 }
 
-TEST_CASE("[profile figures] sizes are those of the result; a memory that holds nothing has no bar") {
+TEST_CASE("[profile figures] sizes are those of the result; a memory that holds nothing has no point") {
   const auto all = make({3, 100, 0, false});
   const auto& lines = std::get<plot::Lines>(all[0].figure.panels[0].marks[0]);
-  CHECK(lines.series[1].label.starts_with("f16"));
+  CHECK(lines.series[1].end_label.starts_with("f16"));
   CHECK(lines.series[1].y[1] == 3 * 2 * 2 * 8 * 2 * 1024);
-  const auto& bars = std::get<plot::Bars>(all[0].figure.panels[1].marks[0]);
+  const auto& fits = std::get<plot::Lines>(all[0].figure.panels[1].marks[0]);
   CHECK(all[0].figure.panels[1].x.names == std::vector<std::string>{"8GiB", "1B"});
-  CHECK(bars.groups[1].values[0] == std::floor((8589934592.0 - 100) / 192));
-  CHECK(std::isnan(bars.groups[1].values[1]));
+  CHECK(fits.series[1].x == std::vector<double>{0, 1});
+  CHECK(fits.series[1].y[0] == std::floor((8589934592.0 - 100) / 192));
+  CHECK(std::isnan(fits.series[1].y[1]));
+}
+
+TEST_CASE("[profile figures] where windows leave no limit there is no panel about it") {
+  CHECK(make({3, 100, 0, false})[0].figure.panels.size() == 2);
+  CHECK(make({3, 100, 20, false})[0].figure.panels.size() == 1);
+}
+
+TEST_CASE("[profile figures] of the tiers beyond the first that holds every size none is drawn") {
+  const auto references = [](const Size& size) {
+    const auto all = make(size);
+    std::vector<std::string> labels;
+    for (const auto& mark : all[0].figure.panels[0].marks)
+      if (const auto* line = std::get_if<plot::Reference>(&mark)) labels.push_back(line->label);
+    return labels;
+  };
+  CHECK(references({3, 100, 0, false}).size() == 5);  // none holds 131,072 tokens: three tiers, L2, context
+  const auto bounded = references({1, 100, 5, false});
+  CHECK(bounded.size() == 3);
+  CHECK(bounded[0].starts_with("HBM"));
 }

@@ -268,6 +268,10 @@ TEST_CASE("[sink figures] length: rate with its standard error, beside uniform a
   CHECK(points.series[0].stroke == plot::Stroke::points);
   CHECK(points.series[0].x[1] == 65);
   CHECK(points.series[0].y[0] == doctest::Approx(2.0 / 3));  // 0.5 counts, no score does not
+
+  for (PromptSinks& prompt : made.study.prompts) prompt.tokens = 64;
+  for (const NamedFigure& named : figures::sink_figures(made.input()))
+    CHECK(named.file != "sinks/seq_length_vs_sink_percentage");  // one length is no curve
 }
 
 TEST_CASE("[sink figures] synthetic ones say so in title and subtitle; measured ones do not") {
@@ -305,6 +309,7 @@ TEST_CASE("[sink figures] comparison: labels from the data, intervals of unequal
   CHECK(plot::error_bar(rates[0], 0).above == 0.02);
   CHECK(plot::error_bar(rates[1], 0).above == 0);
   const auto& later = mark<plot::Bars>(named.figure.panels[1]).groups;
+  CHECK(later[0].label == "a: one");
   CHECK(later[0].values == std::vector{0.28, 0.3});
   CHECK(plot::error_bar(later[0], 0).below == doctest::Approx(0.08));
   CHECK(plot::error_bar(later[0], 0).above == doctest::Approx(0.12));

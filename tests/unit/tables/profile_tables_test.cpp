@@ -49,8 +49,9 @@ TEST_CASE("[profile tables] projection: bytes, the tiers it fits in, the model's
   CHECK(reason_of(rows[2].at("fits_in")) == "more than all tiers hold");
   CHECK(rows_of(tables::projection_dtypes_table(c.sizes)).size() == 3 * cache_types().size());
   const auto none = rows_of(tables::projection_table(c.sizes, {.dtype = "f16"}, c.tiers));
-  CHECK_FALSE(reason_of(none[0].at("bytes_with_weights")).empty());
-  CHECK_FALSE(reason_of(none[0].at("within_context")).empty());
+  CHECK(none[0].count("bytes_with_weights") == 0);
+  CHECK(none[0].count("within_context") == 0);
+  CHECK(none[0].at("size") == Cell(std::string("2 KiB")));
 }
 
 TEST_CASE(
@@ -61,6 +62,7 @@ TEST_CASE(
   CHECK(rows[0].at("f16") == Cell(int64_t{(6000 - 40 * 64) / 64}));
   CHECK(rows[0].at("f16") == rows[0].at("bf16"));
   CHECK(reason_of(rows[1].at("f16")) == "the weights alone do not fit");
+  CHECK(rows[1].at("memory_bytes") == Cell(int64_t{1000}));
 }
 
 TEST_CASE("[profile tables] layers, placements and runs add up to the cache") {
@@ -76,7 +78,7 @@ TEST_CASE("[profile tables] layers, placements and runs add up to the cache") {
     if (row.at("placement") == Cell(std::string("access"))) {
       bytes += *number_in(row.at("bytes"));
       const double rate = *number_in(row.at("bytes_per_second"));
-      CHECK(*number_in(row.at("seconds_all")) == doctest::Approx(*number_in(row.at("bytes")) / rate));
+      CHECK(*number_in(row.at("time_all")) == doctest::Approx(*number_in(row.at("bytes")) / rate));
     }
   CHECK(bytes == 64 * 64 + 40 * 64);
   for (const auto& row : rows_of(tables::block_runs_table(c.profile, 16, 64)))
@@ -88,4 +90,9 @@ TEST_CASE("[profile tables] layers, placements and runs add up to the cache") {
   const auto bound = rows_of(tables::placement_table(c.profile)).back();
   CHECK(bound.at("placement") == Cell(std::string("bound")));
   CHECK_FALSE(reason_of(bound.at("blocks")).empty());
+  const CacheProfile unmeasured = cache_profile(c.shape, c.f16, {64, 16, 4}, c.tiers, nullptr);
+  const auto by_age = rows_of(tables::placement_table(unmeasured));
+  REQUIRE(by_age.size() == 2);
+  CHECK(by_age[0].count("demand") == 0);
+  CHECK(by_age[0].count("attention") == 0);
 }
