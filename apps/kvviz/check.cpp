@@ -114,18 +114,24 @@ void check(const SimulateOptions& o) {
   check(o.texts);
   require<UsageError>(o.prompt_tokens == 0 || o.prefill == "full",
                       "--prompt-tokens belongs to --prefill full; got --prefill ", o.prefill);
+  require<UsageError>(o.target.empty() || o.budget_table.empty(),
+                      "--target searches for budgets; it takes no --budget-table");
   const NeedleOptions none;
+  require<UsageError>(!o.needle.needle.empty() || (o.needle.question.empty() && o.needle.answer.empty() &&
+                                                   o.needle.depths == none.depths &&
+                                                   o.needle.lengths.empty() && o.needle.place == none.place),
+                      "got --question, --answer, --depths, --lengths or --needle-place without --needle");
   require<UsageError>(
-      !o.needle.needle.empty() || (o.needle.question.empty() && o.needle.answer.empty() &&
-                                   o.needle.depths == none.depths && o.needle.lengths.empty()),
-      "got --question, --answer, --depths or --lengths without --needle");
+      o.needle.place == none.place || (o.needle.depths == none.depths && o.needle.lengths.empty()),
+      "--needle-place found leaves the needle where it is; --depths and --lengths are for hide");
   require<UsageError>(o.needle.needle.empty() || !o.needle.question.empty(),
                       "--needle hides a sentence; give the --question it answers too");
   require<UsageError>(
-      o.mode == "decode" || (o.positions == "original" && o.prefill == "stepwise" && o.target.empty() &&
-                             o.needle.needle.empty() && !o.eviction_log && o.budget_table.empty()),
+      o.mode == "decode" ||
+          (o.positions == "original" && o.prefill == "stepwise" && o.target.empty() &&
+           o.needle.needle.empty() && o.generate == 0 && !o.eviction_log && o.budget_table.empty()),
       "--mode oneshot masks finished attention; it takes no --positions, --prefill, --target, "
-      "--needle, --eviction-log or --budget-table");
+      "--needle, --generate, --eviction-log or --budget-table");
 }
 
 void check(const SinksOptions& o) {

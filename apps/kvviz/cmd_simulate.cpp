@@ -54,7 +54,13 @@ void bind(CLI::App& app, EvictionOptions& o) {
 
 void bind(CLI::App& app, NeedleOptions& o) {
   const char* group = "Needle";
-  app.add_option("--needle", o.needle, "a sentence to hide in the text")->check(not_empty())->group(group);
+  app.add_option("--needle", o.needle, "a sentence to hide in the first text")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--needle-place", o.place,
+                 "hide: put the needle into the text; found: it is a part of the text")
+      ->check(CLI::IsMember({"hide", "found"}))
+      ->group(group);
   app.add_option("--question", o.question, "what is asked at the end of the text")
       ->check(not_empty())
       ->group(group);
@@ -89,13 +95,14 @@ Action declare_simulate(CLI::App& app) {
       ->delimiter(',')
       ->check(not_empty())
       ->group(group);
-  app.add_option(
-         "--budget,--budgets", o->budgets,
-         "keys that a KV head may hold: a number of tokens (256), or a kept fraction of the text (0.25)")
-      ->delimiter(',')
-      ->check(not_empty())
-      ->default_str("0.1,0.25,0.5")
-      ->group(group);
+  const CLI::Option* budgets =
+      app.add_option("--budget,--budgets", o->budgets,
+                     "keys that a KV head may hold: a number of tokens (256), or a kept fraction of the text "
+                     "(0.25); oneshot: 256 if none is given")
+          ->delimiter(',')
+          ->check(not_empty())
+          ->default_str("0.1,0.25,0.5")
+          ->group(group);
   app.add_option("--budget-table", o->budget_table,
                  "budgets of every layer and KV head, a TSV of layer, kv_head, budget")
       ->check(CLI::ExistingFile)
@@ -123,12 +130,16 @@ Action declare_simulate(CLI::App& app) {
       ->check(CLI::NonNegativeNumber)
       ->group(group);
   app.add_flag("--no-recall", o->no_recall,
-               "leave out recall, hit rates and output errors: about half the time")
+               "leave out recall, hit rates and output errors: up to a third faster")
       ->group(group);
   app.add_option("--target", o->target,
                  "find each policy's smallest budget for a loss: delta_ppl<1%, delta_nll<0.01, kl<0.02, "
                  "top1_agreement>0.95")
       ->check(not_empty())
+      ->group(group);
+  app.add_option("--generate", o->generate,
+                 "let every policy continue the first text by so many tokens, greedily (0: none)")
+      ->check(CLI::NonNegativeNumber)
       ->group(group);
   app.add_flag("--eviction-log", o->eviction_log, "write who was evicted when to results/simulate.h5")
       ->group(group);
@@ -137,8 +148,9 @@ Action declare_simulate(CLI::App& app) {
   bind(app, o->eviction);
   bind(app, o->needle);
   kvviz::bind(app, o->output);
-  return [o](const CallOptions& call) {
+  return [o, budgets](const CallOptions& call) {
     check(*o);
+    if (o->mode == "oneshot" && budgets->count() == 0) o->budgets = {"256"};
     o->call = call;
     return run_in_engine(*o);
   };

@@ -147,7 +147,7 @@ struct EvictionOptions {
 };
 
 struct NeedleOptions {
-  std::string needle, question, answer;
+  std::string needle, question, answer, place = "hide";
   std::vector<double> depths{0, 0.25, 0.5, 0.75, 1};
   std::vector<int64_t> lengths{};  ///< tokens; empty: half and all of the longest text
 };
@@ -166,7 +166,8 @@ struct SimulateOptions {
   std::string gqa_agg = "mean";
   std::optional<int64_t> score_from;  ///< first prediction that counts; none: where every budget has evicted
   bool no_recall = false;
-  std::string target;  ///< "delta_ppl<1%"
+  std::string target;    ///< "delta_ppl<1%"
+  int64_t generate = 0;  ///< tokens after the first text
   bool eviction_log = false;
   bool no_timings = false;
   EvictionOptions eviction;

@@ -48,8 +48,9 @@ fs::path snapshot(const std::string& id) {
 }  // namespace
 
 fs::path model_folder(const std::string& model, const fs::path& data) {
+  // A folder of results called demo is no model, and must not hide the shipped one.
+  if (model == "demo" && !fs::exists(fs::path(model) / "config.json")) return data / "models/demo";
   if (fs::exists(model)) return model;
-  if (model == "demo") return data / "models/demo";
   const bool id = std::count(model.begin(), model.end(), '/') <= 1 && model.front() != '/' &&
                   model.front() != '.' && model.back() != '/';
   require(id, "there is no model folder ", model,

@@ -160,7 +160,15 @@ std::vector<Documented> documented() {
             {"compare", "a/results/sinks.json", "b/results/sinks.json"}},
            1,
            2,
-           0}};
+           0},
+          {"simulate",
+           {{"simulate", "--samples", "0-1", "--policies", "streaming_llm,adakv", "--budget", "0.25",
+             "--needle", "The secret number is seven.", "--question", "The secret number is", "--generate",
+             "4", "--target", "kl<0.5", "--eviction-log"}},
+           11,
+           9,
+           3},
+          {"simulate", {{"simulate", "--mode", "oneshot", "--samples", "0"}}, 0, 2, 0}};
 }
 
 /// A joined table is described once for all.

@@ -5,6 +5,7 @@
 #include "kvviz/engine/budget_table.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/simulate_generate.hpp"
 #include "kvviz/engine/simulate_needle.hpp"
 #include "kvviz/engine/simulate_oneshot.hpp"
 #include "kvviz/engine/simulate_output.hpp"
@@ -30,6 +31,7 @@ nlohmann::ordered_json effective_options(const SimulateOptions& o) {
                     {"prompt-tokens", o.prompt_tokens},
                     {"gqa-agg", o.gqa_agg},
                     {"target", o.target},
+                    {"generate", o.generate},
                     {"per-query-head", e.per_query_head},
                     {"observation", e.observation},
                     {"pool-kernel", e.kernel},
@@ -50,6 +52,7 @@ nlohmann::ordered_json effective_options(const SimulateOptions& o) {
     effective.update({{"needle", o.needle.needle},
                       {"question", o.needle.question},
                       {"answer", o.needle.answer},
+                      {"needle-place", o.needle.place},
                       {"depths", o.needle.depths},
                       {"lengths", o.needle.lengths}});
   return effective;
@@ -85,28 +88,37 @@ int run(const SimulateOptions& o) {
   settings_of(o, opened.config);
   const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
   check_texts(texts);
+  std::vector<NeedlePlace> places;
+  if (!o.needle.needle.empty())
+    places = needle_places(*opened.tokenizer, texts.front(), opened.config, o.needle);
+  require<UsageError>(o.generate < opened.config.context - 1, "--generate ", o.generate,
+                      " leaves no room for a text in the model's context of ", opened.config.context,
+                      " tokens");
   const Runner runner = load_runner(std::move(opened));
 
   const SimulateRun simulated = run_simulations(runner, texts, simulations, o);
   Result result{.command = "simulate",
                 .provenance = provenance_of(simulated.origin, o.call, effective_options(o))};
   result.summary = simulate_facts(simulated.study);
-  result.tables = {by_budget_table(simulated.study), tables::simulate_table(simulated.study),
+  result.tables = {tables::simulate_by_budget_table(simulated.study), tables::simulate_table(simulated.study),
+                   tables::simulate_counters_table(simulated.study),
                    tables::simulate_heads_table(simulated.study),
                    tables::simulate_sets_table(simulated.study)};
   const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
   if (!o.output.no_plots) delivery.figures = figures::simulate_figures(simulated.study, what);
   if (limit)
     result.tables.push_back(tables::targets_table(find_targets(runner, texts, simulations, *limit, o)));
-  if (!o.needle.needle.empty()) {
-    const auto cells = find_needle(runner, texts.front(), simulations, o);
+  if (!places.empty()) {
+    const auto cells = find_needle(runner, places, simulations, o);
     result.tables.push_back(tables::needle_table(cells));
+    result.tables.push_back(tables::needle_sets_table(cells));
     if (!o.output.no_plots)
       std::ranges::move(figures::needle_figures(cells, what), std::back_inserter(delivery.figures));
   }
+  if (o.generate > 0) result.tables.push_back(generated_table(runner, texts.front(), simulations, o));
   delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
   delivery.subtitle = what;
-  delivery.shown_tables = {"simulate_by_budget", "simulate_targets", "needle"};
+  delivery.shown_tables = {"simulate_by_budget", "targets", "needle", "generated"};
   delivery.shown_rows = 40;
   delivery.write_arrays = [&](const auto& file) {
     write_simulate_arrays(file, simulated);

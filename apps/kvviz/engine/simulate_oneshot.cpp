@@ -64,18 +64,23 @@ std::vector<std::string> names_of(const SimulateOptions& o) {
   return o.policies;
 }
 
-void add_rows(std::vector<MaskRow>& rows, int64_t text, const SimulationResult& result,
-              const SimulateOptions& o, std::span<const policy::Budget> budgets) {
+/// Masks by the mean over all sets, and those of each set.
+struct Masks {
+  std::vector<MaskRow> mean, sets;
+};
+
+void add_rows(Masks& masks, int64_t text, const SimulationResult& result, const SimulateOptions& o,
+              std::span<const policy::Budget> budgets) {
   const int64_t sinks = o.eviction.sinks.value_or(4);
   std::vector<double> mean(result.keys.front().mass.size());
   for (const KeyUse& use : result.keys)
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += use.mass[i] / static_cast<double>(result.keys.size());
   for (const std::string& name : names_of(o)) {
     for (const policy::Budget& budget : budgets) {
-      rows.push_back(row_of(text, name, budget, "mean", mean, sinks));
+      masks.mean.push_back(row_of(text, name, budget, "mean", mean, sinks));
       for (const KeyUse& use : result.keys)
-        rows.push_back(row_of(text, name, budget, cat("layer ", use.layer, " KV head ", use.owner.kv_head),
-                              use.mass, sinks));
+        masks.sets.push_back(row_of(
+            text, name, budget, cat("layer ", use.layer, " KV head ", use.owner.kv_head), use.mass, sinks));
     }
   }
 }
@@ -110,11 +115,11 @@ int run_oneshot(const SimulateOptions& o) {
   const SimulationOptions settings = settings_of(o, opened.config);
   const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
   const Runner runner = load_runner(std::move(opened));
-  std::vector<MaskRow> rows;
+  Masks masks;
   Progress progress("running the texts", std::ssize(texts), o.call.quiet);
   for (size_t t = 0; t < texts.size(); ++t) {
-    add_rows(rows, static_cast<int64_t>(t), simulate(runner.model.decoder, texts[t].tokens.ids, {}, settings),
-             o, budgets);
+    add_rows(masks, static_cast<int64_t>(t),
+             simulate(runner.model.decoder, texts[t].tokens.ids, {}, settings), o, budgets);
     progress.update(static_cast<int64_t>(t) + 1);
   }
   const SubjectOrigin origin = origin_of_all(runner, texts);
@@ -129,9 +134,10 @@ int run_oneshot(const SimulateOptions& o) {
   result.summary = {{"texts", tables::integer(std::ssize(texts)), "", "Texts"},
                     {"mode", std::string("oneshot"), "",
                      "One decision for the finished text, as sinkvis made it; no model effect"}};
-  result.tables = {mask_table("oneshot", rows)};
+  result.tables = {mask_table("oneshot", masks.mean), mask_table("oneshot_sets", masks.sets)};
   delivery.heading = cat(origin.model, ", ", origin.text);
   delivery.shown_tables = {"oneshot"};
+  delivery.shown_rows = 40;
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

@@ -22,19 +22,17 @@ std::string as_name(std::string budget) {
   return budget;
 }
 
-/// The policy to ship at each budget, in words: the one that loses least without knowing the future.
+/// The policy to ship at each budget, in words: the one that loses least without knowing the future and saves
+/// memory.
 std::vector<Fact> best_facts(const analysis::SimulationStudy& study) {
   std::vector<Fact> facts;
   for (const std::string& budget : budgets_of(study)) {
-    const analysis::PolicyOutcome* best = nullptr;
-    for (const auto& o : study.outcomes) {
-      if (o.budget != budget || o.clairvoyant || o.policy == "full") continue;
-      if (best == nullptr || o.delta_nll < best->delta_nll) best = &o;
-    }
+    const analysis::PolicyOutcome* best = analysis::best_at(study.outcomes, budget);
     if (best == nullptr) continue;
     const std::string key = "best_at_" + as_name(budget);
     facts.push_back({key, best->policy, "", cat("Loses least at budget ", budget)});
-    facts.push_back({key + "_delta_ppl", best->delta_ppl, "", "  its increase of the perplexity"});
+    facts.push_back({key + "_delta_ppl_percent", 100 * best->delta_ppl / study.full_ppl, "%",
+                     "  its increase of the perplexity"});
   }
   return facts;
 }
@@ -56,30 +54,6 @@ std::vector<Fact> simulate_facts(const analysis::SimulationStudy& s) {
       {"full_bytes", real(s.outcomes.front().full_bytes), "bytes", "Full cache in f32, mean over the texts"}};
   std::ranges::move(best_facts(s), std::back_inserter(facts));
   return facts;
-}
-
-Table by_budget_table(const analysis::SimulationStudy& study) {
-  const std::vector<std::string> budgets = budgets_of(study);
-  Table table{.name = "simulate_by_budget", .columns = {{"policy", "", ColumnType::text}}, .key = {"policy"}};
-  for (const std::string& budget : budgets) table.columns.push_back({"delta_ppl_" + as_name(budget), "%"});
-  for (const std::string& budget : budgets) table.columns.push_back({"recall_" + as_name(budget)});
-  std::vector<std::string> policies;
-  for (const auto& o : study.outcomes)
-    if (o.policy != "full" && std::ranges::count(policies, o.policy) == 0) policies.push_back(o.policy);
-  for (const std::string& policy : policies) {
-    std::vector<Cell> row{policy};
-    const auto add = [&](auto value) {
-      for (const std::string& budget : budgets) {
-        const auto found = std::ranges::find_if(
-            study.outcomes, [&](const auto& o) { return o.policy == policy && o.budget == budget; });
-        row.push_back(tables::real(value(*found), "--no-recall"));
-      }
-    };
-    add([&](const auto& o) { return 100 * o.delta_ppl / study.full_ppl; });
-    add([](const auto& o) { return o.recall; });
-    table.rows.push_back(std::move(row));
-  }
-  return table;
 }
 
 }  // namespace kvviz

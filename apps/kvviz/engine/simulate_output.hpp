@@ -11,7 +11,4 @@ namespace kvviz {
 /// those that do not read the future.
 std::vector<Fact> simulate_facts(const analysis::SimulationStudy& study);
 
-/// A row a policy: increase of the perplexity in percent, and attention recall, at every budget.
-Table by_budget_table(const analysis::SimulationStudy& study);
-
 }  // namespace kvviz

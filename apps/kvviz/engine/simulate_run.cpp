@@ -112,7 +112,11 @@ std::vector<Simulation> simulations_of(const SimulateOptions& o, const ModelConf
   }
   std::vector<policy::Budget> budgets;
   if (o.budget_table.empty()) {
-    for (const std::string& text : o.budgets) budgets.push_back(policy::parse_budget(text));
+    for (const std::string& text : o.budgets) {
+      require<UsageError>(std::ranges::count(budgets, text, &policy::Budget::text) == 0, "--budget names ",
+                          text, " twice");
+      budgets.push_back(policy::parse_budget(text));
+    }
   } else {
     budgets.push_back({.tokens = std::ranges::max(read_budgets(o.budget_table, config)), .text = "table"});
   }

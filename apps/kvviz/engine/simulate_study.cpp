@@ -12,17 +12,6 @@ namespace {
 
 using analysis::kNone;
 
-/// The predictions from number `first` on.
-PairedScores behind(const PairedScores& scores, int64_t first) {
-  const auto cut = [&](const auto& values) {
-    return std::decay_t<decltype(values)>(values.begin() + std::min(first, std::ssize(values)), values.end());
-  };
-  return {.nll_full = cut(scores.nll_full),
-          .nll = cut(scores.nll),
-          .kl = cut(scores.kl),
-          .agrees = cut(scores.agrees)};
-}
-
 int64_t count_held(std::span<const int64_t> keys, std::span<const int32_t> kept) {
   return std::ranges::count_if(
       keys, [&](int64_t key) { return std::ranges::binary_search(kept, static_cast<int32_t>(key)); });
@@ -44,6 +33,16 @@ double ratio(double part, double whole) {
 }
 
 }  // namespace
+
+PairedScores behind(const PairedScores& scores, int64_t first) {
+  const auto cut = [&](const auto& values) {
+    return std::decay_t<decltype(values)>(values.begin() + std::min(first, std::ssize(values)), values.end());
+  };
+  return {.nll_full = cut(scores.nll_full),
+          .nll = cut(scores.nll),
+          .kl = cut(scores.kl),
+          .agrees = cut(scores.agrees)};
+}
 
 KeptMost kept_most(const KeyUse& use) {
   KeptMost keys{.sinks = stats::sink_keys(use.later_mass, use.window, {})};
@@ -85,6 +84,9 @@ void OutcomeSum::add(const SimulatedText& text, std::span<const KeyUse> keys, Pa
     sets_[s].evictions += static_cast<double>(set.log.size());
     sets_[s].peak += static_cast<double>(set.peak);
     sets_[s].final_entries += static_cast<double>(set.kept.size());
+    const auto of_key = static_cast<double>(set.metadata.key), of_set = static_cast<double>(set.metadata.set);
+    metadata_ += of_key * static_cast<double>(set.kept.size()) + of_set;
+    peak_metadata_ += of_key * static_cast<double>(set.peak) + of_set;
     const KeptMost most = kept_most(keys[s]);
     sinks_[s] += std::ssize(most.sinks);
     heavy_[s] += std::ssize(most.heavy);
@@ -129,10 +131,12 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
     head.demand_hit_rate = ratio(static_cast<double>(hits_[h]), static_cast<double>(demands_[h]));
     demands += demands_[h];
     hits += hits_[h];
-    o.recall += head.recall / static_cast<double>(heads_.size());
-    o.bound += head.bound / static_cast<double>(heads_.size());
-    o.output_error += head.output_error / static_cast<double>(heads_.size());
+    o.recall += head.recall;
+    o.bound += head.bound;
+    o.output_error += head.output_error;
   }
+  for (double* const mean : {&o.recall, &o.bound, &o.output_error})
+    *mean /= static_cast<double>(heads_.size());
   o.processed = std::llround(tokens_);
   o.demands = demands;
   o.hits = hits;
@@ -148,7 +152,9 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
   o.heavy_recall = ratio(total(heavy_held_), total(heavy_));
   const auto sets = static_cast<double>(sets_.size());
   const double tokens = tokens_ / texts;
-  const auto kept_bytes = static_cast<double>(policy::metadata_bytes(simulation.policy));
+  // Sets of query heads share the keys of their KV head where none are freed.
+  const double sharing =
+      sets / static_cast<double>(config.layers.size()) / static_cast<double>(config.layers.front().kv_heads);
   o.peak_entries = o.final_entries = o.budget_tokens = 0;
   for (size_t s = 0; s < sets_.size(); ++s) {
     analysis::SetOutcome& set = o.sets[s];
@@ -159,15 +165,17 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
     set.sink_recall = ratio(static_cast<double>(sinks_held_[s]), static_cast<double>(sinks_[s]));
     set.heavy_recall = ratio(static_cast<double>(heavy_held_[s]), static_cast<double>(heavy_[s]));
     o.evictions += set.evictions;
-    o.budget_tokens += set.budget / sets;
-    o.peak_entries += set.peak / sets;
-    o.final_entries += set.final_entries / sets;
+    o.budget_tokens += set.budget;
+    o.peak_entries += set.peak;
+    o.final_entries += set.final_entries;
     const LayerConfig& layer = config.layers[static_cast<size_t>(set.layer)];
-    o.logical_bytes += set.final_entries * entry_bytes(layer);
-    o.metadata_bytes += set.final_entries * kept_bytes;
-    o.resident_bytes += (info.frees_memory ? set.peak * entry_bytes(layer) : full_bytes(layer, tokens)) +
-                        set.peak * kept_bytes;
+    o.logical_bytes += set.final_entries * entry_bytes(layer) / (info.evicts ? 1 : sharing);
+    o.resident_bytes += info.evicts && info.frees_memory ? set.peak * entry_bytes(layer)
+                                                         : full_bytes(layer, tokens) / sharing;
   }
+  o.metadata_bytes = metadata_ / texts;
+  o.resident_bytes += peak_metadata_ / texts;
+  for (double* const mean : {&o.budget_tokens, &o.peak_entries, &o.final_entries}) *mean /= sets;
   for (const LayerConfig& layer : config.layers)
     o.full_bytes += static_cast<double>(layer.kv_heads) * full_bytes(layer, tokens);
   o.budget_fraction = std::min(o.budget_tokens / tokens, 1.0);

@@ -16,6 +16,9 @@ struct KeptMost {
 };
 KeptMost kept_most(const KeyUse& use);
 
+/// The predictions from number `first` on.
+PairedScores behind(const PairedScores& scores, int64_t first);
+
 /// One simulation over all texts, added up text by text.
 class OutcomeSum {
  public:
@@ -28,6 +31,7 @@ class OutcomeSum {
   std::vector<int64_t> demands_, hits_;
   std::vector<analysis::SetOutcome> sets_;
   std::vector<int64_t> sinks_, sinks_held_, heavy_, heavy_held_;
+  double metadata_ = 0, peak_metadata_ = 0;  ///< bytes of all sets, with the keys of the end and of the peak
   double tokens_ = 0, seconds_ = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/engine/simulate_study.hpp"
 #include "kvviz/eval/compare.hpp"
 
 namespace kvviz {
@@ -30,6 +31,18 @@ struct Search {
   bool open = true;
   int64_t middle() const { return high_value == high_value ? low + (high - low) / 2 : high; }
 };
+
+/// The fewest keys in which the sinks and recent keys that were asked for have room.
+int64_t least_budget(const policy::PolicyInfo& info, const SimulateOptions& o) {
+  if (info.newest && info.sinks == 0) return 1;  // window has neither
+  const int64_t recent = info.newest ? 0 : o.eviction.recent.value_or(0);
+  return std::max<int64_t>(o.eviction.sinks.value_or(0) + recent, 1);
+}
+
+/// The first prediction that counts: of the second half, but none of a prompt that was read in full.
+int64_t first_counted(const SimulateOptions& o, int64_t tokens) {
+  return o.score_from.value_or(std::max(tokens / 2, prompt_of(o, tokens)));
+}
 
 void take(Search& search, const LossLimit& limit, double value) {
   const int64_t tried = search.middle();
@@ -85,7 +98,10 @@ std::vector<analysis::TargetBudget> find_targets(const Runner& runner, std::span
     const bool known = std::ranges::count(searches, simulation.policy.name,
                                           [](const Search& s) { return s.simulation.policy.name; }) > 0;
     if (!known && simulation.policy.name != "full")
-      searches.push_back({.simulation = simulation, .high = half});
+      searches.push_back({.simulation = simulation,
+                          .low = least_budget(simulation.policy.info, o) - 1,
+                          .high = half,
+                          .open = least_budget(simulation.policy.info, o) <= half});
   }
   const auto passes = static_cast<int64_t>(std::bit_width(static_cast<uint64_t>(half))) + 1;
   Progress progress(cat("searching budgets for ", limit.text), passes, o.call.quiet);
@@ -105,10 +121,10 @@ std::vector<analysis::TargetBudget> find_targets(const Runner& runner, std::span
       std::vector<at::Tensor> hidden;
       for (const SimulatedText& one : result.texts) hidden.push_back(one.hidden);
       auto paired = compare_predictions(decoder, result.full, hidden, text.tokens.ids);
-      for (size_t i = 0; i < open.size(); ++i) scores[i].push_back(std::move(paired[i]));
+      for (size_t i = 0; i < open.size(); ++i)
+        scores[i].push_back(behind(paired[i], first_counted(o, tokens_of(text))));
     }
-    for (size_t i = 0; i < open.size(); ++i)
-      take(*open[i], limit, value_of(limit, quality_loss(scores[i], o.score_from.value_or(half))));
+    for (size_t i = 0; i < open.size(); ++i) take(*open[i], limit, value_of(limit, quality_loss(scores[i])));
     progress.update(std::min(pass + 1, passes));
   }
   std::vector<analysis::TargetBudget> targets;

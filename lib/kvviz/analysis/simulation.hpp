@@ -58,12 +58,11 @@ struct PolicyOutcome {
   double metadata_bytes = 0;  ///< positions and scores that the policy keeps beside them
   double resident_bytes = 0;  ///< most that has to stand in memory at once: payload and metadata
   double full_bytes = 0;      ///< of the full cache
-  double scan_seconds = 0;    ///< of all texts
+  double scan_seconds = 0;    ///< of all texts; kNone: left out
 
   std::vector<HeadOutcome> heads;  ///< [layers x query heads]
   std::vector<SetOutcome> sets;    ///< layer by layer
-  bool on_frontier =
-      false;  ///< no policy that can be shipped loses less perplexity with as few bytes or fewer
+  bool on_frontier = false;        ///< no policy that can be shipped does as well with fewer bytes, or better
 };
 
 /// Who was held when: one set of keys of one policy on the first text.
@@ -94,9 +93,20 @@ struct SimulationStudy {
   std::vector<std::string> first_text;  ///< its tokens as text
 };
 
-/// Sets on_frontier: outcomes that are not clairvoyant, in the order of resident bytes, each with a lower
-/// delta_nll than all before it.
+/// Sets on_frontier: outcomes that are not clairvoyant and do not evict in vain (resident bytes as many as
+/// the full cache's), in the order of resident bytes, each with a lower delta_nll than all before it. Of
+/// those with equal bytes and losses the first.
 void mark_frontier(std::vector<PolicyOutcome>& outcomes);
+
+/// Names of the policies, each once: those that can be shipped from the least mean loss (delta_nll over their
+/// budgets) to the greatest, then the clairvoyant ones likewise. Without a loss: last of their kind.
+std::vector<std::string> policies_by_loss(std::span<const PolicyOutcome> outcomes);
+
+/// Whether what the policy evicts stays in memory, hidden by a mask: it saves nothing.
+bool keeps_memory(const PolicyOutcome& outcome);
+
+/// Of the outcomes at a budget that can be shipped and save memory, the one with the least loss; null: none.
+const PolicyOutcome* best_at(std::span<const PolicyOutcome> outcomes, const std::string& budget);
 
 /// The smallest budget of a policy, in tokens, whose loss stays within a limit.
 struct TargetBudget {
@@ -105,6 +115,12 @@ struct TargetBudget {
   double budget_tokens = kNone;  ///< kNone: no budget does
   double value = kNone;          ///< the measure at that budget
   double next_value = kNone;     ///< and with one key fewer
+};
+
+/// The needle in one set of keys.
+struct NeedleSet {
+  int layer = 0, kv_head = 0, first_query_head = 0;
+  double survival = 0;  ///< share of the needle's keys held when the answer begins
 };
 
 /// One cell of the needle grid: a text of `length` tokens with a sentence hidden at `depth` of it.
@@ -116,7 +132,7 @@ struct NeedleCell {
   double log_p_full = kNone;    ///< with the full cache
   double log_p_absent = kNone;  ///< with the full cache and no needle in the text
   double survival = kNone;      ///< share of the needle's keys held when the answer begins, over all sets
-  std::vector<double> layer_survival;  ///< [layers]
+  std::vector<NeedleSet> sets;  ///< layer by layer
 };
 
 }  // namespace kvviz::analysis

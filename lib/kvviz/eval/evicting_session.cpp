@@ -29,6 +29,7 @@ at::Tensor EvictingSession::attend(const LayerQkv& x) {
         layer_place(simulation_, decoder_.config(), x.layer, most_tokens_, rotary_);
     scans_.push_back(layer_scan(simulation_, options_, shape, place, {}));
     splits_.push_back(policy::layer_splits(simulation_.policy, options_.policy, shape, place));
+    metadata_.push_back(policy::layer_metadata(simulation_.policy, options_.policy, shape, place));
   }
   const at::Tensor out = empty_output(x, 1);
   scans_[layer].advance(scan_input(x, out, 0));
@@ -50,7 +51,8 @@ at::Tensor EvictingSession::extend(std::span<const int32_t> ids) {
 std::vector<SimulatedSet> EvictingSession::sets() const {
   std::vector<SimulatedSet> all;
   for (size_t layer = 0; layer < scans_.size(); ++layer) {
-    for (SimulatedSet& set : simulated_sets(static_cast<int>(layer), scans_[layer], splits_[layer]))
+    for (SimulatedSet& set :
+         simulated_sets(static_cast<int>(layer), scans_[layer], splits_[layer], metadata_[layer]))
       all.push_back(std::move(set));
   }
   return all;

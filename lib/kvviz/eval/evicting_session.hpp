@@ -31,6 +31,7 @@ class EvictingSession {
   RotaryTables rotary_;
   std::vector<kernels::EvictingScan> scans_;  ///< by layer
   std::vector<std::vector<policy::Split>> splits_;
+  std::vector<std::vector<policy::Metadata>> metadata_;
 };
 
 }  // namespace kvviz

@@ -3,6 +3,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+
 #include "kvviz/model/blocks.hpp"
 
 namespace kvviz {
@@ -51,12 +53,16 @@ at::Tensor empty_output(const LayerQkv& x, int64_t batch) {
 kernels::EvictingScan layer_scan(const Simulation& simulation, const SimulationOptions& options,
                                  const kernels::ScanShape& shape, const policy::LayerPlace& place,
                                  std::span<const std::vector<double>> totals) {
+  const auto splits = policy::layer_splits(simulation.policy, options.policy, shape, place);
+  const bool all_fit = std::ranges::all_of(
+      splits, [&](const policy::Split& split) { return place.tokens > 0 && split.budget() >= place.tokens; });
+  const bool ranks = options.positions == CachePositions::cache && !all_fit;
   return {shape,
           policy::decision_groups(simulation.policy, options.policy, shape, place, totals),
           {.aggregate = options.policy.aggregate,
            .prompt = options.prompt,
            .compare = options.compare,
-           .cache_positions = options.positions == CachePositions::cache ? place.rotary : nullptr}};
+           .cache_positions = ranks ? place.rotary : nullptr}};
 }
 
 policy::LayerPlace layer_place(const Simulation& simulation, const ModelConfig& config, int layer,
@@ -69,12 +75,14 @@ policy::LayerPlace layer_place(const Simulation& simulation, const ModelConfig& 
 }
 
 std::vector<SimulatedSet> simulated_sets(int layer, const kernels::EvictingScan& scan,
-                                         std::span<const policy::Split> splits) {
+                                         std::span<const policy::Split> splits,
+                                         std::span<const policy::Metadata> metadata) {
   std::vector<SimulatedSet> sets;
   for (const kernels::SlotSet* const set : scan.sets()) {
     sets.push_back({.layer = layer,
                     .owner = set->owner(),
                     .budget = splits[sets.size()].budget(),
+                    .metadata = metadata[sets.size()],
                     .peak = set->peak(),
                     .kept = set->kept_positions(),
                     .log = {set->log().begin(), set->log().end()}});

@@ -27,7 +27,9 @@ kernels::ScanInput scan_input(const LayerQkv& x, const at::Tensor& out, int64_t 
 /// For attention outputs of `batch` entries, [batch, query_heads, tokens, head_dim].
 at::Tensor empty_output(const LayerQkv& x, int64_t batch);
 
-/// The scan of one simulation in one layer. `tokens`: of the whole text. `totals`: for clairvoyant policies.
+/// The scan of one simulation in one layer. `totals`: for clairvoyant policies. Where no key can leave, ranks
+/// in the cache are positions, and cache positions are not asked for: so the run is the full cache's bit for
+/// bit.
 kernels::EvictingScan layer_scan(const Simulation& simulation, const SimulationOptions& options,
                                  const kernels::ScanShape& shape, const policy::LayerPlace& place,
                                  std::span<const std::vector<double>> totals);
@@ -38,6 +40,7 @@ policy::LayerPlace layer_place(const Simulation& simulation, const ModelConfig& 
 
 /// What the scan's sets hold and lost.
 std::vector<SimulatedSet> simulated_sets(int layer, const kernels::EvictingScan& scan,
-                                         std::span<const policy::Split> splits);
+                                         std::span<const policy::Split> splits,
+                                         std::span<const policy::Metadata> metadata);
 
 }  // namespace kvviz

@@ -145,7 +145,8 @@ class SideBySide {
     scan.advance(input);
     SimulatedText& text = texts_[static_cast<size_t>(i)];
     const auto splits = policy::layer_splits(simulation.policy, options_.policy, shape, place);
-    std::ranges::move(simulated_sets(x.layer, scan, splits), std::back_inserter(text.sets));
+    const auto metadata = policy::layer_metadata(simulation.policy, options_.policy, shape, place);
+    std::ranges::move(simulated_sets(x.layer, scan, splits, metadata), std::back_inserter(text.sets));
     int head = 0;
     for (const kernels::HeadComparison& seen : scan.comparisons()) {
       text.heads.push_back({.layer = x.layer,

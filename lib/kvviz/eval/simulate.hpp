@@ -49,6 +49,7 @@ struct SimulatedSet {
   int layer = 0;
   kernels::SlotOwner owner;
   int64_t budget = 0;
+  policy::Metadata metadata;           ///< bytes that the policy remembers
   int64_t peak = 0;                    ///< most keys that a step attended to
   std::vector<int32_t> kept;           ///< positions held at the end, ascending
   std::vector<kernels::Eviction> log;  ///< in the order of the steps

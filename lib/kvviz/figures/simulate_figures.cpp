@@ -2,6 +2,7 @@
 #include "kvviz/figures/simulate_figures.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kvviz/figures/simulate_parts.hpp"
@@ -87,13 +88,18 @@ plot::Panel size_panel(const PolicyGrid& grid, const Measure& measure) {
   return panel;
 }
 
+bool measured(const plot::Panel& panel) {
+  return std::ranges::any_of(std::get<plot::Bars>(panel.marks[0]).groups, [](const auto& group) {
+    return std::ranges::any_of(group.values, [](double value) { return std::isfinite(value); });
+  });
+}
+
 }  // namespace
 
 plot::Figure policies_figure(const SimulationStudy& study, const PolicyGrid& grid) {
   plot::Figure figure;
   figure.title = "All policies, all budgets";
   figure.columns = 2;
-  figure.height = 1440;
   for (size_t b = 0; b < grid.budgets().size(); ++b)
     figure.legend.push_back({"budget " + grid.budget_labels()[b], budget_colour(b, grid.budgets().size())});
   figure.panels = {loss_panel(study, grid),
@@ -107,7 +113,11 @@ plot::Figure policies_figure(const SimulationStudy& study, const PolicyGrid& gri
                                       &PolicyOutcome::demand_hit_rate}),
                    size_panel(grid, {"Error of the attention output (lower is better)",
                                      "relative to the output", &PolicyOutcome::output_error})};
-  figure.caption = "Policies from the least mean loss to the greatest, clairvoyant ones last." + grid.star();
+  std::erase_if(figure.panels, [](const plot::Panel& panel) { return !measured(panel); });
+  constexpr int row = 480;
+  figure.height = row * std::max(1, static_cast<int>(figure.panels.size() + 1) / 2);
+  figure.caption =
+      "Policies from the least mean loss to the greatest, clairvoyant ones last." + grid.explained();
   return figure;
 }
 

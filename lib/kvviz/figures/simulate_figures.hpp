@@ -19,7 +19,8 @@ std::vector<NamedFigure> simulate_figures(const analysis::SimulationStudy& study
                                           const std::string& what = {});
 
 /// Below simulate/: needle, needle_survival (a grid depth x length for every policy) and, where measured,
-/// needle_survival_by_layer; again for every further budget (needle_2). No cells: no figures.
+/// needle_survival_by_layer; again for every further budget (needle_2). `full` is the
+/// reference and left out. No cells: no figures.
 std::vector<NamedFigure> needle_figures(std::span<const analysis::NeedleCell> cells,
                                         const std::string& what = {});
 

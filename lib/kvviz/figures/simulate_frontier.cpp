@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kvviz/figures/simulate_parts.hpp"
 
@@ -16,196 +15,191 @@ namespace {
 constexpr plot::Colour frontier_colour{0xffd54a};
 constexpr const char* loss_label = "increase of perplexity over the full cache [%] (lower is better)";
 
-std::string dashed_note(const PolicyGrid& grid) {
-  return grid.star().empty() ? "" : " Grey, dashed: reads the future; a yardstick, not to ship.";
+/// A point of the frontier.
+struct Step {
+  const PolicyOutcome* outcome;
+  bool sure;  ///< loses less than the last sure one by more than two standard errors; the first is sure
+};
+
+/// The losses are paired with the full cache and not with each other: this is cautious.
+double two_errors(const PolicyOutcome& a, const PolicyOutcome& b) {
+  return 2 * std::hypot(a.delta_nll_se, b.delta_nll_se);
 }
 
-std::vector<const PolicyOutcome*> frontier_of(const SimulationStudy& study) {
-  std::vector<const PolicyOutcome*> points;
+/// From the least memory to the most.
+std::vector<Step> frontier_of(const SimulationStudy& study) {
+  std::vector<Step> steps;
   for (const PolicyOutcome& outcome : study.outcomes)
-    if (outcome.on_frontier && std::isfinite(memory_percent(outcome))) points.push_back(&outcome);
-  std::ranges::stable_sort(points, {}, [](const PolicyOutcome* point) { return memory_percent(*point); });
-  return points;
-}
-
-/// The least loss at a memory or less: steps from each point of the frontier to the next.
-plot::Series frontier_steps(const SimulationStudy& study, const LossScale& scale, double end) {
-  plot::Series steps{.label = "frontier: the least loss at this memory or less (ringed)"};
-  steps.colour = frontier_colour;
-  steps.marker = plot::Marker::none;
-  steps.width = 4.5;
-  for (const PolicyOutcome* point : frontier_of(study)) {
-    const double x = memory_percent(*point);
-    if (!steps.y.empty()) steps.x.push_back(x), steps.y.push_back(steps.y.back());
-    steps.x.push_back(x), steps.y.push_back(scale.shown(loss_percent(study, *point)));
+    if (outcome.on_frontier && std::isfinite(memory_percent(outcome))) steps.push_back({&outcome, true});
+  std::ranges::stable_sort(steps, {}, [](const Step& step) { return memory_percent(*step.outcome); });
+  const PolicyOutcome* last = nullptr;
+  for (Step& step : steps) {
+    if (last != nullptr)
+      step.sure = !(last->delta_nll - step.outcome->delta_nll <= two_errors(*last, *step.outcome));
+    if (step.sure) last = step.outcome;
   }
-  if (!steps.x.empty()) steps.x.push_back(std::max(end, steps.x.back())), steps.y.push_back(steps.y.back());
   return steps;
 }
 
-plot::Series rings(const SimulationStudy& study, const LossScale& scale) {
+/// The least loss at a memory or less: steps from each point of the frontier to the next, up to the full
+/// cache.
+plot::Series frontier_steps(const SimulationStudy& study, const LossScale& scale) {
+  plot::Series steps{.label = "frontier (ringed): the least loss at this memory or less"};
+  steps.colour = frontier_colour;
+  steps.marker = plot::Marker::none;
+  steps.width = 4.5;
+  for (const Step& step : frontier_of(study)) {
+    const double x = memory_percent(*step.outcome);
+    if (!steps.y.empty()) steps.x.push_back(x), steps.y.push_back(steps.y.back());
+    steps.x.push_back(x), steps.y.push_back(scale.shown(loss_percent(study, *step.outcome)));
+  }
+  if (!steps.x.empty()) steps.x.push_back(std::max(100.0, steps.x.back())), steps.y.push_back(steps.y.back());
+  return steps;
+}
+
+plot::Series rings(const SimulationStudy& study, const LossScale& scale, bool sure) {
   plot::Series ring;
   ring.stroke = plot::Stroke::points;
   ring.marker = plot::Marker::ring;
-  ring.colour = plot::colours::text;
-  for (const PolicyOutcome* point : frontier_of(study)) {
-    ring.x.push_back(memory_percent(*point));
-    ring.y.push_back(scale.shown(loss_percent(study, *point)));
+  ring.colour = sure ? plot::colours::text : plot::colours::neutral;
+  for (const Step& step : frontier_of(study)) {
+    if (step.sure != sure) continue;
+    ring.x.push_back(memory_percent(*step.outcome));
+    ring.y.push_back(scale.shown(loss_percent(study, *step.outcome)));
   }
   return ring;
 }
 
-/// The policy's line over memory. Bars reach down to the floor at most.
+bool crowded(const PolicyGrid& grid) {
+  constexpr size_t few = 8;
+  return grid.policies().size() > few;
+}
+
+/// The policy's line over memory. Bars reach down to the floor at most; among many policies only those on
+/// the frontier have them.
 plot::Series loss_line(const SimulationStudy& study, const PolicyGrid& grid, const LossScale& scale,
                        const std::string& policy) {
   plot::Series line = policy_line(grid, policy);
-  line.end_label = policy;
-  bool best = false;
+  line.end_label = grid.name(policy);
   for (const std::string& budget : grid.budgets()) {
     const PolicyOutcome* outcome = grid.at(policy, budget);
     if (outcome == nullptr) continue;
-    const double loss = loss_percent(study, *outcome), error = loss_error(study, *outcome);
-    const plot::ErrorBar bar = scale.bar(loss, error);
+    const double loss = loss_percent(study, *outcome);
+    const plot::ErrorBar bar = scale.bar(loss, loss_error(study, *outcome));
     line.x.push_back(memory_percent(*outcome)), line.y.push_back(scale.shown(loss));
     line.errors.push_back(bar.below), line.errors_above.push_back(bar.above);
-    best = best || outcome->on_frontier;
+    line.strong = line.strong || outcome->on_frontier;
   }
-  line.strong = best;
-  line.width = best ? 1.5 : 0.75;
+  line.width = line.strong ? 1.5 : 0.75;
+  if (crowded(grid) && !line.strong) line.errors.clear(), line.errors_above.clear();
   return line;
 }
 
-/// Of the policies that can be shipped, the one with the least loss; null: none has a number.
-const PolicyOutcome* best_at(const PolicyGrid& grid, const std::string& budget) {
-  const PolicyOutcome* best = nullptr;
-  for (const std::string& policy : grid.policies()) {
-    const PolicyOutcome* outcome = grid.at(policy, budget);
-    if (outcome == nullptr || outcome->clairvoyant || !std::isfinite(outcome->delta_nll)) continue;
-    if (outcome->resident_bytes >= outcome->full_bytes) continue;
-    if (best == nullptr || outcome->delta_nll < best->delta_nll) best = outcome;
-  }
-  return best;
-}
-
 std::string loss_words(const SimulationStudy& study, const PolicyOutcome& outcome) {
-  std::string words = percent_label(loss_percent(study, outcome));
+  const auto number = [](double percent) {
+    const std::string label = percent_label(percent);
+    return label.substr(0, label.rfind(" %"));
+  };
   const double error = loss_error(study, outcome);
-  if (std::isfinite(error)) words += fmt::format(" ± {}", percent_label(error).substr(1));
-  return words;
+  return number(loss_percent(study, outcome)) +
+         (std::isfinite(error) && error > 0 ? " ± " + number(error).substr(1) : "") + " %";
 }
 
-/// Policies whose loss lies within two standard errors of the difference from the best one's. The losses are
-/// paired with the full cache and not with each other: this is cautious.
-std::string ties(const PolicyGrid& grid, const PolicyOutcome& best) {
+std::string setting(const PolicyOutcome& outcome) {
+  return outcome.evictions == 0
+             ? "the full cache"
+             : outcome.policy + " at " + budget_label(outcome.budget, outcome.budget_tokens);
+}
+
+std::string bars_words(const SimulationStudy& study, const PolicyGrid& grid) {
+  const bool tested = std::ranges::any_of(
+      study.outcomes, [](const PolicyOutcome& outcome) { return outcome.delta_nll_se > 0; });
+  if (!tested) return "Too few predictions for standard errors: no difference is tested.";
+  return fmt::format(
+      "Bars: standard error{}. Black rings: better than the cheaper ones by more than two standard errors.",
+      crowded(grid) ? " (policies on the frontier)" : "");
+}
+
+/// What to ship, of the points that are told apart: the answer to the figure's question.
+std::string answer(const SimulationStudy& study) {
+  std::string text;
+  for (const Step& step : frontier_of(study))
+    if (step.sure)
+      text += fmt::format("{}{}: {}", text.empty() ? "From " : "; from ",
+                          bytes_label(step.outcome->resident_bytes), setting(*step.outcome));
+  return text.empty() ? "Loss against memory" : text;
+}
+
+/// Settings with no more memory whose loss is not told apart from that of a point of the frontier.
+std::string as_good(const PolicyGrid& grid, const PolicyOutcome& best) {
+  constexpr double as_much = 1.01;  // pyramids round their budgets
   std::string names;
-  for (const std::string& policy : grid.policies()) {
-    const PolicyOutcome* other = grid.at(policy, best.budget);
-    if (other == nullptr || other == &best || other->clairvoyant) continue;
-    if (other->resident_bytes >= other->full_bytes) continue;
-    const double error = std::hypot(best.delta_nll_se, other->delta_nll_se);
-    if (other->delta_nll - best.delta_nll <= 2 * error) names += (names.empty() ? "" : ", ") + policy;
-  }
+  for (const std::string& policy : grid.policies())
+    for (const std::string& budget : grid.budgets()) {
+      const PolicyOutcome* other = grid.at(policy, budget);
+      if (other == nullptr || other == &best || other->clairvoyant || other->policy == best.policy) continue;
+      if (other->resident_bytes > as_much * best.resident_bytes) continue;
+      if (!(other->delta_nll - best.delta_nll <= two_errors(best, *other))) continue;
+      if (names.ends_with(policy)) continue;
+      names += (names.empty() ? "" : ", ") + policy;
+    }
   return names;
 }
 
-std::string answer(const SimulationStudy& study, const PolicyGrid& grid) {
-  std::string text;
-  for (size_t b = 0; b < grid.budgets().size(); ++b) {
-    const PolicyOutcome* best = best_at(grid, grid.budgets()[b]);
-    if (best == nullptr) continue;
-    text +=
-        fmt::format("{}{}: {} ({}, {} resident", text.empty() ? "Best at " : "; at ", grid.budget_labels()[b],
-                    best->policy, loss_words(study, *best), bytes_label(best->resident_bytes));
-    const std::string alike = ties(grid, *best);
-    text += alike.empty() ? ")" : "; not told apart from it: " + alike + ")";
+/// The whole frontier in words, and what is as good.
+std::string frontier_words(const SimulationStudy& study, const PolicyGrid& grid) {
+  std::string text, alike;
+  bool unsure = false;
+  for (const Step& step : frontier_of(study)) {
+    text += fmt::format("{}{}{}: {} ({})", text.empty() ? "Frontier: " : "; ", step.sure ? "" : "~ ",
+                        bytes_label(step.outcome->resident_bytes), setting(*step.outcome),
+                        loss_words(study, *step.outcome));
+    unsure = unsure || !step.sure;
+    if (!step.sure) continue;
+    if (const std::string names = as_good(grid, *step.outcome); !names.empty())
+      alike += fmt::format(" Not told apart from {} with no more memory: {}.", setting(*step.outcome), names);
   }
-  return text.empty() ? text : text + ".";
+  if (text.empty()) return text;
+  return text + "." + (unsure ? " ~: less loss by no more than two standard errors." : "") + alike;
 }
 
 }  // namespace
 
 plot::Figure frontier_figure(const SimulationStudy& study, const PolicyGrid& grid) {
   std::vector<double> losses;
-  for (const PolicyOutcome& outcome : study.outcomes) {
-    losses.push_back(loss_percent(study, outcome));
-  }
+  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_percent(study, outcome));
   const LossScale scale(losses);
   plot::Panel panel;
-  panel.title = "Loss against memory";
+  panel.title = answer(study);
   const std::string full = study.outcomes.empty() ? "" : bytes_label(study.outcomes.front().full_bytes);
   panel.x = {.label = fmt::format("resident memory, % of the full cache ({})", full),
              .scale = plot::Scale::log10};
   panel.y = scale.axis(loss_label);
   panel.note =
-      fmt::format("Bars: standard error. At ≤ {:g} %: all that lose no more, or gain.{}{}", scale.floor(),
-                  scale.capped() ? " At the top: all that lose more." : "", dashed_note(grid));
+      bars_words(study, grid) + fmt::format(" At ≤ {:g} %: all that lose no more, or gain.{}", scale.floor(),
+                                            scale.capped() ? " At the top: all that lose more." : "");
   plot::Lines lines;
-  double end = 0;
-  for (const PolicyOutcome& outcome : study.outcomes)
-    if (std::isfinite(memory_percent(outcome))) end = std::max(end, memory_percent(outcome));
-  if (plot::Series steps = frontier_steps(study, scale, end); !steps.x.empty())
+  if (plot::Series steps = frontier_steps(study, scale); !steps.x.empty())
     lines.series.push_back(std::move(steps));
   const std::vector<std::string>& policies = grid.policies();
   for (size_t i = policies.size(); i-- > 0;)  // the best last, above the others
     lines.series.push_back(loss_line(study, grid, scale, policies[i]));
-  if (plot::Series ring = rings(study, scale); !ring.x.empty()) lines.series.push_back(std::move(ring));
+  for (const bool sure : {false, true})
+    if (plot::Series ring = rings(study, scale, sure); !ring.x.empty())
+      lines.series.push_back(std::move(ring));
   panel.marks.emplace_back(std::move(lines));
-  for (size_t b = 0; b < grid.budgets().size(); ++b)
-    if (const PolicyOutcome* best = best_at(grid, grid.budgets()[b]))
-      panel.marks.emplace_back(plot::Note{memory_percent(*best), scale.shown(loss_percent(study, *best)),
-                                          fmt::format("{}: {} {}", grid.budget_labels()[b], best->policy,
-                                                      percent_label(loss_percent(study, *best))),
-                                          true});
+  panel.marks.emplace_back(plot::Reference{plot::Reference::Direction::vertical, 100,
+                                           "full cache, " + full + ": loses nothing", plot::colours::text});
+  for (const Step& step : frontier_of(study))
+    if (step.sure && step.outcome->evictions > 0)
+      panel.marks.emplace_back(plot::Note{
+          memory_percent(*step.outcome), scale.shown(loss_percent(study, *step.outcome)),
+          fmt::format("{}: {}", setting(*step.outcome), percent_label(loss_percent(study, *step.outcome))),
+          true});
   plot::Figure figure;
   figure.title = "Which policy should be shipped at this memory?";
-  figure.caption = answer(study, grid);
+  figure.caption = frontier_words(study, grid) + grid.explained();
   figure.height = 1000;
-  figure.panels = {std::move(panel)};
-  return figure;
-}
-
-plot::Figure perplexity_figure(const SimulationStudy& study, const PolicyGrid& grid) {
-  plot::Panel panel;
-  panel.title = "Perplexity against budget";
-  panel.note = "Bars: standard error of the increase." + dashed_note(grid);
-  panel.x = {.label = "budget: keys held in every set, mean over the texts [tokens]",
-             .scale = plot::Scale::log10};
-  panel.y = {.label = "perplexity (lower is better)", .scale = plot::Scale::log10};
-  double ceiling = std::numeric_limits<double>::infinity(), most = 0;
-  if (std::isfinite(study.full_ppl)) {
-    constexpr double broken = 10;  // times the full cache's: a policy that loses more has broken the model
-    const double digit = std::pow(10.0, std::floor(std::log10(broken * study.full_ppl)));
-    ceiling = std::ceil(broken * study.full_ppl / digit) * digit;
-  }
-  plot::Lines lines;
-  const std::vector<std::string>& policies = grid.policies();
-  for (size_t i = policies.size(); i-- > 0;) {
-    plot::Series line = policy_line(grid, policies[i]);
-    line.end_label = policies[i];
-    for (const std::string& budget : grid.budgets())
-      if (const PolicyOutcome* outcome = grid.at(policies[i], budget)) {
-        const bool inside = outcome->ppl < ceiling;
-        most = std::isnan(outcome->ppl) ? most : std::max(most, outcome->ppl);
-        line.x.push_back(outcome->budget_tokens);
-        line.y.push_back(std::isnan(outcome->ppl) ? kNone : std::min(outcome->ppl, ceiling));
-        line.errors.push_back(inside ? outcome->delta_ppl_se : 0);
-        line.errors_above.push_back(inside ? std::min(outcome->delta_ppl_se, ceiling - outcome->ppl) : 0);
-      }
-    lines.series.push_back(std::move(line));
-  }
-  if (most > ceiling) {
-    panel.y.ceiling = ceiling;
-    panel.y.max = 1.15 * ceiling;
-    panel.note += " At the top: all that are worse.";
-  }
-  panel.marks.emplace_back(std::move(lines));
-  if (std::isfinite(study.full_ppl))
-    panel.marks.emplace_back(plot::Reference{plot::Reference::Direction::horizontal, study.full_ppl,
-                                             fmt::format("full cache, {:.4g}", study.full_ppl),
-                                             plot::colours::text});
-  plot::Figure figure;
-  figure.title = "What a smaller cache costs";
-  figure.height = 900;
   figure.panels = {std::move(panel)};
   return figure;
 }

@@ -65,7 +65,7 @@ void share_scale(plot::Figure& figure, const LayerMap& map) {
   if (low > high) low = 0, high = 1;
   each_map([&](plot::Heatmap& heat) {
     heat.z_min = map.bounded ? std::floor(10 * low) / 10 : 0;
-    heat.z_max = map.bounded ? 1 : std::max(high, 1e-6);
+    heat.z_max = map.bounded ? 1 : std::clamp(high, 1e-6, 1.0);
   });
 }
 
@@ -130,8 +130,10 @@ plot::Figure recall_figure(const SimulationStudy& study, const PolicyGrid& grid)
   figure.title = "How much of the attention does each policy keep, layer by layer?";
   figure.caption =
       "Share of the full cache's attention weight that falls on the keys held, mean over heads (higher is "
-      "better). Last row: the most that any set of as many keys has." +
-      grid.star();
+      "better). Last row: the most that any set of as many keys has; a policy with unequal budgets may pass "
+      "it in "
+      "the layers that get more." +
+      grid.explained();
   return figure;
 }
 
@@ -140,20 +142,22 @@ plot::Figure output_error_figure(const SimulationStudy& study, const PolicyGrid&
       layer_figure(study, grid, {"relative output error", &HeadOutcome::output_error, false});
   figure.title = "How far is the attention output off, layer by layer?";
   figure.caption =
-      "|output - full output| / |full output|, mean over heads and steps (lower is better, 0: exact)." +
-      grid.star();
+      "|output - full output| / |full output|, mean over heads and steps (lower is better, 0: exact). The "
+      "colours end at 1: an error as large as the output." +
+      grid.explained();
   return figure;
 }
 
 plot::Figure unequal_budgets_figure(const SimulationStudy&, const PolicyGrid& grid) {
   constexpr double rounding = 1.5;  // keys: whole numbers do not divide evenly
+  constexpr double meant = 0.2;     // of the mean: what a rule evicts beyond its budget differs by less
   constexpr size_t most_panels = 24;
   plot::Figure figure;
   figure.columns = static_cast<int>(std::clamp<size_t>(grid.budgets().size(), 1, most_columns));
   for (const std::string& policy : grid.policies()) {
     const bool uneven = std::ranges::any_of(grid.budgets(), [&](const std::string& budget) {
       const PolicyOutcome* outcome = grid.at(policy, budget);
-      return outcome != nullptr && unevenness(*outcome) > rounding;
+      return outcome != nullptr && unevenness(*outcome) > std::max(rounding, meant * outcome->final_entries);
     });
     for (size_t b = 0; uneven && b < grid.budgets().size() && figure.panels.size() < most_panels; ++b) {
       const PolicyOutcome* outcome = grid.at(policy, grid.budgets()[b]);

@@ -26,11 +26,17 @@ void note(std::vector<T>& values, const T& value) {
   if (std::ranges::find(values, value) == values.end()) values.push_back(value);
 }
 
+/// Without the full cache, the reference, unless there is nothing else.
 std::vector<Needle> by_budget(std::span<const NeedleCell> cells) {
+  const auto full = [](const NeedleCell& cell) { return cell.policy == "full"; };
+  const bool only_full = std::ranges::all_of(cells, full);
+  const auto shown = [&](const NeedleCell& cell) { return only_full || !full(cell); };
   std::vector<std::string> budgets;
-  for (const NeedleCell& cell : cells) note(budgets, cell.budget);
+  for (const NeedleCell& cell : cells)
+    if (shown(cell)) note(budgets, cell.budget);
   std::vector<Needle> out(budgets.size());
   for (const NeedleCell& cell : cells) {
+    if (!shown(cell)) continue;
     Needle& needle = out[static_cast<size_t>(std::ranges::find(budgets, cell.budget) - budgets.begin())];
     needle.cells.push_back(&cell);
     needle.label = budget_label(cell.budget, static_cast<double>(cell.length));
@@ -99,16 +105,14 @@ plot::Figure grid_figure(const Needle& needle, double (*get)(const NeedleCell&),
 
 /// From "no better than without the needle" to "as with the full cache".
 Scale change_scale(const Needle& needle) {
-  double low = std::numeric_limits<double>::infinity(), high = 0, absent = 0;
+  double low = 0, absent = 0;
   for (const NeedleCell* cell : needle.cells) {
-    if (std::isfinite(change(*cell)))
-      low = std::min(low, change(*cell)), high = std::max(high, change(*cell));
+    if (std::isfinite(change(*cell))) low = std::min(low, change(*cell));
     const double without = cell->log_p_absent - cell->log_p_full;
     if (std::isfinite(without)) absent = std::min(absent, without);
   }
   if (absent < 0) low = absent;
-  if (!(low < high)) low = high - 1;
-  return {low, high};
+  return {low < 0 ? low : -1, 0};
 }
 
 std::string range_of(const Needle& needle, double NeedleCell::*value) {
@@ -124,9 +128,8 @@ plot::Figure change_figure(const Needle& needle) {
       grid_figure(needle, change, "ln p beside full [nats per token]", change_scale(needle));
   figure.title = "Is the needle still found?";
   figure.caption = fmt::format(
-      "ln p(answer) per answer token, less that of the full cache ({}); 0: as good. The colours end where "
-      "the "
-      "answer is no likelier than without the needle (ln p {}).",
+      "ln p(answer) per answer token, less that of the full cache ({}); the colours end at 0, as good or "
+      "better, and where the answer is no likelier than without the needle (ln p {}).",
       range_of(needle, &NeedleCell::log_p_full), range_of(needle, &NeedleCell::log_p_absent));
   return figure;
 }
@@ -145,9 +148,11 @@ plot::Figure layers_figure(const Needle& needle) {
     std::vector<double> sum, count;
     for (const NeedleCell* cell : needle.cells) {
       if (cell->policy != needle.policies[r]) continue;
-      sum.resize(std::max(sum.size(), cell->layer_survival.size()), 0), count.resize(sum.size(), 0);
-      for (size_t l = 0; l < cell->layer_survival.size(); ++l)
-        if (std::isfinite(cell->layer_survival[l])) sum[l] += cell->layer_survival[l], ++count[l];
+      for (const NeedleSet& set : cell->sets) {
+        const auto layer = static_cast<size_t>(set.layer);
+        if (sum.size() <= layer) sum.resize(layer + 1), count.resize(layer + 1);
+        sum[layer] += set.survival, ++count[layer];
+      }
     }
     for (size_t l = 0; l < sum.size(); ++l)
       entries.push_back(

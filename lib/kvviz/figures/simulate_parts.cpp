@@ -19,53 +19,39 @@ namespace {
 
 constexpr const char* full_name = "full";
 
-struct Ranked {
-  std::string policy;
-  bool clairvoyant = false;
-  double loss = 0;  // mean over budgets
-};
-
-Ranked ranked(const std::vector<const PolicyOutcome*>& outcomes) {
-  Ranked rank{outcomes.front()->policy, outcomes.front()->clairvoyant, 0};
-  double count = 0;
-  for (const PolicyOutcome* outcome : outcomes)
-    if (std::isfinite(outcome->delta_nll)) rank.loss += outcome->delta_nll, ++count;
-  rank.loss = count > 0 ? rank.loss / count : std::numeric_limits<double>::infinity();
-  return rank;
-}
-
 }  // namespace
 
 PolicyGrid::PolicyGrid(const SimulationStudy& study) {
   const bool only_full = std::ranges::all_of(
       study.outcomes, [](const PolicyOutcome& outcome) { return outcome.policy == full_name; });
   std::vector<std::pair<double, std::string>> budgets;
-  std::vector<std::vector<const PolicyOutcome*>> policies;
   for (const PolicyOutcome& outcome : study.outcomes) {
     if (outcome.policy == full_name) full_ = &outcome;
     if (outcome.policy == full_name && !only_full) continue;
     cells_.try_emplace({outcome.policy, outcome.budget}, &outcome);
     if (std::ranges::find(budgets, outcome.budget, &std::pair<double, std::string>::second) == budgets.end())
       budgets.emplace_back(outcome.budget_tokens, outcome.budget);
-    const auto same = std::ranges::find_if(
-        policies, [&](const auto& outcomes) { return outcomes.front()->policy == outcome.policy; });
-    if (same == policies.end())
-      policies.push_back({&outcome});
-    else
-      same->push_back(&outcome);
   }
   std::ranges::stable_sort(budgets, {}, &std::pair<double, std::string>::first);
   for (const auto& [tokens, budget] : budgets)
     budgets_.push_back(budget), labels_.push_back(budget_label(budget, tokens));
-  std::vector<Ranked> order;
-  for (const auto& outcomes : policies) order.push_back(ranked(outcomes));
-  std::ranges::stable_sort(order, [](const Ranked& a, const Ranked& b) {
-    return a.clairvoyant != b.clairvoyant ? b.clairvoyant : a.loss < b.loss;
-  });
-  for (const Ranked& rank : order) {
-    policies_.push_back(rank.policy);
-    names_.push_back(rank.policy + (rank.clairvoyant ? " *" : ""));
+  for (const std::string& policy : policies_by_loss(study.outcomes)) {
+    const auto own = [&](const PolicyOutcome& outcome) { return outcome.policy == policy; };
+    if (policy == full_name && !only_full) continue;
+    policies_.push_back(policy);
+    const bool reads_future = first(policy).clairvoyant;
+    const bool keeps = std::ranges::any_of(
+        study.outcomes, [&](const PolicyOutcome& outcome) { return own(outcome) && keeps_memory(outcome); });
+    names_.push_back(policy + (reads_future ? " *" : "") + (keeps ? " †" : ""));
+    if (reads_future) marks_ |= future;
+    if (keeps) marks_ |= memory;
   }
+  looks_ = policies_;
+  std::ranges::stable_partition(looks_, [&](const std::string& policy) {
+    return std::ranges::any_of(study.outcomes, [&](const PolicyOutcome& outcome) {
+      return outcome.policy == policy && outcome.on_frontier;
+    });
+  });
 }
 
 const PolicyOutcome* PolicyGrid::at(const std::string& policy, const std::string& budget) const {
@@ -79,10 +65,20 @@ const PolicyOutcome& PolicyGrid::first(const std::string& policy) const {
   return *cells_.begin()->second;
 }
 
-std::string PolicyGrid::star() const {
-  return std::ranges::any_of(policies_, [&](const std::string& policy) { return first(policy).clairvoyant; })
-             ? " * reads the future: a yardstick, not to ship."
-             : "";
+std::string PolicyGrid::explained() const {
+  std::string text;
+  if (marks_ & future) text += " * reads the future: a yardstick, not to ship.";
+  if (marks_ & memory) text += " † hides what it evicts and keeps it in memory: saves nothing.";
+  return text;
+}
+
+const std::string& PolicyGrid::name(const std::string& policy) const {
+  const size_t at = rank(policy);
+  return at < names_.size() ? names_[at] : policy;
+}
+
+size_t PolicyGrid::look(const std::string& policy) const {
+  return static_cast<size_t>(std::ranges::find(looks_, policy) - looks_.begin());
 }
 
 size_t PolicyGrid::rank(const std::string& policy) const {
@@ -105,10 +101,10 @@ plot::Series policy_line(const PolicyGrid& grid, const std::string& policy) {
                                                        plot::Marker::triangle, plot::Marker::diamond,
                                                        plot::Marker::inverted};
   plot::Series series;
-  const size_t rank = grid.rank(policy);
+  const size_t rank = grid.look(policy);
   series.marker = markers[rank / colours.size() % markers.size()];
   series.colour = colours[rank % colours.size()];
-  if (rank < grid.policies().size() && grid.first(policy).clairvoyant) {
+  if (grid.first(policy).clairvoyant) {
     series.colour = plot::colours::neutral;
     series.stroke = plot::Stroke::dashed;
   }
@@ -174,7 +170,8 @@ std::string bytes_label(double bytes) {
 std::string percent_label(double percent) {
   if (std::isnan(percent)) return "no value";
   const double size = std::abs(percent);
-  const int decimals = size >= 100 ? 0 : size >= 10 ? 1 : 2;
+  const int decimals = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 3;
+  if (percent == 0) return "0 %";
   return size >= 1e5 ? fmt::format("{:+.1e} %", percent) : fmt::format("{:+.{}f} %", percent, decimals);
 }
 

@@ -20,13 +20,16 @@ class PolicyGrid {
 
   /// Those that can be shipped from the least mean loss to the greatest, then the clairvoyant ones.
   const std::vector<std::string>& policies() const { return policies_; }
-  /// As labels of an axis: clairvoyant policies with a star, which the caption explains.
+  /// As labels of an axis: clairvoyant ones with a star, those that keep what they evict with
+  /// a dagger.
   const std::vector<std::string>& names() const { return names_; }
   const std::vector<std::string>& budgets() const { return budgets_; }       ///< rising, as asked for
   const std::vector<std::string>& budget_labels() const { return labels_; }  ///< "25 %", "256 tokens"
 
-  /// What the star stands for, as a sentence to append; empty where no policy has one.
-  std::string star() const;
+  const std::string& name(const std::string& policy) const;  ///< of names(); as it is where unknown
+
+  /// What the marks of names() stand for, as sentences to append; empty where no policy has one.
+  std::string explained() const;
 
   /// Null: not simulated.
   const analysis::PolicyOutcome* at(const std::string& policy, const std::string& budget) const;
@@ -35,9 +38,13 @@ class PolicyGrid {
   const analysis::PolicyOutcome* full() const { return full_; }
   /// The place of a policy in policies(); at the end: unknown.
   size_t rank(const std::string& policy) const;
+  /// Its number among the looks of lines: policies on the frontier have the first ones, which differ most.
+  size_t look(const std::string& policy) const;
 
  private:
-  std::vector<std::string> policies_, names_, budgets_, labels_;
+  enum Mark : int { future = 1, memory = 2 };
+  int marks_ = 0;
+  std::vector<std::string> policies_, names_, looks_, budgets_, labels_;
   std::map<std::pair<std::string, std::string>, const analysis::PolicyOutcome*> cells_;
   const analysis::PolicyOutcome* full_ = nullptr;
 };
@@ -45,7 +52,7 @@ class PolicyGrid {
 /// "25 %" or "256 tokens".
 std::string budget_label(const std::string& budget, double tokens);
 
-/// The look of a policy's line, by its rank: 18 policies differ in colour or in marker. Clairvoyant ones are
+/// The look of a policy's line: 18 policies differ in colour or in marker. Clairvoyant ones are
 /// grey and dashed.
 plot::Series policy_line(const PolicyGrid& grid, const std::string& policy);
 

@@ -78,11 +78,6 @@ plot::Heatmap fate_map(const RetentionMap& map, int64_t block) {
   return heat;
 }
 
-std::string name_of(const std::string& policy, const PolicyGrid& grid) {
-  const size_t rank = grid.rank(policy);
-  return rank < grid.names().size() ? grid.names()[rank] : policy;
-}
-
 int columns_for(size_t panels) {
   return panels <= 3 ? static_cast<int>(std::max<size_t>(panels, 1)) : panels <= 8 ? 4 : 5;
 }
@@ -99,7 +94,8 @@ plot::Figure retention_figure(std::vector<const RetentionMap*> maps, const Polic
   figure.legend = fate_legend();
   figure.caption =
       "Every column is a key, every row a step, from the top down. Sink keys and heavy hitters are those of "
-      "the full cache.";
+      "the full cache." +
+      grid.explained();
   figure.columns = columns_for(maps.size());
   const int64_t block = cell_tokens(first.tokens, figure.columns);
   if (block > 1)
@@ -107,7 +103,7 @@ plot::Figure retention_figure(std::vector<const RetentionMap*> maps, const Polic
         fmt::format(" A cell stands for {} keys and as many steps; one sink among them colours it.", block);
   for (const RetentionMap* map : maps) {
     plot::Panel panel;
-    panel.title = name_of(map->policy, grid);
+    panel.title = grid.name(map->policy);
     panel.x = {.label = "key: token position", .whole = true};
     panel.y = {.label = "step", .whole = true};
     panel.marks.emplace_back(fate_map(*map, block));
@@ -137,7 +133,7 @@ plot::Panel strip_panel(const std::string& title, const std::vector<const TokenS
                         const PolicyGrid& grid, plot::Heatmap map) {
   plot::Panel panel;
   panel.title = title;
-  for (const TokenSurvival* row : rows) panel.y.names.push_back(name_of(row->policy, grid));
+  for (const TokenSurvival* row : rows) panel.y.names.push_back(grid.name(row->policy));
   panel.x = {.label = "token position", .whole = true};
   panel.marks.emplace_back(std::move(map));
   return panel;
@@ -153,8 +149,8 @@ plot::Figure strip_figure(const SimulationStudy& study, std::vector<const TokenS
   figure.title = "Which tokens live to the end?";
   figure.subtitle = fmt::format("Budget {}, the first text",
                                 budget_label(rows.front()->budget, static_cast<double>(tokens)));
-  figure.caption =
-      "Share of the sets of keys, over all layers and heads, that hold the token at the end." + grid.star();
+  figure.caption = "Share of the sets of keys, over all layers and heads, that hold the token at the end." +
+                   grid.explained();
   const bool all = tokens <= most_named;
   std::vector<int64_t> named, every;
   for (int64_t t = 0; t < tokens; ++t) {

@@ -123,6 +123,7 @@ PolicyInfo adakv_policy() {
           .citation = "Feng et al. 2024, arXiv 2407.11550",
           .grain = Grain::layer,
           .rule = [](const RuleContext& context) { return share_budget(context, &snapkv_scorer); },
+          .metadata = &snapkv_metadata,
           .observation = true};
 }
 

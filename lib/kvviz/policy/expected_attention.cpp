@@ -165,6 +165,15 @@ class ExpectedWeight : public Scorer {
   int64_t waiting_ = 0, seen_ = 0, fitted_at_ = -1;
 };
 
+/// Scores between two fits; of each query head the moments, the queries that are not in them yet, and the
+/// fit.
+Metadata queries_kept(const RuleContext& context, size_t owner) {
+  const int64_t dim = context.shape.head_dim, moments = dim + dim * dim;
+  const int64_t of_head =
+      moments * score_bytes + context.options.refresh * dim * weight_bytes + moments * weight_bytes;
+  return {.key = position_bytes + score_bytes, .set = context.owners[owner].query_heads * of_head};
+}
+
 }  // namespace
 
 PolicyInfo expected_attention_policy() {
@@ -174,7 +183,8 @@ PolicyInfo expected_attention_policy() {
           .sinks = 4,
           .scorer = [](const RuleContext& context, size_t owner) -> std::unique_ptr<Scorer> {
             return std::make_unique<ExpectedWeight>(context, owner);
-          }};
+          },
+          .metadata = &queries_kept};
 }
 
 }  // namespace kvviz::policy

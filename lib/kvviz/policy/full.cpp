@@ -16,6 +16,8 @@ PolicyInfo full_policy() {
           .rule = [](const RuleContext&) -> std::unique_ptr<kernels::EvictionRule> {
             return std::make_unique<Full>();
           },
+          .metadata = &nothing_kept,
+          .evicts = false,
           .by_attention = false};
 }
 

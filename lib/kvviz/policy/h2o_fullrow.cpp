@@ -83,7 +83,8 @@ PolicyInfo h2o_fullrow_policy() {
           .recent = [](int64_t budget) { return budget / 2; },
           .rule = [](const RuleContext& context) -> std::unique_ptr<kernels::EvictionRule> {
             return std::make_unique<FullRowHeavyHitters>(context);
-          }};
+          },
+          .frees_memory = false};
 }
 
 }  // namespace kvviz::policy

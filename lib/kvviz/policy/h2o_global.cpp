@@ -65,6 +65,7 @@ PolicyInfo h2o_global_policy() {
           .rule = [](const RuleContext& context) -> std::unique_ptr<kernels::EvictionRule> {
             return std::make_unique<GlobalHeavyHitters>(context);
           },
+          .metadata = &positions_kept,
           .clairvoyant = true};
 }
 

@@ -59,6 +59,11 @@ class Difference : public Scorer {
   std::vector<float> anchor_, scores_;
 };
 
+/// The sum of the directions.
+Metadata mean_kept(const RuleContext& context, size_t) {
+  return {.key = position_bytes, .set = context.shape.head_dim * score_bytes};
+}
+
 }  // namespace
 
 PolicyInfo keydiff_policy() {
@@ -67,7 +72,8 @@ PolicyInfo keydiff_policy() {
           .citation = "Park et al. 2025, arXiv 2504.15364",
           .scorer = [](const RuleContext& context, size_t) -> std::unique_ptr<Scorer> {
             return std::make_unique<Difference>(context.shape.head_dim);
-          }};
+          },
+          .metadata = &mean_kept};
 }
 
 }  // namespace kvviz::policy

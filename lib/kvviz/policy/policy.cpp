@@ -41,7 +41,7 @@ void check_options(const PolicyOptions& options) {
   at_least("lag", options.lag, 1);
   at_least("future", options.future, 1);
   at_least("refresh", options.refresh, 1);
-  require<UsageError>(options.kernel >= 1 && options.kernel % 2 == 1, "[kernel] got ", options.kernel,
+  require<UsageError>(options.kernel >= 1 && options.kernel % 2 == 1, "[pool-kernel] got ", options.kernel,
                       ", expected an odd number of keys");
   require<UsageError>(options.floor >= 0 && options.floor <= 1, "[floor] got ", options.floor,
                       ", expected 0 to 1");
@@ -51,6 +51,7 @@ void check_options(const PolicyOptions& options) {
 
 int64_t budget_of(const Policy& policy, const PolicyOptions& options, const kernels::SlotOwner& owner,
                   const kernels::ScanShape& shape, const LayerPlace& place) {
+  if (!policy.info.evicts) return place.budget;
   if (!options.budgets.empty()) {
     const auto want = static_cast<size_t>(place.layers * shape.kv_heads);
     require<UsageError>(options.budgets.size() == want, "[budgets] got ", options.budgets.size(),
@@ -92,14 +93,8 @@ Policy find_policy(std::string_view name) {
   policy.info.frees_memory = base->frees_memory;
   policy.info.pyramid = base->pyramid;
   policy.info.newest = base->newest;
+  policy.info.metadata = base->metadata;
   return policy;
-}
-
-int64_t metadata_bytes(const Policy& policy) {
-  const bool in_order = policy.name == "full" || policy.info.newest;
-  if (policy.info.grain == Grain::set && in_order) return 0;
-  if (policy.info.grain == Grain::set && !policy.info.by_attention) return sizeof(int32_t);
-  return sizeof(int32_t) + sizeof(double);
 }
 
 Split split(const Policy& policy, int64_t budget, const PolicyOptions& options) {
@@ -153,6 +148,25 @@ std::vector<Split> layer_splits(const Policy& policy, const PolicyOptions& optio
                         " have budgets of ", first, " and ", here, " keys; give them one");
   }
   return splits;
+}
+
+std::vector<Metadata> layer_metadata(const Policy& policy, const PolicyOptions& options,
+                                     const kernels::ScanShape& shape, const LayerPlace& place) {
+  const std::vector<kernels::SlotOwner> all = owners(options, shape);
+  const std::vector<Split> splits = layer_splits(policy, options, shape, place);
+  const RuleContext context{.options = options,
+                            .shape = shape,
+                            .owners = all,
+                            .splits = splits,
+                            .layer = place.layer,
+                            .tokens = place.tokens,
+                            .rotary = place.rotary};
+  std::vector<Metadata> bytes;
+  for (size_t owner = 0; owner < all.size(); ++owner) {
+    bytes.push_back(policy.info.metadata != nullptr ? policy.info.metadata(context, owner)
+                                                    : Metadata{.key = position_bytes + score_bytes});
+  }
+  return bytes;
 }
 
 std::vector<kernels::DecisionGroup> decision_groups(const Policy& policy, const PolicyOptions& options,

@@ -75,6 +75,13 @@ class Scorer {
 using MakeScorer = std::unique_ptr<Scorer> (*)(const RuleContext&, size_t owner);
 using MakeRule = std::unique_ptr<kernels::EvictionRule> (*)(const RuleContext&);
 
+/// Bytes that a cache has to keep beside its keys and values, to decide as the policy does.
+struct Metadata {
+  int64_t key = 0;  ///< for each key held
+  int64_t set = 0;  ///< once for a slot set, whatever it holds
+};
+using MakeMetadata = Metadata (*)(const RuleContext&, size_t owner);
+
 /// A policy is data: this row, and the file that makes its scorer or rule.
 struct PolicyInfo {
   std::string_view name;
@@ -85,13 +92,15 @@ struct PolicyInfo {
   int64_t (*recent)(int64_t budget) = nullptr;  ///< default for a budget; null: 0
   MakeScorer scorer = nullptr;                  ///< the lowest score leaves (keep_best); null: `rule` decides
   MakeRule rule = nullptr;
-  bool clairvoyant = false;  ///< reads the future: only for a text known in advance
-  bool frees_memory = true;  ///< false: evicted keys are masked and stay in memory
-  bool by_attention = true;  ///< false: keeps the same keys whatever the weights are
-  bool pyramid = false;      ///< budgets fall from layer to layer (pyramid_budgets)
-  bool observation = false;  ///< recent defaults to PolicyOptions::observation
-  bool newest = false;       ///< all that are no sinks are recent: nothing is left to choose
-  bool alike = false;        ///< all slot sets of a layer keep the same keys, so they have one budget
+  MakeMetadata metadata = nullptr;  ///< null: of each key the position and a score
+  bool clairvoyant = false;         ///< reads the future: only for a text known in advance
+  bool evicts = true;               ///< false: holds every key, whatever the budget
+  bool frees_memory = true;         ///< false: evicted keys are masked and stay in memory
+  bool by_attention = true;         ///< false: keeps the same keys whatever the weights are
+  bool pyramid = false;             ///< budgets fall from layer to layer (pyramid_budgets)
+  bool observation = false;         ///< recent defaults to PolicyOptions::observation
+  bool newest = false;              ///< all that are no sinks are recent: nothing is left to choose
+  bool alike = false;               ///< all slot sets of a layer keep the same keys, so they have one budget
 };
 
 /// All policies, in the order of docs/policies.md.
@@ -106,12 +115,6 @@ struct Policy {
 
 /// Throws UsageError naming all policies when there is none of this name.
 Policy find_policy(std::string_view name);
-
-/// What a cache under this policy has to keep for each key beside the key and its value: nothing where the
-/// held keys are in order by themselves (full, window, streaming_llm), else the position as int32, and for
-/// policies that look at attention or geometry a score as f64. What a policy keeps once for all keys is not
-/// counted.
-int64_t metadata_bytes(const Policy& policy);
 
 /// Sinks, recent and heavy keys of a budget. Throws UsageError when sinks and recent asked for exceed it, or
 /// an option is out of range; a policy's own defaults shrink to fit. PolicyOptions::recent has no effect on a
@@ -133,6 +136,14 @@ struct LayerPlace {
 /// of the wrong shape, or with budgets that differ in a layer whose heads keep the same keys.
 std::vector<Split> layer_splits(const Policy& policy, const PolicyOptions& options,
                                 const kernels::ScanShape& shape, const LayerPlace& place);
+
+/// What each of owners() has to remember in this layer from step to step (docs/policies.md lists it): of a
+/// key its position (int32), unless the held keys are in order by themselves (full, window, streaming_llm),
+/// and what is known of it (scores f64, weights f32); for a set what was learnt from all tokens. Copies of
+/// keys and values that are in the cache, and what is computed anew at each step, are not counted. Throws as
+/// layer_splits() does.
+std::vector<Metadata> layer_metadata(const Policy& policy, const PolicyOptions& options,
+                                     const kernels::ScanShape& shape, const LayerPlace& place);
 
 /// The rules over the slot sets of a layer. `totals`, for clairvoyant policies: the full-attention weight of
 /// every token, one entry an owner in the order of owners(), aggregated over its query heads as the scan

@@ -35,6 +35,7 @@ PolicyInfo random_policy() {
           .scorer = [](const RuleContext& context, size_t owner) -> std::unique_ptr<Scorer> {
             return std::make_unique<Draw>(context, context.owners[owner]);
           },
+          .metadata = &positions_kept,
           .by_attention = false};
 }
 

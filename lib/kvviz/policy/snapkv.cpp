@@ -76,11 +76,18 @@ std::unique_ptr<Scorer> snapkv_scorer(const RuleContext& context, size_t owner) 
   return std::make_unique<ObservedWeight>(context.options, context.splits[owner].recent);
 }
 
+/// The weights from each of the last queries, and their sum.
+Metadata snapkv_metadata(const RuleContext& context, size_t owner) {
+  const int64_t queries = std::max<int64_t>(context.splits[owner].recent, 1);
+  return {.key = position_bytes + score_bytes + queries * weight_bytes};
+}
+
 PolicyInfo snapkv_policy() {
   return {.name = "snapkv",
           .summary = "the key leaves that the last queries give the least weight, pooled over neighbours",
           .citation = "Li et al. 2024, arXiv 2404.14469",
           .scorer = &snapkv_scorer,
+          .metadata = &snapkv_metadata,
           .observation = true};
 }
 
@@ -89,6 +96,7 @@ PolicyInfo pyramidkv_policy() {
           .summary = "snapkv with budgets that fall from the first layer to the last",
           .citation = "Cai et al. 2024, arXiv 2406.02069",
           .scorer = &snapkv_scorer,
+          .metadata = &snapkv_metadata,
           .pyramid = true,
           .observation = true};
 }

@@ -25,5 +25,16 @@ PolicyInfo random_policy();
 PolicyInfo oracle_policy();
 
 std::unique_ptr<Scorer> snapkv_scorer(const RuleContext& context, size_t owner);
+Metadata snapkv_metadata(const RuleContext& context, size_t owner);
+
+inline constexpr int64_t position_bytes = sizeof(int32_t), score_bytes = sizeof(double),
+                         weight_bytes = sizeof(float);
+/// Held keys stand in the order of their positions, and nothing else is known of them.
+inline Metadata nothing_kept(const RuleContext&, size_t) {
+  return {};
+}
+inline Metadata positions_kept(const RuleContext&, size_t) {
+  return {.key = position_bytes};
+}
 
 }  // namespace kvviz::policy

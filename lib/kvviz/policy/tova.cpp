@@ -50,6 +50,7 @@ PolicyInfo tova_policy() {
           .rule = [](const RuleContext& context) -> std::unique_ptr<kernels::EvictionRule> {
             return std::make_unique<LeastWeightNow>(context);
           },
+          .metadata = &positions_kept,
           .alike = true};
 }
 

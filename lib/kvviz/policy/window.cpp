@@ -26,6 +26,7 @@ PolicyInfo window_policy() {
           .summary = "the oldest key leaves",
           .recent = &all,
           .scorer = &age,
+          .metadata = &nothing_kept,
           .by_attention = false,
           .newest = true};
 }
@@ -37,6 +38,7 @@ PolicyInfo streaming_llm_policy() {
           .sinks = 4,
           .recent = &all,
           .scorer = &age,
+          .metadata = &nothing_kept,
           .by_attention = false,
           .newest = true};
 }

@@ -67,6 +67,19 @@ int decimals_for(double largest) {
   return std::clamp(3 - magnitude, 0, 7);
 }
 
+// As decimals_for() of the largest, and more where the middle number needs them for three significant digits:
+// one number that is far greater must not take them from the others.
+int decimals_of(std::vector<double> sizes) {
+  constexpr int most_digits = 9;
+  std::erase_if(sizes, [](double size) { return !(size > 0); });
+  if (sizes.empty()) return 0;
+  std::ranges::sort(sizes);
+  const int enough = decimals_for(sizes.back()), middle = decimals_for(sizes[sizes.size() / 2]);
+  if (enough < 0 || middle <= 0) return enough;
+  const int whole = static_cast<int>(std::floor(std::log10(sizes.back()))) + 1;
+  return std::max(enough, std::min(middle - 1, most_digits - std::max(whole, 0)));
+}
+
 std::string with_decimals(double number, int decimals) {
   if (decimals < 0) return number == 0 ? "0" : fmt::format("{:.3e}", number);
   std::string text = fmt::format("{:.{}f}", number, decimals);
@@ -94,9 +107,9 @@ Lines lines_of(const Table& table, size_t c, size_t rows) {
   Lines lines{.title = column.unit.empty() ? column.name : column.name + " [" + column.unit + "]",
               .cells = {},
               .right = column.type != ColumnType::text};
-  double largest = 0;
-  for (const auto& row : table.rows) largest = std::max(largest, std::abs(number_in(row[c]).value_or(0)));
-  const int decimals = decimals_for(largest);
+  std::vector<double> sizes;
+  for (const auto& row : table.rows) sizes.push_back(std::abs(number_in(row[c]).value_or(0)));
+  const int decimals = decimals_of(std::move(sizes));
   lines.width = cells_of(lines.title);
   for (size_t r = 0; r < rows; ++r) {
     const Cell& cell = table.rows[r][c];

@@ -16,9 +16,9 @@ struct ConsoleStyle {
 /// Width of the terminal behind a file descriptor (STDOUT_FILENO); 100 where there is none.
 int terminal_width(int descriptor);
 
-/// A table for reading: aligned, four significant digits, a column's numbers with the same decimals. Columns
-/// that do not fit are left out from the right (key columns stay), and the last line names them. Values that
-/// do not exist are shown as "-".
+/// A table for reading: aligned, a column's numbers with the same decimals: four significant digits of the
+/// largest and three of the middle one. Columns that do not fit are left out from the right (key columns
+/// stay), and the last line names them. Values that do not exist are shown as "-".
 std::string to_console(const Table& table, const ConsoleStyle& style = {});
 
 /// The summary of a result, one line per fact: label, value, unit.

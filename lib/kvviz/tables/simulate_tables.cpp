@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tables/simulate_tables.hpp"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvviz/tables/fields.hpp"
@@ -11,8 +13,9 @@ namespace {
 
 using namespace analysis;
 
+constexpr const char* full_name = "full";
 constexpr const char* no_text = "no prediction counts";
-constexpr const char* one_text = "one text has no spread";
+constexpr const char* one_cluster = "fewer than two texts, or blocks of a single text";
 constexpr const char* not_measured = "not measured";
 constexpr const char* no_demand = "no key is demanded";
 constexpr const char* no_sinks = "no set has a sink key";
@@ -72,6 +75,24 @@ void add_part_numbers(std::vector<Field<PartRow<Part>>>& fields, std::span<const
                       }});
 }
 
+/// "0.25" as part of a column's name.
+std::string name_part(std::string budget) {
+  std::ranges::replace(budget, '.', '_');
+  return budget;
+}
+
+/// Where a policy is the best, or why it is no candidate.
+std::string remark(const SimulationStudy& study, const std::string& policy) {
+  std::string best;
+  for (const PolicyOutcome& o : study.outcomes) {
+    if (o.policy != policy) continue;
+    if (o.clairvoyant) return "reads the future";
+    if (keeps_memory(o)) return "saves no memory";
+    if (best_at(study.outcomes, o.budget) == &o) best += (best.empty() ? "best at " : ", ") + o.budget;
+  }
+  return best;
+}
+
 template <class Row, class Get>
 std::vector<Field<Row>> needle_key(Get cell) {
   return {{text("policy"), [cell](const Row& r) { return Cell(cell(r).policy); }},
@@ -93,9 +114,9 @@ Table simulate_table(const SimulationStudy& study) {
       {whole("on_frontier"), [](const Row& r) { return integer(r.on_frontier ? 1 : 0); }},
       {whole("texts"), [](const Row& r) { return integer(r.texts); }},
       {whole("predictions"), [](const Row& r) { return integer(r.predictions); }}};
-  // A single text gives no standard error; no prediction, no mean either.
+  // One cluster of predictions gives no standard error; no prediction, no mean either.
   const auto error_of = [](double Row::*value) {
-    return [value](const Row& r) { return real(r.*value, r.predictions > 0 ? one_text : no_text); };
+    return [value](const Row& r) { return real(r.*value, r.predictions > 0 ? one_cluster : no_text); };
   };
   const Number<Row> losses[] = {{"nll", "nats", &Row::nll, no_text},
                                 {"delta_nll", "nats", &Row::delta_nll, no_text}};
@@ -108,26 +129,80 @@ Table simulate_table(const SimulationStudy& study) {
   fields.push_back({{"delta_ppl_percent", "%"}, [full = study.full_ppl](const Row& r) {
                       return real(100 * r.delta_ppl / full, no_text);
                     }});
-  const Number<Row> rest[] = {{"delta_nll_all", "nats", &Row::delta_nll_all, "no prediction"},
-                              {"kl", "nats", &Row::kl, no_text},
-                              {"kl_max", "nats", &Row::kl_max, no_text},
-                              {"top1_agreement", "", &Row::top1_agreement, no_text},
-                              {"recall", "", &Row::recall},
-                              {"bound", "", &Row::bound},
-                              {"output_error", "", &Row::output_error},
-                              {"demand_hit_rate", "", &Row::demand_hit_rate, no_demand},
-                              {"sink_recall", "", &Row::sink_recall, no_sinks},
-                              {"heavy_recall", "", &Row::heavy_recall, no_heavy},
-                              {"evictions", "keys", &Row::evictions},
-                              {"peak_entries", "keys", &Row::peak_entries},
-                              {"final_entries", "keys", &Row::final_entries},
-                              {"logical_bytes", "bytes", &Row::logical_bytes},
-                              {"metadata_bytes", "bytes", &Row::metadata_bytes},
-                              {"resident_bytes", "bytes", &Row::resident_bytes},
-                              {"full_bytes", "bytes", &Row::full_bytes},
-                              {"scan_seconds", "s", &Row::scan_seconds}};
-  add_numbers<Row>(fields, rest);
+  const Number<Row> quality[] = {{"delta_nll_all", "nats", &Row::delta_nll_all, "no prediction"},
+                                 {"kl", "nats", &Row::kl, no_text},
+                                 {"kl_max", "nats", &Row::kl_max, no_text},
+                                 {"top1_agreement", "", &Row::top1_agreement, no_text},
+                                 {"recall", "", &Row::recall},
+                                 {"bound", "", &Row::bound},
+                                 {"output_error", "", &Row::output_error},
+                                 {"demand_hit_rate", "", &Row::demand_hit_rate, no_demand},
+                                 {"sink_recall", "", &Row::sink_recall, no_sinks},
+                                 {"heavy_recall", "", &Row::heavy_recall, no_heavy}};
+  add_numbers<Row>(fields, quality);
+  const Number<Row> sizes[] = {{"evictions", "keys", &Row::evictions},
+                               {"peak_entries", "keys", &Row::peak_entries},
+                               {"final_entries", "keys", &Row::final_entries},
+                               {"logical_bytes", "bytes", &Row::logical_bytes},
+                               {"metadata_bytes", "bytes", &Row::metadata_bytes},
+                               {"resident_bytes", "bytes", &Row::resident_bytes},
+                               {"full_bytes", "bytes", &Row::full_bytes},
+                               {"scan_seconds", "s", &Row::scan_seconds}};
+  add_numbers<Row>(fields, sizes);
   return make_table("simulate", {"policy", "budget"}, fields, study.outcomes);
+}
+
+Table simulate_by_budget_table(const SimulationStudy& study) {
+  std::vector<std::pair<double, std::string>> budgets;
+  for (const PolicyOutcome& o : study.outcomes)
+    if (o.policy != full_name &&
+        std::ranges::find(budgets, o.budget, &std::pair<double, std::string>::second) == budgets.end())
+      budgets.emplace_back(o.budget_tokens, o.budget);
+  std::ranges::stable_sort(budgets, {}, &std::pair<double, std::string>::first);
+  struct Row {
+    const SimulationStudy* study;
+    std::string policy;
+    const PolicyOutcome* at(const std::string& budget) const {
+      const auto found = std::ranges::find_if(
+          study->outcomes, [&](const PolicyOutcome& o) { return o.policy == policy && o.budget == budget; });
+      return found == study->outcomes.end() ? nullptr : &*found;
+    }
+  };
+  std::vector<Row> rows;
+  for (const std::string& policy : policies_by_loss(study.outcomes))
+    if (policy != full_name) rows.push_back({&study, policy});
+  std::vector<Field<Row>> fields = {
+      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {text("remark"), [&](const Row& r) { return Cell(remark(study, r.policy)); }}};
+  const auto add = [&](const std::string& name, const char* unit, const char* reason, auto value) {
+    for (const auto& [tokens, budget] : budgets)
+      fields.push_back({{name + "_" + name_part(budget), unit}, [=](const Row& r) {
+                          const PolicyOutcome* outcome = r.at(budget);
+                          if (outcome == nullptr) return Cell(Null{"not simulated"});
+                          return real(value(*outcome), reason);
+                        }});
+  };
+  const double percent = 100 / study.full_ppl;
+  add("delta_ppl", "%", no_text, [=](const PolicyOutcome& o) { return percent * o.delta_ppl; });
+  add("se", "%", one_cluster, [=](const PolicyOutcome& o) { return percent * o.delta_ppl_se; });
+  add("recall", "", not_measured, [](const PolicyOutcome& o) { return o.recall; });
+  return make_table("simulate_by_budget", {"policy"}, fields, rows);
+}
+
+Table simulate_counters_table(const SimulationStudy& study) {
+  using Row = PolicyOutcome;
+  const std::vector<Field<Row>> fields = {
+      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {text("budget"), [](const Row& r) { return Cell(r.budget); }},
+      {whole("processed", "tokens"), [](const Row& r) { return integer(r.processed); }},
+      {whole("demands"), [](const Row& r) { return integer(r.demands); }},
+      {whole("hits"), [](const Row& r) { return integer(r.hits); }},
+      {whole("misses"), [](const Row& r) { return integer(r.demands - r.hits); }},
+      {{"hit_rate"}, [](const Row& r) { return real(r.demand_hit_rate, no_demand); }},
+      {{"evictions", "keys"}, [](const Row& r) { return real(r.evictions * static_cast<double>(r.texts)); }},
+      {whole("retained_sinks", "keys"), [](const Row& r) { return integer(r.retained_sinks); }},
+      {whole("retained_heavy", "keys"), [](const Row& r) { return integer(r.retained_heavy); }}};
+  return make_table("simulate_counters", {"policy", "budget"}, fields, study.outcomes);
 }
 
 Table simulate_heads_table(const SimulationStudy& study) {
@@ -185,19 +260,21 @@ Table needle_table(std::span<const NeedleCell> cells) {
   return make_table("needle", {"policy", "budget", "length", "depth"}, fields, cells);
 }
 
-Table needle_layers_table(std::span<const NeedleCell> cells) {
+Table needle_sets_table(std::span<const NeedleCell> cells) {
   struct Row {
     const NeedleCell* cell;
-    size_t layer;
+    const NeedleSet* set;
   };
   std::vector<Row> rows;
   for (const NeedleCell& cell : cells)
-    for (size_t layer = 0; layer < cell.layer_survival.size(); ++layer) rows.push_back({&cell, layer});
+    for (const NeedleSet& set : cell.sets) rows.push_back({&cell, &set});
   auto fields = needle_key<Row>([](const Row& r) -> const NeedleCell& { return *r.cell; });
-  fields.push_back({whole("layer"), [](const Row& r) { return integer(static_cast<int64_t>(r.layer)); }});
-  fields.push_back(
-      {{"survival"}, [](const Row& r) { return real(r.cell->layer_survival[r.layer], not_measured); }});
-  return make_table("needle_layers", {"policy", "budget", "length", "depth", "layer"}, fields, rows);
+  fields.push_back({whole("layer"), [](const Row& r) { return integer(r.set->layer); }});
+  fields.push_back({whole("kv_head"), [](const Row& r) { return integer(r.set->kv_head); }});
+  fields.push_back({whole("first_head"), [](const Row& r) { return integer(r.set->first_query_head); }});
+  fields.push_back({{"survival"}, [](const Row& r) { return real(r.set->survival); }});
+  return make_table("needle_sets", {"policy", "budget", "length", "depth", "layer", "kv_head", "first_head"},
+                    fields, rows);
 }
 
 }  // namespace kvviz::tables

@@ -162,16 +162,21 @@ TEST_CASE("[simulate] a budget of the whole text is the full cache, bit for bit"
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());
     for (const char* budget : {"32", "1.0", "100"}) {
-      const auto all = every_policy(budget);
-      const SimulationResult result = simulate(model.decoder, ids, all, small_options());
-      CHECK(simulate(model.decoder, ids, {}, small_options()).full.equal(result.full));
-      for (size_t i = 0; i < all.size(); ++i) {
-        CAPTURE(all[i].policy.name);
-        CHECK(result.texts[i].hidden.equal(result.full));
-        for (const SimulatedHead& head : result.texts[i].heads) {
-          CHECK(head.recall == doctest::Approx(1).epsilon(1e-6));
-          CHECK(head.error == 0);
-          CHECK(head.hits == head.demands);
+      for (const auto positions : {CachePositions::original, CachePositions::cache}) {
+        if (positions == CachePositions::cache && std::string(name) == "gpt2") continue;
+        SimulationOptions options = small_options();
+        options.positions = positions;
+        const auto all = every_policy(budget);
+        const SimulationResult result = simulate(model.decoder, ids, all, options);
+        CHECK(simulate(model.decoder, ids, {}, options).full.equal(result.full));
+        for (size_t i = 0; i < all.size(); ++i) {
+          CAPTURE(all[i].policy.name);
+          CHECK(result.texts[i].hidden.equal(result.full));
+          for (const SimulatedHead& head : result.texts[i].heads) {
+            CHECK(head.recall == doctest::Approx(1).epsilon(1e-6));
+            CHECK(head.error == 0);
+            CHECK(head.hits == head.demands);
+          }
         }
       }
     }

@@ -80,6 +80,7 @@ PolicyOutcome outcome_of(const Row& row, double fraction, const SimulationShape&
   o.demand_hit_rate = 0.9 * o.recall;
   o.full_bytes = 2.0 * 4 * 64 * shape.layers * shape.kv_heads * static_cast<double>(shape.tokens);
   const double kept = row.masks ? 1 : std::string(row.name) == "full" ? 1 : fraction;
+  o.evictions = fraction < 1 && std::string(row.name) != "full" ? 1 : 0;
   o.logical_bytes = kept * o.full_bytes;
   o.metadata_bytes = row.metadata * o.full_bytes * (1 + fraction);
   o.resident_bytes = o.logical_bytes + o.metadata_bytes;
@@ -152,7 +153,7 @@ std::vector<NeedleCell> needles(int policies, int depths, int lengths) {
                          -0.4,
                          -7.2,
                          held,
-                         {held, held * held, 0.5 * held}});
+                         {{0, 0, 0, held}, {1, 0, 0, held * held}, {2, 0, 0, 0.5 * held}}});
       }
   return cells;
 }

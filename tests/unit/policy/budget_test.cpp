@@ -198,6 +198,48 @@ TEST_CASE("[policy] budgets of layers and heads from a table") {
   CHECK(layer_budgets("h2o", options, {.layers = 1}) == std::vector<int64_t>{5, 5, 6, 6});
 }
 
+TEST_CASE("[policy] full holds every key, whatever a table says") {
+  PolicyOptions options;
+  options.budgets = {3, 4, 5, 6};
+  CHECK(layer_budgets("full", options, {.layer = 1, .layers = 2, .budget = 40}) ==
+        std::vector<int64_t>{40, 40});
+}
+
+TEST_CASE("[policy] what a cache remembers beside its keys and values") {
+  const kernels::ScanShape four{.query_heads = 4, .kv_heads = 2, .head_dim = 16};
+  PolicyOptions options;
+  options.observation = 6;
+  options.refresh = 10;
+  const auto bytes = [&](const char* name) {
+    const auto sets = policy::layer_metadata(find_policy(name), options, four, {.budget = 20, .tokens = 100});
+    REQUIRE(sets.size() == 2);
+    CHECK((sets[0].key == sets[1].key && sets[0].set == sets[1].set));
+    return std::pair(sets[0].key, sets[0].set);
+  };
+  using Bytes = std::pair<int64_t, int64_t>;
+  for (const char* name : {"full", "window", "streaming_llm", "adakv:window"})
+    CHECK(bytes(name) == Bytes{0, 0});
+  for (const char* name : {"random", "tova", "h2o:global"}) CHECK(bytes(name) == Bytes{4, 0});
+  for (const char* name : {"h2o", "h2o:mask", "h2o:fullrow", "lru", "knorm", "lagkv", "oracle", "adakv:h2o"})
+    CHECK(bytes(name) == Bytes{4 + 8, 0});
+  // The weights from six queries and their sum.
+  for (const char* name : {"snapkv", "pyramidkv", "adakv", "adakv:snapkv"})
+    CHECK(bytes(name) == Bytes{4 + 8 + 6 * 4, 0});
+  CHECK(bytes("keydiff") == Bytes{4, 16 * 8});
+  // Of two query heads: sums in f64, ten queries, the fit in f32.
+  CHECK(bytes("expected_attention") == Bytes{4 + 8, 2 * (272 * 8 + 10 * 16 * 4 + 272 * 4)});
+  options.per_query_head = true;
+  const auto sets =
+      policy::layer_metadata(find_policy("expected_attention"), options, four, {.budget = 20, .tokens = 100});
+  REQUIRE(sets.size() == 4);
+  CHECK(sets[3].set == 272 * 8 + 10 * 16 * 4 + 272 * 4);
+}
+
+TEST_CASE("[policy] memory is freed by all but those that only mask or look at keys that left") {
+  for (const policy::PolicyInfo& info : policy::policies())
+    CHECK(info.frees_memory == (info.name != "h2o:mask" && info.name != "h2o:fullrow"));
+}
+
 TEST_CASE("[policy] names") {
   CHECK(policy::policies().size() == 18);
   for (const policy::PolicyInfo& info : policy::policies()) {
@@ -244,8 +286,8 @@ TEST_CASE("[policy] bad options") {
   CHECK(message("h2o", 8, {.lag = 0}) == "[lag] got 0, expected 1 or more");
   CHECK(message("h2o", 8, {.future = 0}) == "[future] got 0, expected 1 or more");
   CHECK(message("h2o", 8, {.refresh = 0}) == "[refresh] got 0, expected 1 or more");
-  CHECK(message("h2o", 8, {.kernel = 4}) == "[kernel] got 4, expected an odd number of keys");
-  CHECK(message("h2o", 8, {.kernel = -1}) == "[kernel] got -1, expected an odd number of keys");
+  CHECK(message("h2o", 8, {.kernel = 4}) == "[pool-kernel] got 4, expected an odd number of keys");
+  CHECK(message("h2o", 8, {.kernel = -1}) == "[pool-kernel] got -1, expected an odd number of keys");
   CHECK(message("h2o", 8, {.floor = 1.5}) == "[floor] got 1.5, expected 0 to 1");
   CHECK(message("h2o", 8, {.floor = -.5}) == "[floor] got -0.5, expected 0 to 1");
   CHECK(message("h2o", 8, {.epsilon = -1}) == "[epsilon] got -1, expected 0 or more");

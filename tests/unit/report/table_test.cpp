@@ -163,5 +163,19 @@ TEST_CASE("[console] a small number beside a large one is not shown as zero") {
   CHECK(to_console(table) == "t\n        x\n1.000e+03\n2.000e-03\n        0\n2.000e+12\n");
 }
 
+TEST_CASE("[console] one number far greater than the others does not take their decimals") {
+  const Table table{.name = "t",
+                    .columns = {{"x"}, {"y"}},
+                    .key = {},
+                    .rows = {{3848.7243, 0.1}, {7.184, 0.2}, {7.488, 123456789.0}, {-0.0036, 0.3}}};
+  CHECK(to_console(table) ==
+        "t\n"
+        "       x          y\n"
+        " 3848.72    1.0e-01\n"
+        "    7.18    2.0e-01\n"
+        "    7.49  123456789\n"
+        "-3.6e-03    3.0e-01\n");
+}
+
 }  // namespace
 }  // namespace kvviz
