@@ -28,6 +28,7 @@ function(kvviz_test name)
   add_executable(${name} ${PROJECT_SOURCE_DIR}/tests/support/doctest_main.cpp ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/lib)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} doctest::doctest kvviz_warnings)
+  target_compile_options(${name} PRIVATE -include ${PROJECT_SOURCE_DIR}/tests/support/before_doctest.hpp)
   target_compile_definitions(${name} PRIVATE
     KVVIZ_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures" KVVIZ_DATA="${PROJECT_SOURCE_DIR}/data"
     KVVIZ_REFDATA="${KVVIZ_REFDATA}")
