@@ -21,6 +21,7 @@ CLI::Validator not_empty();
 void bind(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, TextOptions& options);
 void bind(CLI::App& app, TextsOptions& options);
+void bind(CLI::App& app, EvictionOptions& options);
 void bind(CLI::App& app, OutputOptions& options);
 
 }  // namespace kvviz

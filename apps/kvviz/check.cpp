@@ -134,6 +134,18 @@ void check(const SimulateOptions& o) {
       "--needle, --generate, --eviction-log or --budget-table");
 }
 
+void check(const GenerationOptions& o) {
+  const GenerationOptions defaults;
+  check(o.text);
+  require<UsageError>(o.temperature > 0 || (o.top_k == 0 && o.top_p == 1 && o.seed == defaults.seed),
+                      "got --top-k, --top-p or --seed at --temperature 0, which always takes the most "
+                      "likely token; give a --temperature above 0");
+  require<UsageError>(
+      !o.policies.empty() || (o.budgets.empty() && o.positions == defaults.positions &&
+                              o.prefill == defaults.prefill && o.eviction == defaults.eviction),
+      "got --budget or another option of eviction without --policy");
+}
+
 void check(const SinksOptions& o) {
   const SinksOptions defaults;
   check(o.texts);

@@ -17,4 +17,7 @@ void check(const TextsOptions& options);
 void check(const SimulateOptions& options);
 void check(const SinksOptions& options);
 
+/// Sampling options only where tokens are drawn, eviction options only with a policy.
+void check(const GenerationOptions& options);
+
 }  // namespace kvviz

@@ -9,49 +9,6 @@
 namespace kvviz {
 namespace {
 
-void bind(CLI::App& app, EvictionOptions& o) {
-  const char* group = "Policies";
-  app.add_option("--sinks", o.sinks,
-                 "first tokens that no policy but window evicts (none: 4 for streaming_llm, lagkv and "
-                 "expected_attention, 0 for the others)")
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--recent", o.recent,
-                 "newest tokens that are not evicted (none: the policy's own, for h2o half of the budget)")
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_flag("--per-query-head", o.per_query_head,
-               "each query head keeps keys of its own, as the public SnapKV and H2O programs do")
-      ->group(group);
-  app.add_option("--observation", o.observation,
-                 "snapkv, pyramidkv, adakv: newest tokens that stay and whose queries decide")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-  app.add_option("--pool-kernel", o.kernel, "snapkv, pyramidkv, adakv: keys that a score is pooled over, odd")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-  app.add_option("--pool", o.pool, "snapkv, pyramidkv, adakv: how scores are pooled")
-      ->check(CLI::IsMember({"average", "max"}))
-      ->group(group);
-  app.add_option("--pyramid-beta", o.beta,
-                 "pyramidkv: how steeply budgets fall from the first layer to the last")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-  app.add_option("--floor", o.floor, "adakv: share of its budget that every head keeps")
-      ->check(CLI::Range(0.0, 1.0))
-      ->group(group);
-  app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(CLI::PositiveNumber)->group(group);
-  app.add_option("--future", o.future, "expected_attention: positions ahead that are averaged over")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-  app.add_option("--epsilon", o.epsilon, "expected_attention: added to the expected weight")
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  app.add_option("--refresh", o.refresh, "expected_attention: steps between two fits of the queries")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-}
-
 void bind(CLI::App& app, NeedleOptions& o) {
   const char* group = "Needle";
   app.add_option("--needle", o.needle, "a sentence to hide in the first text")
@@ -145,7 +102,7 @@ Action declare_simulate(CLI::App& app) {
       ->group(group);
   app.add_flag("--no-timings", o->no_timings, "leave out measured seconds: equal runs then give equal bytes")
       ->group(group);
-  bind(app, o->eviction);
+  kvviz::bind(app, o->eviction);
   bind(app, o->needle);
   kvviz::bind(app, o->output);
   return [o, budgets](const CallOptions& call) {

@@ -28,7 +28,9 @@ Action declare_analyze(CLI::App& app);
 Action declare_capture(CLI::App& app);
 Action declare_sinks(CLI::App& app);
 Action declare_simulate(CLI::App& app);
+Action declare_compress(CLI::App& app);
 Action declare_profile(CLI::App& app);
+Action declare_analyze_generation(CLI::App& app);
 Action declare_compare(CLI::App& app);
 Action declare_list_samples(CLI::App& app);
 

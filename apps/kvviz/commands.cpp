@@ -13,6 +13,13 @@ std::span<const Command> commands() {
       {"simulate", "Analysis",
        "evict keys while decoding: every policy and budget, what it saves and what it does to the model",
        declare_simulate},
+      {"analyze_generation", "Analysis",
+       "the cache while text is generated: stages, drift, where attention goes; the text under eviction",
+       declare_analyze_generation},
+      {"compress", "Analysis",
+       "code the KV cache in fewer bytes: quantisation, low rank; what it saves and what it does to the "
+       "model",
+       declare_compress},
       {"profile", "Analysis",
        "what a KV cache takes, which context fits, which block is kept where; no weights", declare_profile},
       {"compare", "Analysis", "two results side by side", declare_compare},

@@ -51,8 +51,14 @@ int run_in_engine(const SinksOptions& options) {
 int run_in_engine(const SimulateOptions& options) {
   return call("kvviz_simulate", options);
 }
+int run_in_engine(const CompressOptions& options) {
+  return call("kvviz_compress", options);
+}
 int run_in_engine(const ProfileOptions& options) {
   return call("kvviz_profile", options);
+}
+int run_in_engine(const GenerationOptions& options) {
+  return call("kvviz_analyze_generation", options);
 }
 int run_in_engine(const CompareOptions& options) {
   return call("kvviz_compare", options);

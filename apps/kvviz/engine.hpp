@@ -11,7 +11,9 @@ namespace kvviz {
 int run_in_engine(const AnalyzeOptions& options);
 int run_in_engine(const SinksOptions& options);
 int run_in_engine(const SimulateOptions& options);
+int run_in_engine(const CompressOptions& options);
 int run_in_engine(const ProfileOptions& options);
+int run_in_engine(const GenerationOptions& options);
 int run_in_engine(const CompareOptions& options);
 int run_in_engine(const CaptureOptions& options);
 

@@ -111,6 +111,18 @@ struct SinksOptions {
 };
 
 /// Sizes are texts such as 24GiB or 80GB (core/byte_size.hpp).
+struct CompressOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextsOptions texts;
+  std::vector<std::string> methods;  ///< "kivi:4"; empty: the sweep of all
+  bool sweep = false;                ///< methods are names whose arguments are swept
+  std::string sides = "both";        ///< both, keys, values
+  int64_t prefix_tokens = 0;         ///< whose cache is coded; 0: half of each text
+  bool no_timings = false;
+  OutputOptions output;
+};
+
 struct ProfileOptions {
   CallOptions call;
   ModelOptions model;
@@ -144,6 +156,7 @@ struct EvictionOptions {
   int64_t lag = 128, future = 512;
   double epsilon = 0;
   int64_t refresh = 64;
+  bool operator==(const EvictionOptions&) const = default;
 };
 
 struct NeedleOptions {
@@ -172,6 +185,26 @@ struct SimulateOptions {
   bool no_timings = false;
   EvictionOptions eviction;
   NeedleOptions needle;
+  OutputOptions output;
+};
+
+struct GenerationOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextOptions text;
+  int64_t generate = 64;  ///< tokens
+  double temperature = 0;
+  int64_t top_k = 0;
+  double top_p = 1;
+  uint64_t seed = 1;
+  bool ignore_eos = false;
+  bool no_timings = false;
+  std::vector<std::string> policies{};  ///< the same text under these; empty: the full cache alone
+  std::vector<std::string> budgets{};   ///< of the policies; empty: 0.25
+  std::string positions = "original";
+  std::string prefill = "stepwise";
+  EvictionOptions eviction;
+  analysis::LegacyOptions legacy;
   OutputOptions output;
 };
 

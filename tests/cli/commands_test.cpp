@@ -33,7 +33,9 @@ TEST_CASE("[cli] help and version go to stdout, exit 0, and need no model") {
 TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected") {
   const test::TemporaryFolder folder;
   const std::pair<std::vector<std::string>, const char*> mistakes[] = {
-      {{"analyse"}, "commands: analyze, sinks, simulate, profile, compare, capture, list_samples"},
+      {{"analyse"},
+       "commands: analyze, sinks, simulate, analyze_generation, compress, profile, compare, "
+       "capture, list_samples"},
       {{"analyze", "--no-such-option"}, "--no-such-option"},
       {{"analyze", "--focus", "heds"}, "expected all, layers, heads"},
       {{"analyze", "--bos", "maybe"}, "auto"},

@@ -168,6 +168,12 @@ std::vector<Documented> documented() {
            11,
            9,
            3},
+          {"compress", {{"compress", "--samples", "0-1", "--method", "kivi:4,svd:0.5"}}, 2, 3, 0},
+          {"analyze_generation",
+           {{"analyze_generation", "--seq-len", "40", "--generate", "6", "--policy", "h2o"}},
+           4,
+           5,
+           1},
           {"simulate", {{"simulate", "--mode", "oneshot", "--samples", "0"}}, 0, 2, 0}};
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.hpp"
+#include "cli/results.hpp"
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/io/result_file.hpp"
 #include "support/errors.hpp"
@@ -13,6 +14,7 @@
 using namespace kvviz;
 using nlohmann::json;
 using test::holds;
+using test::row;
 using test::run_kvviz;
 namespace fs = std::filesystem;
 
@@ -20,24 +22,11 @@ namespace {
 
 json profile(std::vector<std::string> arguments, const fs::path& folder) {
   arguments.insert(arguments.begin(), "profile");
-  arguments.insert(arguments.end(), {"--json", "-", "--no-plots"});
-  const auto run = run_kvviz(arguments, folder);
-  REQUIRE_MESSAGE(run.code == 0, run.err);
-  return json::parse(run.out);
+  return test::result_of(arguments, folder);
 }
 
 const json& fact(const json& result, const char* key) {
   return result.at("summary").at(key);
-}
-
-json row(const json& result, const char* table, const json& key) {
-  for (const json& one : result.at("tables").at(table).at("rows")) {
-    bool same = true;
-    for (const auto& [name, value] : key.items()) same = same && one.at(name) == value;
-    if (same) return one;
-  }
-  FAIL("no such row: ", key.dump());
-  return {};
 }
 
 /// Runs in `folder`; nothing may be written to its out/.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.hpp"
+#include "cli/results.hpp"
 #include "kvviz/core/atomic_file.hpp"
 #include "support/errors.hpp"
 #include "support/temporary_folder.hpp"
@@ -20,10 +21,7 @@ namespace {
 
 json sinks(std::vector<std::string> arguments, const fs::path& folder) {
   arguments.insert(arguments.begin(), "sinks");
-  arguments.insert(arguments.end(), {"--json", "-", "--no-plots"});
-  const auto run = run_kvviz(arguments, folder);
-  REQUIRE_MESSAGE(run.code == 0, run.err);
-  return json::parse(run.out);
+  return test::result_of(arguments, folder);
 }
 
 double fact(const json& result, const char* key) {
@@ -31,12 +29,8 @@ double fact(const json& result, const char* key) {
 }
 
 std::string error_of(std::vector<std::string> arguments, int code) {
-  const test::TemporaryFolder folder;
   arguments.insert(arguments.begin(), "sinks");
-  const auto run = run_kvviz(arguments, folder.path());
-  CHECK(run.code == code);
-  CHECK(fs::is_empty(folder.path()));
-  return run.err;
+  return test::refused(arguments, code);
 }
 
 }  // namespace

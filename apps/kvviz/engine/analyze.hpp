@@ -5,10 +5,12 @@
 #include "kvviz/analysis/attention.hpp"
 #include "kvviz/analysis/channels.hpp"
 #include "kvviz/analysis/distribution.hpp"
+#include "kvviz/analysis/generation.hpp"
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
 #include "kvviz/analysis/tokens.hpp"
 #include "kvviz/engine/subject.hpp"
+#include "kvviz/figures/named_figure.hpp"
 #include "kvviz/options.hpp"
 #include "kvviz/report/result.hpp"
 
@@ -32,15 +34,15 @@ struct Analyses {
   std::optional<analysis::ChannelsResult> channels;
   std::optional<analysis::DistributionResult> distribution;
   std::optional<analysis::AttentionResult> attention;
-  std::optional<figures::GenerationStages> generation;
+  std::optional<analysis::GenerationStudy> generation;
 };
 
 Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, const Focus& focus);
 
 /// The cache as it grows while the model goes on after the first half of the text (at most 64 tokens):
 /// prefill, and after a fifth, half and all of `generate` greedy steps.
-figures::GenerationStages generation_stages(const Runner& runner, const Subject& subject,
-                                            const AnalyzeOptions& options);
+analysis::GenerationStudy generation_after(const Runner& runner, const Subject& subject,
+                                           const AnalyzeOptions& options);
 
 std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses, const Focus& focus);
 std::vector<Table> result_tables(const Subject& subject, const Analyses& analyses, const Focus& focus);

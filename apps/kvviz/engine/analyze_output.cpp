@@ -13,6 +13,7 @@
 #include "kvviz/figures/tokens_figures.hpp"
 #include "kvviz/tables/analyze_tables.hpp"
 #include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/generation_tables.hpp"
 
 namespace kvviz {
 namespace {
@@ -125,24 +126,6 @@ figures::NamedFigure map_figure(const Subject& subject, const analysis::Attentio
   return figures::attention_map_figure(maps);
 }
 
-Table generation_table(const figures::GenerationStages& generation) {
-  using Row = figures::GenerationStage;
-  const char* none = "no generated token yet";
-  const std::vector<tables::Field<Row>> fields = {
-      {{"stage", "", ColumnType::text}, [](const Row& r) { return Cell(r.name); }},
-      {{"tokens", "tokens", ColumnType::integer}, [](const Row& r) { return integer(r.cache_tokens); }},
-      {{"bytes", "bytes", ColumnType::integer}, [](const Row& r) { return integer(r.bytes); }},
-      {{"k_rms_prompt"}, [](const Row& r) { return real(r.k_rms); }},
-      {{"v_rms_prompt"}, [](const Row& r) { return real(r.v_rms); }},
-      {{"k_rms_new"}, [=](const Row& r) { return real(r.k_rms_new, none); }},
-      {{"v_rms_new"}, [=](const Row& r) { return real(r.v_rms_new, none); }},
-      {{"legacy_k_sparsity"}, [](const Row& r) { return real(r.legacy_k_sparsity); }},
-      {{"legacy_v_sparsity"}, [](const Row& r) { return real(r.legacy_v_sparsity); }},
-      {{"legacy_k_sparsity_new"}, [=](const Row& r) { return real(r.legacy_k_sparsity_new, none); }},
-      {{"legacy_v_sparsity_new"}, [=](const Row& r) { return real(r.legacy_v_sparsity_new, none); }}};
-  return tables::make_table("generation", {"stage"}, fields, generation.stages);
-}
-
 }  // namespace
 
 std::vector<Fact> summary_facts(const Subject& subject, const Analyses& analyses, const Focus& focus) {
@@ -164,7 +147,7 @@ std::vector<Table> result_tables(const Subject& subject, const Analyses& a, cons
   if (a.layers) all.push_back(tables::layers_table(*a.layers));
   if (a.heads && focus.heads) all.push_back(tables::heads_table(*a.heads));
   if (a.tokens) all.push_back(tables::tokens_table(*a.tokens, texts));
-  if (a.generation) all.push_back(generation_table(*a.generation));
+  if (a.generation) all.push_back(tables::generation_table(a.generation->cache));
   if (a.channels) all.push_back(tables::outliers_table(*a.channels));
   if (a.channels) all.push_back(tables::dimensions_table(*a.channels));
   if (a.distribution) all.push_back(tables::quantiles_table(*a.distribution));

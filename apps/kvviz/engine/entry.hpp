@@ -26,6 +26,8 @@ extern "C" {
 int kvviz_analyze(const kvviz::AnalyzeOptions& options);
 int kvviz_sinks(const kvviz::SinksOptions& options);
 int kvviz_simulate(const kvviz::SimulateOptions& options);
+int kvviz_compress(const kvviz::CompressOptions& options);
+int kvviz_analyze_generation(const kvviz::GenerationOptions& options);
 int kvviz_profile(const kvviz::ProfileOptions& options);
 int kvviz_compare(const kvviz::CompareOptions& options);
 int kvviz_capture(const kvviz::CaptureOptions& options);

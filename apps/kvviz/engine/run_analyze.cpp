@@ -49,7 +49,7 @@ Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
       run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
   if (focus.tokens && options.generate > 0)
-    work.analyses.generation = generation_stages(runner, work.subject, options);
+    work.analyses.generation = generation_after(runner, work.subject, options);
   return work;
 }
 

@@ -21,7 +21,6 @@ namespace {
 nlohmann::ordered_json effective_options(const SimulateOptions& o) {
   nlohmann::ordered_json effective;
   add_options(effective, o.texts);
-  const EvictionOptions& e = o.eviction;
   effective.update({{"policies", o.policies},
                     {"budget", o.budgets},
                     {"budget-table", o.budget_table.string()},
@@ -31,23 +30,10 @@ nlohmann::ordered_json effective_options(const SimulateOptions& o) {
                     {"prompt-tokens", o.prompt_tokens},
                     {"gqa-agg", o.gqa_agg},
                     {"target", o.target},
-                    {"generate", o.generate},
-                    {"per-query-head", e.per_query_head},
-                    {"observation", e.observation},
-                    {"pool-kernel", e.kernel},
-                    {"pool", e.pool},
-                    {"pyramid-beta", e.beta},
-                    {"floor", e.floor},
-                    {"lag", e.lag},
-                    {"future", e.future},
-                    {"epsilon", e.epsilon},
-                    {"refresh", e.refresh}});
-  const auto add = [&](const char* name, const std::optional<int64_t>& value) {
-    effective[name] = value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
-  };
-  add("sinks", e.sinks);
-  add("recent", e.recent);
-  add("score-from", o.score_from);
+                    {"generate", o.generate}});
+  add_options(effective, o.eviction);
+  effective["score-from"] =
+      o.score_from ? nlohmann::ordered_json(*o.score_from) : nlohmann::ordered_json(nullptr);
   if (!o.needle.needle.empty())
     effective.update({{"needle", o.needle.needle},
                       {"question", o.needle.question},

@@ -158,6 +158,24 @@ SimulationOptions settings_of(const SimulateOptions& o, const ModelConfig& confi
   return settings;
 }
 
+void add_options(nlohmann::ordered_json& effective, const EvictionOptions& e) {
+  effective.update({{"per-query-head", e.per_query_head},
+                    {"observation", e.observation},
+                    {"pool-kernel", e.kernel},
+                    {"pool", e.pool},
+                    {"pyramid-beta", e.beta},
+                    {"floor", e.floor},
+                    {"lag", e.lag},
+                    {"future", e.future},
+                    {"epsilon", e.epsilon},
+                    {"refresh", e.refresh}});
+  const auto add = [&](const char* name, const std::optional<int64_t>& value) {
+    effective[name] = value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+  };
+  add("sinks", e.sinks);
+  add("recent", e.recent);
+}
+
 int64_t prompt_of(const SimulateOptions& o, int64_t tokens) {
   if (o.prefill == "stepwise") return 0;
   if (o.prompt_tokens == 0) return tokens / 2;

@@ -27,6 +27,9 @@ std::vector<Simulation> simulations_of(const SimulateOptions& options, const Mod
 /// The settings that all simulations share; `prompt` and `score_from` are each text's own.
 SimulationOptions settings_of(const SimulateOptions& options, const ModelConfig& config);
 
+/// The effective eviction options, for provenance.
+void add_options(nlohmann::ordered_json& effective, const EvictionOptions& options);
+
 /// Tokens of a text that are read before the first eviction.
 int64_t prompt_of(const SimulateOptions& options, int64_t tokens);
 

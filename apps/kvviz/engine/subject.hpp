@@ -8,7 +8,6 @@
 #include "kvviz/cache/kv_cache.hpp"
 #include "kvviz/engine/text_input.hpp"
 #include "kvviz/eval/score.hpp"
-#include "kvviz/figures/generation_figures.hpp"
 #include "kvviz/model/load.hpp"
 #include "kvviz/options.hpp"
 

@@ -5,24 +5,19 @@
 #include <cmath>
 #include <limits>
 
+#include "kvviz/analysis/frontier.hpp"
+
 namespace kvviz::analysis {
 
 void mark_frontier(std::vector<PolicyOutcome>& outcomes) {
-  std::vector<PolicyOutcome*> order;
-  for (PolicyOutcome& outcome : outcomes) {
-    outcome.on_frontier = false;
+  std::vector<double> bytes, losses;
+  for (const PolicyOutcome& outcome : outcomes) {
     const bool saves = outcome.evictions == 0 || outcome.resident_bytes < outcome.full_bytes;
-    if (!outcome.clairvoyant && saves && std::isfinite(outcome.delta_nll)) order.push_back(&outcome);
+    bytes.push_back(!outcome.clairvoyant && saves ? outcome.resident_bytes : kNone);
+    losses.push_back(outcome.delta_nll);
   }
-  std::ranges::stable_sort(order, [](const PolicyOutcome* a, const PolicyOutcome* b) {
-    return a->resident_bytes != b->resident_bytes ? a->resident_bytes < b->resident_bytes
-                                                  : a->delta_nll < b->delta_nll;
-  });
-  double best = std::numeric_limits<double>::infinity();
-  for (PolicyOutcome* const outcome : order) {
-    outcome->on_frontier = outcome->delta_nll < best;
-    best = std::min(best, outcome->delta_nll);
-  }
+  const std::vector<bool> chosen = pareto_set(bytes, losses);
+  for (size_t i = 0; i < outcomes.size(); ++i) outcomes[i].on_frontier = chosen[i];
 }
 
 std::vector<std::string> policies_by_loss(std::span<const PolicyOutcome> outcomes) {

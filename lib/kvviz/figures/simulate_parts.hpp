@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvviz/figures/loss_scale.hpp"
 #include "kvviz/figures/simulate_figures.hpp"
 #include "kvviz/plot/prepare.hpp"
 
@@ -64,27 +65,6 @@ double loss_percent(const analysis::SimulationStudy& study, const analysis::Poli
 double loss_error(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);
 /// The share of the full cache's bytes that has to stand in memory, in percent.
 double memory_percent(const analysis::PolicyOutcome& outcome);
-
-/// A logarithmic scale for losses that reach from nothing (or a gain) to a factor of thousands. It ends at
-/// 1000 %: a policy that loses more has broken the model, however much it is.
-class LossScale {
- public:
-  explicit LossScale(std::vector<double> losses);
-  double floor() const { return floor_; }
-  bool capped() const { return capped_; }
-  /// On the floor where it is less, at the ceiling where it is more; NaN stays so.
-  double shown(double loss) const;
-  /// Lengths of an error bar within the scale; none at its ends.
-  plot::ErrorBar bar(double loss, double error) const;
-  plot::Axis axis(const std::string& label) const;
-
- private:
-  double floor_ = 0, most_ = 0;
-  bool capped_ = false;
-};
-
-std::string bytes_label(double bytes);      ///< "12.4 MiB"
-std::string percent_label(double percent);  ///< "+1.2 %", three digits
 
 /// `what`, texts, tokens, positions, prefill and the full cache's perplexity.
 std::string study_subtitle(const analysis::SimulationStudy& study, const std::string& what);

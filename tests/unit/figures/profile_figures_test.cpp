@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/figures/profile_figures.hpp"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "kvviz/plot/prepare.hpp"
 #include "unit/figures/checks.hpp"
-
-#include <doctest/doctest.h>  // after torch, which has a CHECK of its own
 
 using namespace kvviz;
 using namespace kvviz::analysis;

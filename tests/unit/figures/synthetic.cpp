@@ -257,13 +257,46 @@ std::vector<figures::AttentionMap> maps(const Shape& shape, size_t count) {
   return out;
 }
 
-figures::GenerationStages generation() {
-  return {{{"prefill", 512, 1 << 20, 0.15, 0.25, kNone, kNone, 1.6, 0.4, kNone, kNone},
-           {"early", 518, 1 << 20, 0.15, 0.25, 0.12, 0.2, 1.6, 0.4, 1.7, 0.41},
-           {"mid", 527, 1 << 20, 0.149, 0.248, 0.11, 0.21, 1.6, 0.4, 1.68, 0.43},
-           {"late", 541, 1 << 20, 0.147, 0.246, 0.12, 0.2, 1.6, 0.4, 1.66, 0.42}},
-          "The valley was still in shadow when the first carts came down from the mill,\nand nobody had yet "
-          "thought of the bridge."};
+analysis::GenerationStudy generation(const Shape& shape) {
+  using namespace analysis;
+  const auto layers = static_cast<size_t>(shape.layers), heads = static_cast<size_t>(shape.heads);
+  GenerationStudy study;
+  study.cache.prompt = shape.tokens;
+  for (const StagePoint& point : stage_points(29)) {
+    GenerationStage stage{.name = point.name,
+                          .tokens = shape.tokens + point.generated,
+                          .generated = point.generated,
+                          .bytes = 1 << 20,
+                          .key = {{1.6, 0.3, 0.15}, {1.6, 0.3, 0.15}},
+                          .value = {{0.4, 0.2, 0.25}, {0.4, 0.2, 0.25}}};
+    if (point.generated > 0) stage.key.generated = {1.7, 0.32, 0.12};
+    if (point.generated > 0) stage.value.generated = {0.41, 0.21, 0.2};
+    study.cache.stages.push_back(stage);
+  }
+  for (size_t l = 0; l < layers; ++l)
+    study.cache.layers.push_back({static_cast<int>(l), {0.4, 1.02}, {0.3, 0.95}});
+  for (int i = 0; i < 29; ++i) {
+    study.cache.tokens.push_back({1.0 + 0.1 * std::sin(i), 0.9, 1.1, 0.95});
+    const AttentionShares shares{0.2, 0.7 - 0.02 * i, 0.05 + 0.02 * i, 0.05};
+    study.steps.push_back({.id = i,
+                           .text = " word",
+                           .probability = 0.5 + 0.015 * i,
+                           .bytes = (1 << 20) + 2048 * i,
+                           .seconds = 0.001,
+                           .attention = {layers, std::vector<AttentionShares>(heads, shares)},
+                           .uniform = {0.01, 0.9, 0.08, 0.01}});
+  }
+  study.text =
+      "The valley was still in shadow when the first carts came down from the mill,\nand nobody had yet "
+      "thought of the bridge.";
+  for (const int64_t equal : {29, 4, 0})
+    study.evicted.push_back({.policy = "streaming_llm",
+                             .budget = std::to_string(equal),
+                             .text = "The valley",
+                             .pieces = std::vector<std::string>(equal == 4 ? 9 : 29, " word"),
+                             .equal = equal,
+                             .divergence = Divergence{.step = equal, .full = " a", .evicted = " b"}});
+  return study;
 }
 
 std::vector<std::string> texts(const Shape& shape) {
@@ -320,7 +353,8 @@ std::vector<figures::NamedFigure> catalogue(const Shape& shape) {
   add(attention_figures(attention(shape), words));
   add(sinks(shape));
   add(all_heads_figures(maps(shape, 50)));
-  add({attention_map_figure(maps(shape, 8)), generation_figure(generation())});
+  add({attention_map_figure(maps(shape, 8))});
+  add(generation_figures(generation(shape)));
   return all;
 }
 

@@ -30,7 +30,7 @@ analysis::ChannelsResult channels(const Shape& shape);
 analysis::TokensResult tokens(const Shape& shape);
 analysis::AttentionResult attention(const Shape& shape);
 std::vector<figures::AttentionMap> maps(const Shape& shape, size_t count);
-figures::GenerationStages generation();
+analysis::GenerationStudy generation(const Shape& shape);
 std::vector<figures::NamedFigure> sinks(const Shape& shape);
 std::vector<std::string> texts(const Shape& shape);
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/figures/loss_scale.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace kvviz::figures {
+
+LossScale::LossScale(std::vector<double> losses) {
+  constexpr double lowest = 0.01, highest = 1, ceiling = 1000;  // percent
+  std::erase_if(losses, [](double loss) { return !(loss > 0) || !std::isfinite(loss); });
+  const double least = losses.empty() ? highest : std::ranges::min(losses);
+  floor_ = std::clamp(std::pow(10.0, std::floor(std::log10(least))), lowest, highest);
+  most_ = std::max(losses.empty() ? 0 : std::ranges::max(losses), 10 * floor_);
+  capped_ = most_ > ceiling;
+  most_ = std::min(most_, ceiling);
+}
+
+double LossScale::shown(double loss) const {
+  return std::isnan(loss) ? loss : std::clamp(loss, floor_, capped_ ? most_ : std::max(loss, floor_));
+}
+
+plot::ErrorBar LossScale::bar(double loss, double error) const {
+  const double at = shown(loss);
+  if (!std::isfinite(at) || !std::isfinite(error) || at != loss) return {};
+  return {at - shown(loss - error), shown(loss + error) - at};
+}
+
+plot::Axis LossScale::axis(const std::string& label) const {
+  const double decades = std::log10(most_ / floor_);
+  plot::Axis axis{.label = label, .scale = plot::Scale::log10};
+  axis.min = floor_ * std::pow(10.0, -0.09 * decades);
+  axis.max = most_ * std::pow(10.0, 0.06 * decades);
+  axis.floor = floor_;
+  if (capped_) axis.ceiling = most_;
+  return axis;
+}
+
+std::string bytes_label(double bytes) {
+  static constexpr std::array<const char*, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
+  return fmt::format("{:.{}f} {}", bytes, unit > 0 && bytes < 100 ? 1 : 0, units[unit]);
+}
+
+std::string percent_label(double percent) {
+  if (std::isnan(percent)) return "no value";
+  const double size = std::abs(percent);
+  const int decimals = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 3;
+  if (percent == 0) return "0 %";
+  return size >= 1e5 ? fmt::format("{:+.1e} %", percent) : fmt::format("{:+.{}f} %", percent, decimals);
+}
+
+void set_look(plot::Series& series, size_t number) {
+  static constexpr std::array<plot::Colour, 7> colours{
+      {{0x0072b2}, {0xd55e00}, {0x009e73}, {0xcc79a7}, {0xe69f00}, {0x56b4e9}, {0x8c6d1f}}};
+  static constexpr std::array<plot::Marker, 5> markers{plot::Marker::disc, plot::Marker::square,
+                                                       plot::Marker::triangle, plot::Marker::diamond,
+                                                       plot::Marker::inverted};
+  series.marker = markers[number / colours.size() % markers.size()];
+  series.colour = colours[number % colours.size()];
+}
+
+}  // namespace kvviz::figures

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "cli/process.hpp"
+#include "cli/results.hpp"
+#include "kvviz/core/atomic_file.hpp"
+#include "kvviz/io/result_file.hpp"
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace kvviz;
+using nlohmann::json;
+using test::holds;
+using test::row;
+namespace fs = std::filesystem;
+
+namespace {
+
+json generate(std::vector<std::string> arguments, const fs::path& folder) {
+  arguments.insert(arguments.begin(), {"analyze_generation", "--no-timings"});
+  return test::result_of(arguments, folder);
+}
+
+std::string refused(std::vector<std::string> arguments, int code = 2) {
+  arguments.insert(arguments.begin(), "analyze_generation");
+  return test::refused(arguments, code);
+}
+
+double number(const json& row, const char* column) {
+  return row.at(column).get<double>();
+}
+
+json steps(const json& result) {
+  return result["tables"]["generation_steps"]["rows"];
+}
+
+}  // namespace
+
+TEST_CASE("[analyze_generation] four stages, each as long as it says, and every token in the text") {
+  const test::TemporaryFolder folder;
+  const json result = generate({"--seq-len", "100", "--generate", "20"}, folder.path());
+  const int64_t lengths[] = {100, 104, 110, 120};
+  const char* const names[] = {"prefill", "early", "mid", "late"};
+  for (int i = 0; i < 4; ++i) {
+    const json stage = row(result, "generation", {{"stage", names[i]}});
+    CHECK(stage["tokens"] == lengths[i]);
+    CHECK(stage["bytes"] == 2048 * lengths[i]);
+    CHECK(stage["k_rms_new"].is_null() == (i == 0));
+    CHECK(stage["k_rms_prompt"] == row(result, "generation", {{"stage", "prefill"}})["k_rms_prompt"]);
+  }
+  REQUIRE(steps(result).size() == 20);
+  std::string text;
+  for (const json& step : steps(result)) {
+    text += step["text"].get<std::string>();
+    CHECK(number(step, "attention_first") + number(step, "attention_prompt") +
+              number(step, "attention_generated") + number(step, "attention_self") ==
+          doctest::Approx(1).epsilon(1e-4));
+    CHECK(step["seconds"].is_null());
+  }
+  CHECK(number(steps(result)[0], "attention_generated") == 0);
+  CHECK(number(steps(result)[0], "uniform_prompt") == doctest::Approx(100.0 / 101));
+  CHECK(text.find(result["summary"]["text"].get<std::string>()) != std::string::npos);
+  const auto shares = io::read_array(folder.path() / "results/analyze_generation.h5", "generation/attention");
+  CHECK(shares.shape == std::vector<int64_t>{20, 4, 8, 4});
+}
+
+TEST_CASE("[analyze_generation] greedy text is the same in one go and in two") {
+  const test::TemporaryFolder folder;
+  const json whole = generate({"--seq-len", "60", "--generate", "12"}, folder.path());
+  const json half = generate({"--seq-len", "60", "--generate", "6"}, folder.path());
+  for (size_t i = 0; i < 6; ++i) CHECK(steps(whole)[i]["id"] == steps(half)[i]["id"]);
+  std::string ids;
+  const json stages = test::result_of(
+      {"simulate", "--samples", "0", "--policies", "window", "--seq-len", "60", "--generate", "12"},
+      folder.path());
+  CHECK(row(stages, "generated", {{"policy", "full"}})["text"] == whole["summary"]["text"]);
+}
+
+TEST_CASE("[analyze_generation] drawn text follows its seed, and equal runs give equal bytes") {
+  const test::TemporaryFolder folder;
+  const std::vector<std::string> drawn{"--seq-len", "60", "--generate", "16", "--temperature", "1", "--seed"};
+  const auto with = [&](const char* seed) {
+    auto arguments = drawn;
+    arguments.push_back(seed);
+    return generate(arguments, folder.path());
+  };
+  const json a = with("3");
+  const std::string bytes = read_file(folder.path() / "results/analyze_generation.json");
+  CHECK(with("3")["summary"]["text"] == a["summary"]["text"]);
+  CHECK(read_file(folder.path() / "results/analyze_generation.json") == bytes);
+  CHECK(with("4")["summary"]["text"] != a["summary"]["text"]);
+  auto one = drawn;
+  one.insert(one.end(), {"9", "--top-k", "1"});
+  CHECK(generate(one, folder.path())["summary"]["text"] ==
+        generate({"--seq-len", "60", "--generate", "16"}, folder.path())["summary"]["text"]);
+}
+
+TEST_CASE("[analyze_generation] eviction: the whole cache changes nothing, a small one parts from it") {
+  const test::TemporaryFolder folder;
+  const json result =
+      generate({"--seq-len", "200", "--generate", "24", "--policy", "h2o,window", "--budget", "1.0,16"},
+               folder.path());
+  const json full = row(result, "generated", {{"policy", "full"}});
+  const json same = row(result, "generated", {{"policy", "h2o"}, {"budget", "1.0"}});
+  CHECK(same["equal"] == 24);
+  CHECK(same["text"] == full["text"]);
+  CHECK(same["bytes"] == full["bytes"]);
+  CHECK(same["token_full"].is_null());
+  const json small = row(result, "generated", {{"policy", "window"}, {"budget", "16"}});
+  const auto equal = small["equal"].get<size_t>();
+  REQUIRE(equal < 24);
+  CHECK(small["bytes"] == 16 * 2048);
+  CHECK(small["token_full"] == steps(result)[equal]["text"]);
+  CHECK(small["token_evicted"] != small["token_full"]);
+  CHECK(number(small, "p_full") == number(steps(result)[equal], "probability"));
+  CHECK(number(small, "p_evicted") < number(small, "p_full"));
+  CHECK(result["tables"]["generated"]["rows"].size() == 5);
+}
+
+TEST_CASE("[analyze_generation] speed is measured unless it is not wanted") {
+  const test::TemporaryFolder folder;
+  const json result =
+      test::result_of({"analyze_generation", "--seq-len", "20", "--generate", "4"}, folder.path());
+  CHECK(number(result["summary"], "tokens_per_second") > 0);
+  for (const json& step : steps(result)) CHECK(number(step, "tokens_per_second") > 0);
+}
+
+TEST_CASE("[analyze_generation] what cannot be done is refused with its reason") {
+  CHECK(holds(refused({"--seq-len", "1000"}), "exceed the model's context of 1024"));
+  CHECK(holds(refused({"--generate", "1024"}), "leaves no room"));
+  CHECK(holds(refused({"--policy", "oracle"}), "oracle reads the future"));
+  CHECK(holds(refused({"--policy", "full"}), "always there"));
+  CHECK(holds(refused({"--policy", "nonsense"}), "is no policy"));
+  CHECK(holds(refused({"--budget", "0.5"}), "without --policy"));
+  CHECK(holds(refused({"--sinks", "2"}), "without --policy"));
+  CHECK(holds(refused({"--prefill", "full"}), "without --policy"));
+  CHECK(holds(refused({"--top-k", "5"}), "--temperature 0"));
+  CHECK(holds(refused({"--seed", "5"}), "--temperature 0"));
+  CHECK(holds(refused({"--temperature", "-1"}), "0 or more"));
+  CHECK(holds(refused({"--temperature", "1", "--top-p", "0"}), "above 0"));
+  CHECK(holds(refused({"--prompt", "a", "--use-wikitext"}), "give one text"));
+  refused({"--generate", "0"});
+}

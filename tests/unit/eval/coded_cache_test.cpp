@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/eval/coded_cache.hpp"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/rand.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "kvviz/attention/attention.hpp"
+#include "kvviz/core/error.hpp"
+#include "kvviz/model/load.hpp"
+#include "kvviz/model/session.hpp"
+#include "support/fixture.hpp"
+
+using namespace kvviz;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path models = fs::path(KVVIZ_FIXTURES) / "models";
+constexpr int64_t tokens = 32, prefix = 18;
+
+std::vector<int32_t> text(const ModelConfig& config) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < tokens; ++i)
+    ids.push_back(static_cast<int32_t>((i * i * 5 + 3) % config.vocabulary));
+  return ids;
+}
+
+/// Another cache of the same shapes.
+std::vector<LayerKv> changed(const KvCache& cache) {
+  std::vector<LayerKv> layers = cache.layers;
+  for (LayerKv& layer : layers) {
+    layer.key = layer.key.mul(0.9).add(at::rand(layer.key.sizes()), 0.1);
+    layer.value = layer.value.mul(1.1);
+  }
+  return layers;
+}
+
+/// The whole text at once, the prefix's keys and values put in place of those that the model computes: rows
+/// of the continuation depend on nothing else of the prefix.
+at::Tensor in_one_pass(const Decoder& decoder, const std::vector<int32_t>& ids,
+                       std::span<const LayerKv> layers) {
+  const at::Tensor input = at::empty({1, tokens}, at::kLong);
+  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const auto attend = [&](const LayerQkv& x) {
+    const LayerKv& layer = layers[static_cast<size_t>(x.layer)];
+    LayerQkv replaced = x;
+    const auto after = [](const at::Tensor& t) { return t.narrow(2, prefix, tokens - prefix); };
+    replaced.key = at::cat({layer.key.unsqueeze(0), after(x.key)}, 2);
+    replaced.value = at::cat({layer.value.unsqueeze(0), after(x.value)}, 2);
+    return eager_attention(replaced.query, replaced.key, replaced.value, x.spec);
+  };
+  return decoder.hidden(input, 0, attend)[0].narrow(0, prefix, tokens - prefix);
+}
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor difference = a.sub(b).abs().max();
+  return difference.data_ptr<float>()[0];
+}
+
+}  // namespace
+
+TEST_CASE("[coded_cache] the cache as it is changes nothing, bit for bit") {
+  for (const char* name : {"llama_gqa", "gpt2", "mistral"}) {
+    CAPTURE(name);
+    const LoadedModel model = load_model(models / name);
+    const auto ids = text(model.decoder.config());
+    const SplitText split(model.decoder, ids, prefix);
+    CHECK(split.continuation().size() == tokens - prefix);
+    const CodedRun run = split.run(split.cache().layers);
+    CHECK(at::equal(run.hidden, split.hidden()));
+    REQUIRE(run.output_error.size() == model.decoder.config().layers.size());
+    for (const auto& heads : run.output_error)
+      for (const double error : heads) CHECK(error == 0);
+    // And is what a session over all of it computes.
+    Session session(model.decoder);
+    const at::Tensor all = session.extend(ids);
+    CHECK(largest_difference(all.narrow(0, prefix, tokens - prefix), split.hidden()) < 1e-4);
+  }
+}
+
+TEST_CASE("[coded_cache] a changed cache is what the continuation attends to") {
+  for (const char* name : {"llama_gqa", "gpt2", "mistral"}) {
+    CAPTURE(name);
+    const LoadedModel model = load_model(models / name);
+    const auto ids = text(model.decoder.config());
+    const SplitText split(model.decoder, ids, prefix);
+    const auto layers = changed(split.cache());
+    const CodedRun run = split.run(layers);
+    const at::Tensor expected = in_one_pass(model.decoder, ids, layers);
+    CHECK(largest_difference(run.hidden, expected) < 1e-4);
+    for (const auto& heads : run.output_error) {
+      CHECK(std::ssize(heads) == model.decoder.config().layers.front().heads);
+      for (const double error : heads) CHECK(error > 0);
+    }
+  }
+}
+
+TEST_CASE("[coded_cache] values times 1.1 in the first layer: its outputs are off by less than a tenth") {
+  const LoadedModel model = load_model(models / "llama_gqa");
+  const auto ids = text(model.decoder.config());
+  const SplitText split(model.decoder, ids, prefix);
+  std::vector<LayerKv> layers = split.cache().layers;
+  layers.front().value = layers.front().value.mul(1.1);
+  const CodedRun run = split.run(layers);
+  for (const double error : run.output_error.front()) {
+    CHECK(error > 0);
+    CHECK(error < 0.2);
+  }
+}
+
+TEST_CASE("[coded_cache] what does not fit is refused") {
+  const LoadedModel model = load_model(models / "llama_gqa");
+  const auto ids = text(model.decoder.config());
+  CHECK_THROWS_AS(SplitText(model.decoder, ids, 0), UsageError);
+  CHECK_THROWS_AS(SplitText(model.decoder, ids, tokens - 1), UsageError);
+  const SplitText split(model.decoder, ids, prefix);
+  std::vector<LayerKv> layers = split.cache().layers;
+  layers.back().key = layers.back().key.narrow(1, 0, prefix - 1);
+  CHECK_THROWS_AS(split.run(layers), DataError);
+  layers.pop_back();
+  CHECK_THROWS_AS(split.run(layers), DataError);
+}
