@@ -13,6 +13,7 @@
 using namespace kvviz;
 using nlohmann::json;
 using test::holds;
+using test::number;
 using test::row;
 namespace fs = std::filesystem;
 
@@ -26,10 +27,6 @@ json generate(std::vector<std::string> arguments, const fs::path& folder) {
 std::string refused(std::vector<std::string> arguments, int code = 2) {
   arguments.insert(arguments.begin(), "analyze_generation");
   return test::refused(arguments, code);
-}
-
-double number(const json& row, const char* column) {
-  return row.at(column).get<double>();
 }
 
 json steps(const json& result) {

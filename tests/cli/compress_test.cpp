@@ -11,6 +11,7 @@
 using namespace kvviz;
 using nlohmann::json;
 using test::holds;
+using test::number;
 using test::row;
 using test::run_kvviz;
 namespace fs = std::filesystem;
@@ -29,10 +30,6 @@ json outcome(const json& result, const char* method) {
 std::string refused(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "compress");
   return test::refused(arguments, 2);
-}
-
-double number(const json& row, const char* column) {
-  return row.at(column).get<double>();
 }
 
 }  // namespace

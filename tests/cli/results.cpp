@@ -28,6 +28,10 @@ json row(const json& result, const char* table, const json& key) {
   return rows.front();
 }
 
+double number(const json& row, const char* column) {
+  return row.at(column).get<double>();
+}
+
 std::string refused(const std::vector<std::string>& arguments, int code) {
   const TemporaryFolder folder;
   const Finished run = run_kvviz(arguments, folder.path());

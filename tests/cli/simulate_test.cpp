@@ -14,6 +14,7 @@
 using namespace kvviz;
 using nlohmann::json;
 using test::holds;
+using test::number;
 using test::row;
 using test::run_kvviz;
 namespace fs = std::filesystem;
@@ -32,10 +33,6 @@ json outcome(const json& result, const char* policy, const char* budget) {
 std::string refused(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "simulate");
   return test::refused(arguments, 2);
-}
-
-double number(const json& row, const char* column) {
-  return row.at(column).get<double>();
 }
 
 }  // namespace

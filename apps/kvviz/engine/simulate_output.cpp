@@ -5,6 +5,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/simulate_tables.hpp"
 
 namespace kvviz {
 namespace {
@@ -16,12 +17,6 @@ std::vector<std::string> budgets_of(const analysis::SimulationStudy& study) {
   return budgets;
 }
 
-/// "0.25" as part of a column's name.
-std::string as_name(std::string budget) {
-  std::ranges::replace(budget, '.', '_');
-  return budget;
-}
-
 /// The policy to ship at each budget, in words: the one that loses least without knowing the future and saves
 /// memory.
 std::vector<Fact> best_facts(const analysis::SimulationStudy& study) {
@@ -29,7 +24,7 @@ std::vector<Fact> best_facts(const analysis::SimulationStudy& study) {
   for (const std::string& budget : budgets_of(study)) {
     const analysis::PolicyOutcome* best = analysis::best_at(study.outcomes, budget);
     if (best == nullptr) continue;
-    const std::string key = "best_at_" + as_name(budget);
+    const std::string key = "best_at_" + tables::budget_name(budget);
     facts.push_back({key, best->policy, "", cat("Loses least at budget ", budget)});
     facts.push_back({key + "_delta_ppl_percent", 100 * best->delta_ppl / study.full_ppl, "%",
                      "  its increase of the perplexity"});

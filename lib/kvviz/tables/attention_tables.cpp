@@ -7,13 +7,6 @@ namespace {
 
 using namespace analysis;
 
-Column whole(const char* name) {
-  return {name, "", ColumnType::integer};
-}
-Column number(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::real};
-}
-
 constexpr const char* no_alpha = "fewer queries than alpha_1 is the mean of";
 constexpr const char* one_key = "no query sees more than one key";
 

@@ -7,16 +7,6 @@ namespace {
 
 using namespace analysis;
 
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-Column number(const std::string& name, const char* unit = "") {
-  return {name, unit, ColumnType::real};
-}
-Column text(const char* name) {
-  return {name, "", ColumnType::text};
-}
-
 constexpr const char* no_spectrum = "nothing varies over the tokens, or there is one token";
 constexpr const char* no_variance = "no variance";
 
@@ -96,7 +86,7 @@ Table tokens_table(const TokensResult& result, std::span<const std::string> text
   const char* no_attention = "attention was not measured";
   std::vector<Field<TokenRow>> fields = {
       {whole("token"), [](const TokenRow& r) { return integer(r.token); }},
-      {text("text"), [texts](const TokenRow& r) { return Cell(texts[static_cast<size_t>(r.token)]); }},
+      {word("text"), [texts](const TokenRow& r) { return Cell(texts[static_cast<size_t>(r.token)]); }},
       {number("received"), [=](const TokenRow& r) { return real(r.received, no_attention); }},
       {number("value_weighted"), [=](const TokenRow& r) { return real(r.value_weighted, no_attention); }},
       {number("k_norm"), [](const TokenRow& r) { return real(r.k_norm); }},
@@ -115,7 +105,7 @@ Table outliers_table(const ChannelsResult& result) {
   std::vector<Field<ChannelOutlier>> fields = {
       {whole("layer"), [](const ChannelOutlier& r) { return integer(r.layer); }},
       {whole("head"), [](const ChannelOutlier& r) { return integer(r.head); }},
-      {text("half"),
+      {word("half"),
        [](const ChannelOutlier& r) { return Cell(std::string(r.half == Half::key ? "key" : "value")); }},
       {whole("channel"), [](const ChannelOutlier& r) { return integer(r.channel); }},
       {number("rms_ratio"), [](const ChannelOutlier& r) { return real(r.ratio); }},
@@ -149,7 +139,7 @@ Table quantiles_table(const DistributionResult& result) {
         rows.push_back({layer.layer, half, result.probabilities[i], layer.quantiles[i]});
   const std::vector<Field<Row>> fields = {
       {whole("layer"), [](const Row& r) { return integer(r.layer); }},
-      {text("half"), [](const Row& r) { return Cell(std::string(r.half)); }},
+      {word("half"), [](const Row& r) { return Cell(std::string(r.half)); }},
       {number("share"), [](const Row& r) { return real(r.share); }},
       {number("magnitude"), [](const Row& r) { return real(r.magnitude); }}};
   return make_table("magnitude_quantiles", {"layer", "half", "share"}, fields, rows);

@@ -12,13 +12,6 @@ using namespace analysis;
 
 constexpr const char* no_error = "fewer than two texts, or blocks of a single text";
 
-Column text(const char* name) {
-  return {name, "", ColumnType::text};
-}
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-
 }  // namespace
 
 Table compress_table(const CompressionStudy& study) {
@@ -29,7 +22,7 @@ Table compress_table(const CompressionStudy& study) {
     return Field<Row>{{name, unit}, [value, reason](const Row& r) { return real(r.*value, reason); }};
   };
   const std::vector<Field<Row>> fields = {
-      {text("method"), [](const Row& r) { return Cell(r.method); }},
+      {word("method"), [](const Row& r) { return Cell(r.method); }},
       {{"bytes_per_token", "bytes"}, [](const Row& r) { return real(r.bytes_per_token()); }},
       {{"ratio"}, [](const Row& r) { return real(r.ratio()); }},
       {{"delta_ppl_percent", "%"}, [full](const Row& r) { return real(100 * r.delta_ppl / full); }},
@@ -41,7 +34,7 @@ Table compress_table(const CompressionStudy& study) {
       number("key_error", "", &Row::key_error),
       number("value_error", "", &Row::value_error),
       number("output_error", "", &Row::output_error),
-      {text("family"), [](const Row& r) { return Cell(r.family); }},
+      {word("family"), [](const Row& r) { return Cell(r.family); }},
       {whole("texts"), [](const Row& r) { return integer(r.texts); }},
       {whole("predictions"), [](const Row& r) { return integer(r.predictions); }},
       number("nll", "nats", &Row::nll),
@@ -69,7 +62,7 @@ Table compress_layers_table(const CompressionStudy& study) {
   for (const CodecOutcome& outcome : study.outcomes)
     for (const CodecLayer& layer : outcome.layers) rows.push_back({&outcome, &layer});
   const std::vector<Field<Row>> fields = {
-      {text("method"), [](const Row& r) { return Cell(r.outcome->method); }},
+      {word("method"), [](const Row& r) { return Cell(r.outcome->method); }},
       {whole("layer"), [](const Row& r) { return integer(r.layer->layer); }},
       {{"key_error"}, [](const Row& r) { return real(r.layer->key_error); }},
       {{"value_error"}, [](const Row& r) { return real(r.layer->value_error); }},
@@ -90,7 +83,7 @@ Table compress_heads_table(const CompressionStudy& study) {
       for (size_t head = 0; head < layer.head_output_error.size(); ++head)
         rows.push_back({&outcome, &layer, head});
   const std::vector<Field<Row>> fields = {
-      {text("method"), [](const Row& r) { return Cell(r.outcome->method); }},
+      {word("method"), [](const Row& r) { return Cell(r.outcome->method); }},
       {whole("layer"), [](const Row& r) { return integer(r.layer->layer); }},
       {whole("head"), [](const Row& r) { return integer(static_cast<int64_t>(r.head)); }},
       {{"output_error"}, [](const Row& r) { return real(r.layer->head_output_error[r.head]); }}};

@@ -4,11 +4,23 @@
 #include <functional>
 #include <ranges>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvviz/report/table.hpp"
 
 namespace kvviz::tables {
+
+/// Columns of whole numbers, of numbers, of text.
+inline Column whole(std::string name, std::string unit = "") {
+  return {std::move(name), std::move(unit), ColumnType::integer};
+}
+inline Column number(std::string name, std::string unit = "") {
+  return {std::move(name), std::move(unit), ColumnType::real};
+}
+inline Column word(std::string name) {
+  return {std::move(name), "", ColumnType::text};
+}
 
 /// A column and how a row fills it.
 template <class Row>

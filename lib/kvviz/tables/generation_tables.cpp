@@ -14,13 +14,6 @@ constexpr const char* no_token = "no generated token yet";
 constexpr const char* no_drift = "no generated token, fewer than 3 tokens in the prompt, or all alike";
 constexpr const char* no_timings = "--no-timings";
 
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-Column word(const char* name) {
-  return {name, "", ColumnType::text};
-}
-
 /// The four shares as columns.
 template <class Row, class Get>
 void add_shares(std::vector<Field<Row>>& fields, Get get) {

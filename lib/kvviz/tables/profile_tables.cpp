@@ -15,13 +15,6 @@ using namespace analysis;
 
 constexpr const char* single_entries = "the bound places single entries, not blocks";
 
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-Column word(const char* name) {
-  return {name, "", ColumnType::text};
-}
-
 Cell tiers_for(int64_t bytes, const std::vector<MemoryTier>& tiers) {
   std::string names;
   double room = 0;

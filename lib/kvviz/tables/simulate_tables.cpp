@@ -21,13 +21,6 @@ constexpr const char* no_demand = "no key is demanded";
 constexpr const char* no_sinks = "no set has a sink key";
 constexpr const char* no_heavy = "no set has a heavy hitter";
 
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-Column text(const char* name) {
-  return {name, "", ColumnType::text};
-}
-
 /// A number of a row and why there may be none.
 template <class Row>
 struct Number {
@@ -62,8 +55,8 @@ std::vector<PartRow<Part>> parts_of(const SimulationStudy& study, std::vector<Pa
 template <class Part>
 std::vector<Field<PartRow<Part>>> outcome_key() {
   using Row = PartRow<Part>;
-  return {{text("policy"), [](const Row& r) { return Cell(r.outcome->policy); }},
-          {text("budget"), [](const Row& r) { return Cell(r.outcome->budget); }},
+  return {{word("policy"), [](const Row& r) { return Cell(r.outcome->policy); }},
+          {word("budget"), [](const Row& r) { return Cell(r.outcome->budget); }},
           {whole("layer"), [](const Row& r) { return integer(r.part->layer); }}};
 }
 
@@ -73,12 +66,6 @@ void add_part_numbers(std::vector<Field<PartRow<Part>>>& fields, std::span<const
     fields.push_back({{number.name, number.unit}, [number](const PartRow<Part>& r) {
                         return real(r.part->*number.value, number.reason);
                       }});
-}
-
-/// "0.25" as part of a column's name.
-std::string name_part(std::string budget) {
-  std::ranges::replace(budget, '.', '_');
-  return budget;
 }
 
 /// Where a policy is the best, or why it is no candidate.
@@ -95,19 +82,24 @@ std::string remark(const SimulationStudy& study, const std::string& policy) {
 
 template <class Row, class Get>
 std::vector<Field<Row>> needle_key(Get cell) {
-  return {{text("policy"), [cell](const Row& r) { return Cell(cell(r).policy); }},
-          {text("budget"), [cell](const Row& r) { return Cell(cell(r).budget); }},
+  return {{word("policy"), [cell](const Row& r) { return Cell(cell(r).policy); }},
+          {word("budget"), [cell](const Row& r) { return Cell(cell(r).budget); }},
           {whole("length", "tokens"), [cell](const Row& r) { return integer(cell(r).length); }},
           {{"depth"}, [cell](const Row& r) { return real(cell(r).depth); }}};
 }
 
 }  // namespace
 
+std::string budget_name(std::string budget) {
+  std::ranges::replace(budget, '.', '_');
+  return budget;
+}
+
 Table simulate_table(const SimulationStudy& study) {
   using Row = PolicyOutcome;
   std::vector<Field<Row>> fields = {
-      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
-      {text("budget"), [](const Row& r) { return Cell(r.budget); }},
+      {word("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {word("budget"), [](const Row& r) { return Cell(r.budget); }},
       {{"budget_tokens", "keys"}, [](const Row& r) { return real(r.budget_tokens); }},
       {{"budget_fraction"}, [](const Row& r) { return real(r.budget_fraction); }},
       {whole("clairvoyant"), [](const Row& r) { return integer(r.clairvoyant ? 1 : 0); }},
@@ -172,11 +164,11 @@ Table simulate_by_budget_table(const SimulationStudy& study) {
   for (const std::string& policy : policies_by_loss(study.outcomes))
     if (policy != full_name) rows.push_back({&study, policy});
   std::vector<Field<Row>> fields = {
-      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
-      {text("remark"), [&](const Row& r) { return Cell(remark(study, r.policy)); }}};
+      {word("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {word("remark"), [&](const Row& r) { return Cell(remark(study, r.policy)); }}};
   const auto add = [&](const std::string& name, const char* unit, const char* reason, auto value) {
     for (const auto& [tokens, budget] : budgets)
-      fields.push_back({{name + "_" + name_part(budget), unit}, [=](const Row& r) {
+      fields.push_back({{name + "_" + budget_name(budget), unit}, [=](const Row& r) {
                           const PolicyOutcome* outcome = r.at(budget);
                           if (outcome == nullptr) return Cell(Null{"not simulated"});
                           return real(value(*outcome), reason);
@@ -192,8 +184,8 @@ Table simulate_by_budget_table(const SimulationStudy& study) {
 Table simulate_counters_table(const SimulationStudy& study) {
   using Row = PolicyOutcome;
   const std::vector<Field<Row>> fields = {
-      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
-      {text("budget"), [](const Row& r) { return Cell(r.budget); }},
+      {word("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {word("budget"), [](const Row& r) { return Cell(r.budget); }},
       {whole("processed", "tokens"), [](const Row& r) { return integer(r.processed); }},
       {whole("demands"), [](const Row& r) { return integer(r.demands); }},
       {whole("hits"), [](const Row& r) { return integer(r.hits); }},
@@ -239,8 +231,8 @@ Table targets_table(std::span<const TargetBudget> targets) {
   using Row = TargetBudget;
   constexpr const char* none = "no budget stays within the limit";
   std::vector<Field<Row>> fields = {
-      {text("policy"), [](const Row& r) { return Cell(r.policy); }},
-      {text("limit"), [](const Row& r) { return Cell(r.limit); }},
+      {word("policy"), [](const Row& r) { return Cell(r.policy); }},
+      {word("limit"), [](const Row& r) { return Cell(r.limit); }},
       {{"budget_tokens", "keys"}, [](const Row& r) { return real(r.budget_tokens, none); }},
       {{"value"}, [](const Row& r) { return real(r.value, none); }},
       {{"next_value"}, [](const Row& r) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <span>
+#include <string>
 
 #include "kvviz/analysis/simulation.hpp"
 #include "kvviz/report/table.hpp"
@@ -8,6 +9,9 @@
 namespace kvviz::tables {
 
 // Simulated eviction as tidy tables; definitions of the numbers are in analysis/simulation.hpp.
+
+/// A budget as part of a name: "0_25" of "0.25".
+std::string budget_name(std::string budget);
 
 Table simulate_table(const analysis::SimulationStudy& study);  ///< key: policy, budget
 /// "simulate_by_budget", key: policy. For reading: policies from the least loss to the greatest, then the

@@ -16,10 +16,6 @@ constexpr const char* one_text = "one text has no spread";
 constexpr const char* no_score = "no text has this score";
 constexpr const char* too_short = "no text is so long";
 
-Column whole(const char* name, const char* unit = "") {
-  return {name, unit, ColumnType::integer};
-}
-
 /// Mean and spread over texts; `none`: why there is no mean.
 template <class Row, class Get>
 void add_spread(std::vector<Field<Row>>& fields, const std::string& name, Get get,

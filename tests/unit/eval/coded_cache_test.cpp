@@ -100,16 +100,20 @@ TEST_CASE("[coded_cache] a changed cache is what the continuation attends to") {
   }
 }
 
-TEST_CASE("[coded_cache] values times 1.1 in the first layer: its outputs are off by less than a tenth") {
+TEST_CASE(
+    "[coded_cache] the first layer's outputs are linear in its values: twice the change, twice the error") {
   const LoadedModel model = load_model(models / "llama_gqa");
   const auto ids = text(model.decoder.config());
   const SplitText split(model.decoder, ids, prefix);
-  std::vector<LayerKv> layers = split.cache().layers;
-  layers.front().value = layers.front().value.mul(1.1);
-  const CodedRun run = split.run(layers);
-  for (const double error : run.output_error.front()) {
-    CHECK(error > 0);
-    CHECK(error < 0.2);
+  const auto first_errors = [&](double factor) {
+    std::vector<LayerKv> layers = split.cache().layers;
+    layers.front().value = layers.front().value.mul(factor);
+    return split.run(layers).output_error.front();
+  };
+  const auto once = first_errors(1.1), twice = first_errors(1.2);
+  for (size_t head = 0; head < once.size(); ++head) {
+    CHECK(once[head] > 0);
+    CHECK(twice[head] == doctest::Approx(2 * once[head]).epsilon(1e-4));
   }
 }
 
