@@ -50,9 +50,12 @@ bool same(const analysis::SyntheticOptions& a, const analysis::SyntheticOptions&
          a.other_a == b.other_a && a.other_b == b.other_b;
 }
 
+bool asks_for_a_text(const TextsOptions& o) {
+  return !texts_given(o.text).empty() || !o.prompts.empty() || !o.samples.empty() || o.probe != "natural";
+}
+
 bool asks_for_texts(const TextsOptions& o) {
-  return !texts_given(o.text).empty() || o.text.seq_len != 0 || o.text.truncate || !o.prompts.empty() ||
-         !o.samples.empty() || o.probe != "natural";
+  return asks_for_a_text(o) || o.text.seq_len != 0 || o.text.truncate;
 }
 
 void check_synthetic(const SinksOptions& o) {
@@ -65,6 +68,39 @@ void check_synthetic(const SinksOptions& o) {
   require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model && !o.reuse.evaluate,
                       random ? "--synthetic" : "--synthetic-fit",
                       " draws random numbers; it takes no model, text or --evaluate-reuse");
+}
+
+/// The file of token ids has another name here, as --tokens are positions.
+void check_texts(const PruneOptions& o) {
+  TextsOptions without = o.texts;
+  without.text.tokens.clear();
+  const bool other = asks_for_a_text(without);
+  require<UsageError>(o.texts.text.tokens.empty() || !other,
+                      "got --token-ids and another text; give one text");
+  check(o.texts);
+}
+
+void check_prune_method(const PruneOptions& o) {
+  if (o.prune_method.empty()) return;
+  const std::string flag = cat("--prune-method ", o.prune_method);
+  const bool elements = !o.channels.empty() || o.threshold;
+  const bool layer = o.prune_method == "layer", head = o.prune_method == "head";
+  require<UsageError>(!layer || (!o.layers.empty() && o.heads.empty()), flag,
+                      ": give --layers, and no --heads");
+  require<UsageError>(!head || !o.heads.empty(), flag, ": give --heads");
+  require<UsageError>(o.prune_method != "dimension" || (!o.channels.empty() && !o.threshold), flag,
+                      ": give --channels, and no --threshold");
+  require<UsageError>(o.prune_method != "threshold" || o.channels.empty(), flag, " takes no --channels");
+  require<UsageError>(o.tokens.empty() && o.query_heads.empty() && !((layer || head) && elements), flag,
+                      " removes nothing else; leave out the method to remove several things");
+}
+
+void check_cache_alone(const TextOptions& text, const ModelOptions& model) {
+  const std::string names = texts_given(text);
+  const bool for_texts = text.seq_len != 0 || text.bos != TextOptions{}.bos || text.truncate;
+  require<UsageError>(names.empty() && !for_texts && model.model == ModelOptions{}.model,
+                      "--cache is analysed without a model or a text; got ",
+                      names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
 }
 
 }  // namespace
@@ -83,15 +119,18 @@ void check(const AnalyzeOptions& o) {
         "attention or tokens");
     return;
   }
-  const AnalyzeOptions defaults;
-  const std::string names = texts_given(o.text);
-  const bool for_texts = o.text.seq_len != 0 || o.text.bos != defaults.text.bos || o.text.truncate;
-  require<UsageError>(names.empty() && !for_texts && o.model.model == defaults.model.model,
-                      "--cache is analysed without a model or a text; got ",
-                      names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
+  check_cache_alone(o.text, o.model);
   require<UsageError>(!changes_attention(o) && !has_focus(o, {"attention"}),
                       "a cache file holds keys and values, no queries and no model; got an option of the "
                       "attention or generation analyses, which need a model");
+}
+
+void check(const SimilarityOptions& o) {
+  check(o.text);
+  if (o.cache.empty()) return;
+  check_cache_alone(o.text, o.model);
+  require<UsageError>(o.map_bins == SimilarityOptions{}.map_bins,
+                      "--map-bins is for attention maps; a cache file holds keys and values, no queries");
 }
 
 void check(const TextsOptions& o) {
@@ -108,6 +147,21 @@ void check(const TextsOptions& o) {
                       "--probe-count and --probe-tokens belong to --probe random or repeated");
   require<UsageError>(o.text.wikitext_dir.empty() || o.prompts.empty(),
                       "--wikitext-dir has no effect with --prompts");
+}
+
+void check(const CompressOptions& o) {
+  check(o.texts);
+  const CompressOptions defaults;
+  require<UsageError>(!o.streaming || (o.windows == 1 && o.prefix_tokens == 0),
+                      "--streaming codes every token when it is written; it takes no --windows or "
+                      "--prefix-tokens");
+  if (o.cache.empty()) return;
+  require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model && !o.streaming &&
+                          o.windows == 1 && o.prefix_tokens == 0 && !o.recommend && o.kivi_table == 0,
+                      "--cache is coded as it is, without a model; it takes no text, --model, --streaming, "
+                      "--windows, --prefix-tokens, --recommend or --kivi-table");
+  require<UsageError>(o.key_basis == defaults.key_basis,
+                      "a cache file holds its keys in one basis already; it takes no --key-basis");
 }
 
 void check(const SimulateOptions& o) {
@@ -132,6 +186,61 @@ void check(const SimulateOptions& o) {
            o.needle.needle.empty() && o.generate == 0 && !o.eviction_log && o.budget_table.empty()),
       "--mode oneshot masks finished attention; it takes no --positions, --prefill, --target, "
       "--needle, --generate, --eviction-log or --budget-table");
+}
+
+void check(const PruneOptions& o) {
+  check_texts(o);
+  const PruneOptions defaults;
+  const bool of_elements = !o.channels.empty() || o.threshold || o.prune_method == "threshold";
+  require<UsageError>(o.query_heads.empty() || o.heads.empty(),
+                      "--heads and --query-heads: a KV head is gone when all its query heads are; name those "
+                      "in --query-heads");
+  require<UsageError>(o.sides == defaults.sides || of_elements || o.sweep == "channels", "--sides ", o.sides,
+                      " says whose channels or small elements are removed; give --channels, --threshold or "
+                      "--sweep channels with it");
+  require<UsageError>(o.channel_block == 0 || o.sweep == "channels",
+                      "--channel-block belongs to --sweep channels");
+  require<UsageError>(!o.threshold || (*o.threshold > 0 && *o.threshold <= 100), "--threshold ",
+                      o.threshold.value_or(0), ": expected a percentage above 0, up to 100");
+  check_prune_method(o);
+  const bool parts = !o.query_heads.empty() || !o.tokens.empty() || of_elements || !o.heads.empty();
+  if (!o.sweep.empty()) {
+    require<UsageError>(!parts && o.prune_method.empty(),
+                        "--sweep removes every part of the cache, one at a "
+                        "time; of what to remove it takes --layers alone");
+    require<UsageError>(o.decode_steps == defaults.decode_steps,
+                        "--sweep times nothing; leave out "
+                        "--decode-steps");
+  } else {
+    require<UsageError>(parts || !o.layers.empty(),
+                        "nothing to remove: give --layers, --heads, --query-heads, --tokens, --channels or "
+                        "--threshold, or --sweep; e.g. kvviz prune --tokens 0-3, kvviz prune --sweep heads");
+  }
+  require<UsageError>(!o.no_timings || o.decode_steps == defaults.decode_steps,
+                      "--decode-steps has no effect with --no-timings");
+  require<UsageError>(o.continuation.empty() || (o.prefix_tokens == 0 && o.windows == 1),
+                      "with --continuation the text as a whole is the prefix; it takes no --prefix-tokens or "
+                      "--windows");
+}
+
+void check(const TuckerOptions& o) {
+  check(o.texts);
+  const std::pair<const char*, const std::optional<int64_t>&> ranks[] = {
+      {"--head-rank", o.head_rank}, {"--token-rank", o.token_rank}, {"--channel-rank", o.channel_rank}};
+  for (const auto& [name, rank] : ranks)
+    require<UsageError>(rank.value_or(1) >= 1, name, ' ', rank.value_or(1),
+                        " keeps nothing; a rank is 1 or more, and without the option the mode stays whole");
+  require<UsageError>(!o.key_basis || o.sides != "values",
+                      "--key-basis has no effect with --sides values, which leaves the keys as they are");
+  if (o.cache.empty()) return;
+  const TuckerOptions defaults;
+  require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model &&
+                          o.prefix_tokens == 0 && o.windows == 1,
+                      "--cache is decomposed as it is, without a model; it takes no text, --model, "
+                      "--prefix-tokens or --windows");
+  require<UsageError>(!o.sweep && !o.no_sensitivity,
+                      "a cache file has no model whose loss could be measured; it takes no --sweep or "
+                      "--no-sensitivity");
 }
 
 void check(const GenerationOptions& o) {

@@ -14,8 +14,19 @@ void check(const AnalyzeOptions& options);
 
 /// One source of texts; thresholds and options of the synthetic modes only where they act.
 void check(const TextsOptions& options);
+/// Windows or streaming, a cache file or texts.
+void check(const CompressOptions& options);
 void check(const SimulateOptions& options);
+
+/// Ranks are 1 or more; a cache file comes without a text and without what needs a model.
+void check(const TuckerOptions& options);
 void check(const SinksOptions& options);
+
+/// Something to remove, and no options that contradict each other.
+void check(const PruneOptions& options);
+
+/// A cache file comes without a text, and without attention.
+void check(const SimilarityOptions& options);
 
 /// Sampling options only where tokens are drawn, eviction options only with a policy.
 void check(const GenerationOptions& options);

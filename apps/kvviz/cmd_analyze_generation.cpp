@@ -12,6 +12,12 @@ void bind_generation(CLI::App& app, GenerationOptions& o) {
   app.add_option("--generate", o.generate, "most tokens that are generated")
       ->check(CLI::PositiveNumber)
       ->group(group);
+  app.add_option("--stages", o.stages.fractions,
+                 "fractions of the generated tokens after which the cache is looked at, rising, up to 1")
+      ->delimiter(',')
+      ->check(not_empty())
+      ->default_str("0.2,0.5,1")
+      ->group(group);
   app.add_option("--temperature", o.temperature,
                  "logits are divided by it before a token is drawn (0: always the most likely token)")
       ->group(group);
@@ -20,7 +26,6 @@ void bind_generation(CLI::App& app, GenerationOptions& o) {
       ->group(group);
   app.add_option("--top-p", o.top_p,
                  "draw from the fewest of these tokens that hold this share of probability")
-      ->check(CLI::Range(0.0, 1.0))
       ->group(group);
   app.add_option("--seed", o.seed, "of the random numbers that tokens are drawn with")->group(group);
   app.add_flag("--ignore-eos", o.ignore_eos, "go on after an end-of-text token")->group(group);

@@ -12,10 +12,12 @@ Action declare_compress(CLI::App& app) {
   bind(app, o->model);
   bind(app, o->texts);
   const char* group = "Compression";
-  app.add_option(
-         "--methods,--method", o->methods,
-         "NAME[:ARGUMENTS], as docs/compress.md lists them, e.g. kivi:4,q8_0,svd:0.5 (none: a sweep of "
-         "all)")
+  app.add_option("--cache", o->cache, "code this cache file: bytes and errors, without a model no loss")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--methods,--method", o->methods,
+                 "NAME[:ARGUMENTS], POLICY:BUDGET, or both: kivi:4,svd:0.5,'streaming_llm:0.25 + kivi:4'; "
+                 "layer by layer: 'kivi:4 | kivi:2 | ...' (none: a sweep of all)")
       ->delimiter(',')
       ->check(not_empty())
       ->group(group);
@@ -24,15 +26,36 @@ Action declare_compress(CLI::App& app) {
   app.add_option("--sides", o->sides, "what is coded; the other side is kept in f16")
       ->check(CLI::IsMember({"both", "keys", "values"}))
       ->group(group);
+  app.add_option("--key-basis", o->key_basis, "code keys as attention reads them, or before RoPE")
+      ->check(CLI::IsMember({"post_rope", "pre_rope"}))
+      ->group(group);
   app.add_option("--prefix-tokens", o->prefix_tokens,
                  "tokens whose cache is coded, before those that are predicted (0: half of each text)")
       ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--windows", o->windows,
+                 "pieces into which the rest of a text is cut; the cache is coded anew before each")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_flag("--streaming", o->streaming,
+               "code every token as it is written, and predict the whole text: codes of single tokens only")
+      ->group(group);
+  app.add_option("--recommend", o->recommend,
+                 "PERCENT: also find a method for each layer, the smallest for at most so much more "
+                 "perplexity (none: do not)")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option(
+         "--kivi-table", o->kivi_table,
+         "BITS: also the errors of rounding keys and values by token and by channel, as KIVI's Table 2 "
+         "has them (0: do not)")
+      ->check(CLI::IsMember({0, 2, 3, 4, 8}))
       ->group(group);
   app.add_flag("--no-timings", o->no_timings, "leave out measured seconds: equal runs then give equal bytes")
       ->group(group);
   bind(app, o->output);
   return [o](const CallOptions& call) {
-    check(o->texts);
+    check(*o);
     o->call = call;
     return run_in_engine(*o);
   };

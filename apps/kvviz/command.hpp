@@ -29,8 +29,11 @@ Action declare_capture(CLI::App& app);
 Action declare_sinks(CLI::App& app);
 Action declare_simulate(CLI::App& app);
 Action declare_compress(CLI::App& app);
+Action declare_prune(CLI::App& app);
+Action declare_tucker(CLI::App& app);
 Action declare_profile(CLI::App& app);
 Action declare_analyze_generation(CLI::App& app);
+Action declare_analyze_similarity(CLI::App& app);
 Action declare_compare(CLI::App& app);
 Action declare_list_samples(CLI::App& app);
 

@@ -54,11 +54,20 @@ int run_in_engine(const SimulateOptions& options) {
 int run_in_engine(const CompressOptions& options) {
   return call("kvviz_compress", options);
 }
+int run_in_engine(const PruneOptions& options) {
+  return call("kvviz_prune", options);
+}
+int run_in_engine(const TuckerOptions& options) {
+  return call("kvviz_tucker", options);
+}
 int run_in_engine(const ProfileOptions& options) {
   return call("kvviz_profile", options);
 }
 int run_in_engine(const GenerationOptions& options) {
   return call("kvviz_analyze_generation", options);
+}
+int run_in_engine(const SimilarityOptions& options) {
+  return call("kvviz_analyze_similarity", options);
 }
 int run_in_engine(const CompareOptions& options) {
   return call("kvviz_compare", options);

@@ -12,8 +12,11 @@ int run_in_engine(const AnalyzeOptions& options);
 int run_in_engine(const SinksOptions& options);
 int run_in_engine(const SimulateOptions& options);
 int run_in_engine(const CompressOptions& options);
+int run_in_engine(const PruneOptions& options);
+int run_in_engine(const TuckerOptions& options);
 int run_in_engine(const ProfileOptions& options);
 int run_in_engine(const GenerationOptions& options);
+int run_in_engine(const SimilarityOptions& options);
 int run_in_engine(const CompareOptions& options);
 int run_in_engine(const CaptureOptions& options);
 

@@ -9,8 +9,10 @@
 #include "kvviz/analysis/attention.hpp"
 #include "kvviz/analysis/channels.hpp"
 #include "kvviz/analysis/distribution.hpp"
+#include "kvviz/analysis/generation.hpp"
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
+#include "kvviz/analysis/similarity.hpp"
 #include "kvviz/analysis/sinks.hpp"
 #include "kvviz/analysis/synthetic_sinks.hpp"
 #include "kvviz/analysis/tokens.hpp"
@@ -115,10 +117,35 @@ struct CompressOptions {
   CallOptions call;
   ModelOptions model;
   TextsOptions texts;
-  std::vector<std::string> methods;  ///< "kivi:4"; empty: the sweep of all
+  std::filesystem::path cache;       ///< code this cache file: errors and bytes, no loss
+  std::vector<std::string> methods;  ///< "streaming_llm:0.25 + kivi:4"; empty: the sweep of all
   bool sweep = false;                ///< methods are names whose arguments are swept
   std::string sides = "both";        ///< both, keys, values
-  int64_t prefix_tokens = 0;         ///< whose cache is coded; 0: half of each text
+  std::string key_basis = "post_rope";
+  int64_t prefix_tokens = 0;        ///< whose cache is coded; 0: half of each text
+  int64_t windows = 1;              ///< pieces of the rest, each behind a cache coded anew
+  bool streaming = false;           ///< every token is coded as it is written
+  std::optional<double> recommend;  ///< a method for each layer, for at most so many % more perplexity
+  int64_t kivi_table = 0;           ///< bits of KIVI's table of errors; 0: none
+  bool no_timings = false;
+  OutputOptions output;
+};
+
+/// Indices are texts: "3", "0-5".
+struct PruneOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextsOptions texts;
+  std::string continuation;  ///< the text that is read behind; empty: the rest of each text
+  std::vector<std::string> layers, heads, query_heads, tokens, channels;
+  std::string sides = "both";       ///< whose channels and small elements: both, keys, values
+  std::optional<double> threshold;  ///< percent of the largest magnitude
+  std::string prune_method;         ///< legacy: layer, head, dimension, threshold
+  std::string sweep;                ///< layers, heads, channels; empty: what the lists above name
+  int64_t channel_block = 0;        ///< of a sweep of channels; 0: a sixteenth of the head
+  int64_t prefix_tokens = 0;        ///< whose cache is pruned; 0: half of each text
+  int64_t windows = 1;
+  int64_t decode_steps = 64;  ///< tokens that are timed
   bool no_timings = false;
   OutputOptions output;
 };
@@ -193,6 +220,7 @@ struct GenerationOptions {
   ModelOptions model;
   TextOptions text;
   int64_t generate = 64;  ///< tokens
+  analysis::StageOptions stages;
   double temperature = 0;
   int64_t top_k = 0;
   double top_p = 1;
@@ -205,6 +233,34 @@ struct GenerationOptions {
   std::string prefill = "stepwise";
   EvictionOptions eviction;
   analysis::LegacyOptions legacy;
+  OutputOptions output;
+};
+
+struct TuckerOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextsOptions texts;
+  std::filesystem::path cache;  ///< decompose this cache file in place of a model and texts
+  std::optional<int64_t> head_rank, token_rank, channel_rank;
+  std::string method = "hooi";
+  std::optional<std::string> key_basis;  ///< none: post_rope; of a cache file, as it holds them
+  std::string sides = "both";            ///< both, keys, values
+  int64_t layer = 0;                     ///< whose core and factors are kept
+  int64_t prefix_tokens = 0;             ///< whose cache is decomposed; 0: half of each text
+  int64_t windows = 1;                   ///< pieces of the rest, each behind a cache decomposed anew
+  bool no_sensitivity = false;
+  bool sweep = false;
+  OutputOptions output;
+};
+
+struct SimilarityOptions {
+  CallOptions call;
+  ModelOptions model;
+  TextOptions text;
+  std::filesystem::path cache;  ///< this cache file in place of a model and a text
+  std::string key_basis;        ///< post_rope, pre_rope; empty: as the cache holds them
+  int64_t map_bins = 32;        ///< of the attention maps that query heads are compared by
+  analysis::SimilarityOptions similarity;
   OutputOptions output;
 };
 

@@ -43,7 +43,9 @@ TEST_CASE("[analyze_generation] four stages, each as long as it says, and every 
   for (int i = 0; i < 4; ++i) {
     const json stage = row(result, "generation", {{"stage", names[i]}});
     CHECK(stage["tokens"] == lengths[i]);
-    CHECK(stage["bytes"] == 2048 * lengths[i]);
+    CHECK(stage["bytes"] == 1024 * lengths[i]);  // f16
+    CHECK(number(stage, "k_gini") > 0);
+    CHECK(stage["v_participation_ratio_new"].is_null() == (i == 0));
     CHECK(stage["k_rms_new"].is_null() == (i == 0));
     CHECK(stage["k_rms_prompt"] == row(result, "generation", {{"stage", "prefill"}})["k_rms_prompt"]);
   }
@@ -61,6 +63,27 @@ TEST_CASE("[analyze_generation] four stages, each as long as it says, and every 
   CHECK(text.find(result["summary"]["text"].get<std::string>()) != std::string::npos);
   const auto shares = io::read_array(folder.path() / "results/analyze_generation.h5", "generation/attention");
   CHECK(shares.shape == std::vector<int64_t>{20, 4, 8, 4});
+}
+
+TEST_CASE("[analyze_generation] stages anywhere; the text and its end do not depend on them") {
+  const test::TemporaryFolder folder;
+  const std::vector<std::string> text{"--seq-len", "60", "--generate", "10"};
+  const json plain = generate(text, folder.path());
+  auto arguments = text;
+  arguments.insert(arguments.end(), {"--stages", "0.1,0.29,0.5"});
+  const json result = generate(arguments, folder.path());
+  const json rows = result["tables"]["generation"]["rows"];
+  REQUIRE(rows.size() == 4);
+  const char* const names[] = {"prefill", "0.1", "0.29", "0.5"};
+  const int64_t generated[] = {0, 1, 2, 5};
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(rows[i]["stage"] == names[i]);
+    CHECK(rows[i]["tokens"] == 60 + generated[i]);
+  }
+  CHECK(rows[3]["k_gini_new"] == row(plain, "generation", {{"stage", "mid"}})["k_gini_new"]);
+  CHECK(result["summary"] == plain["summary"]);
+  CHECK(result["tables"]["generation_layers"] == plain["tables"]["generation_layers"]);
+  CHECK(result["provenance"]["options"]["stages"] == json({0.1, 0.29, 0.5}));
 }
 
 TEST_CASE("[analyze_generation] greedy text is the same in one go and in two") {
@@ -108,12 +131,43 @@ TEST_CASE("[analyze_generation] eviction: the whole cache changes nothing, a sma
   const json small = row(result, "generated", {{"policy", "window"}, {"budget", "16"}});
   const auto equal = small["equal"].get<size_t>();
   REQUIRE(equal < 24);
-  CHECK(small["bytes"] == 16 * 2048);
+  CHECK(small["bytes"] == 16 * 1024);
   CHECK(small["token_full"] == steps(result)[equal]["text"]);
   CHECK(small["token_evicted"] != small["token_full"]);
   CHECK(number(small, "p_full") == number(steps(result)[equal], "probability"));
   CHECK(number(small, "p_evicted") < number(small, "p_full"));
   CHECK(result["tables"]["generated"]["rows"].size() == 5);
+}
+
+TEST_CASE("[analyze_generation] what a policy's cache holds, token by token") {
+  const test::TemporaryFolder folder;
+  const json result = generate({"--seq-len", "10", "--generate", "12", "--policy", "window,h2o,h2o:mask",
+                                "--budget", "16", "--ignore-eos"},
+                               folder.path());
+  CHECK(result["tables"]["generated_steps"]["rows"].size() == 3 * 13);
+  for (int step = 0; step <= 12; ++step) {
+    const auto at = [&](const char* policy) {
+      return row(result, "generated_steps", {{"policy", policy}, {"budget", "16"}, {"step", step}});
+    };
+    const int held = std::min(10 + step, 16);
+    CHECK(at("window")["entries"] == held);
+    CHECK(at("window")["bytes"] == 1024 * held);
+    CHECK(at("window")["metadata_bytes"] == 0);
+    CHECK(at("window")["full_bytes"] == 1024 * (10 + step));
+    // 4 layers of 4 KV heads: of each key the position (4 bytes) and a score (8).
+    CHECK(at("h2o")["bytes"] == 1024 * held);
+    CHECK(at("h2o")["metadata_bytes"] == 4 * 4 * 12 * held);
+    CHECK(at("h2o:mask")["entries"] == held);
+    CHECK(at("h2o:mask")["bytes"] == 1024 * (10 + step));
+    CHECK(at("window")["text"].is_null() == (step == 0));
+  }
+  const json end = row(result, "generated", {{"policy", "h2o"}, {"budget", "16"}});
+  CHECK(end["metadata_bytes"] == 4 * 4 * 12 * 16);
+  const json apart = generate({"--seq-len", "10", "--generate", "12", "--policy", "window", "--budget", "16",
+                               "--per-query-head", "--ignore-eos"},
+                              folder.path());
+  // 8 query heads with keys of their own, of 4 KV heads.
+  CHECK(row(apart, "generated", {{"policy", "window"}, {"budget", "16"}})["bytes"] == 2 * 1024 * 16);
 }
 
 TEST_CASE("[analyze_generation] speed is measured unless it is not wanted") {
@@ -125,8 +179,13 @@ TEST_CASE("[analyze_generation] speed is measured unless it is not wanted") {
 }
 
 TEST_CASE("[analyze_generation] what cannot be done is refused with its reason") {
-  CHECK(holds(refused({"--seq-len", "1000"}), "exceed the model's context of 1024"));
+  CHECK(holds(refused({"--seq-len", "1000"}), "exceed the model's context of 1024 by 40"));
   CHECK(holds(refused({"--generate", "1024"}), "leaves no room"));
+  CHECK(holds(refused({"--stages", "0.5,0.2"}), "got 0.2 after 0.5; expected rising"));
+  CHECK(holds(refused({"--stages", "0.5,1.5"}), "got 1.5; expected fractions"));
+  CHECK(holds(refused({"--stages", "0"}), "above 0"));
+  refused({"--stages", ""});
+  refused({"--stages", "half"});
   CHECK(holds(refused({"--policy", "oracle"}), "oracle reads the future"));
   CHECK(holds(refused({"--policy", "full"}), "always there"));
   CHECK(holds(refused({"--policy", "nonsense"}), "is no policy"));
@@ -137,6 +196,8 @@ TEST_CASE("[analyze_generation] what cannot be done is refused with its reason")
   CHECK(holds(refused({"--seed", "5"}), "--temperature 0"));
   CHECK(holds(refused({"--temperature", "-1"}), "0 or more"));
   CHECK(holds(refused({"--temperature", "1", "--top-p", "0"}), "above 0"));
+  CHECK(holds(refused({"--temperature", "1", "--top-p", "2"}), "at most 1"));
+  CHECK(holds(refused({"--policy", "streaming_llm", "--budget", "2", "--sinks", "4"}), "4 sinks do not fit"));
   CHECK(holds(refused({"--prompt", "a", "--use-wikitext"}), "give one text"));
   refused({"--generate", "0"});
 }

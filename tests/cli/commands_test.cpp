@@ -34,8 +34,8 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
   const test::TemporaryFolder folder;
   const std::pair<std::vector<std::string>, const char*> mistakes[] = {
       {{"analyse"},
-       "commands: analyze, sinks, simulate, analyze_generation, compress, profile, compare, "
-       "capture, list_samples"},
+       "commands: analyze, sinks, simulate, analyze_generation, analyze_similarity, compress, prune, "
+       "tucker, profile, compare, capture, list_samples"},
       {{"analyze", "--no-such-option"}, "--no-such-option"},
       {{"analyze", "--focus", "heds"}, "expected all, layers, heads"},
       {{"analyze", "--bos", "maybe"}, "auto"},

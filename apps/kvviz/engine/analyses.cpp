@@ -83,6 +83,7 @@ analysis::GenerationStudy generation_after(const Runner& runner, const Subject& 
   return generate_in_full(runner, {.prompt = std::span(ids).first(static_cast<size_t>(prompt)),
                                    .tokens = options.generate,
                                    .sampling = {},
+                                   .stages = {},
                                    .legacy = options.legacy,
                                    .quiet = options.call.quiet})
       .study;

@@ -5,7 +5,7 @@
 #include "kvviz/analysis/attention.hpp"
 #include "kvviz/analysis/channels.hpp"
 #include "kvviz/analysis/distribution.hpp"
-#include "kvviz/analysis/generation.hpp"
+#include "kvviz/analysis/generation_study.hpp"
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
 #include "kvviz/analysis/tokens.hpp"

@@ -4,21 +4,25 @@
 #include <vector>
 
 #include "kvviz/analysis/compression.hpp"
-#include "kvviz/compress/codec.hpp"
-#include "kvviz/engine/subject.hpp"
+#include "kvviz/engine/plan_change.hpp"
 
 namespace kvviz {
 
-/// The methods that the options name, each with its arguments; with --sweep, or without a name, all that the
-/// sweeps of the table try. Throws UsageError for an unknown name, wrong arguments, and a method named twice.
-std::vector<compress::Method> methods_of(const CompressOptions& options);
+/// The plans that the options name, each with its arguments; with --sweep, or without a name, all that the
+/// sweeps try, without those that --streaming or --cache rules out. Throws UsageError for an unknown name,
+/// wrong arguments, a plan named twice, and one that is ruled out by name.
+std::vector<CachePlan> plans_of(const CompressOptions& options);
 
-/// Tokens of a text whose cache is coded. Throws UsageError when none are left to predict.
-int64_t prefix_of(const CompressOptions& options, const TextInput& text);
+/// How the caches are judged.
+TrialOptions trial_options(const CompressOptions& options);
+CodedSides sides_of(const CompressOptions& options);
 
-/// Codes the prefix's cache of every text by every method and reads the continuation with it.
+/// Codes the caches of every text by every plan and reads on with them.
 analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const TextInput> texts,
-                                          std::span<const compress::Method> methods,
+                                          std::span<const CachePlan> plans, const CompressOptions& options);
+
+/// Codes a cache that was read from a file: bytes and errors of keys and values.
+analysis::CompressionStudy compress_cache(const KvCache& cache, std::span<const CachePlan> plans,
                                           const CompressOptions& options);
 
 }  // namespace kvviz

@@ -53,6 +53,9 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
   if (!result.figures.empty()) std::printf("\nFigures:\n");
   for (const FigureFile& figure : result.figures)
     std::printf("  %s\n", (output.out / figure.path).lexically_normal().c_str());
+  if (!delivery.advice.is_null())
+    std::printf("Advice: %s\n",
+                (json.parent_path() / (result.command + "_advice.json")).lexically_normal().c_str());
   std::printf("Result: %s\n", json.lexically_normal().c_str());
 }
 
@@ -94,6 +97,13 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
     result.arrays = name;
   } else if (std::error_code ignored; std::filesystem::is_regular_file(output.out / name, ignored)) {
     std::filesystem::remove(output.out / name, ignored);  // an earlier run's arrays would pass for this one's
+  }
+  const auto advice = output.out / cat("results/", result.command, "_advice.json");
+  if (delivery.advice.is_null()) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(advice, ignored)) std::filesystem::remove(advice, ignored);
+  } else {
+    write_file(advice, delivery.advice.dump(2) + "\n");
   }
   const auto files = write_result(result, output.out, {.csv = output.csv});
   print(result, delivery, output, files.front());

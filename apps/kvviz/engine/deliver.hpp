@@ -33,6 +33,7 @@ struct Delivery {
   int64_t shown_rows = 12;                ///< of each at most
   /// Writes results/<command>.h5; empty: the command has no large arrays this time.
   std::function<void(const std::filesystem::path&)> write_arrays;
+  nlohmann::ordered_json advice;  ///< results/<command>_advice.json, for other programs; null: there is none
 };
 
 /// Checks the gates, then draws the figures, writes the files and prints the summary. Gates come first, so

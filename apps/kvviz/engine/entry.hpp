@@ -28,7 +28,10 @@ int kvviz_sinks(const kvviz::SinksOptions& options);
 int kvviz_simulate(const kvviz::SimulateOptions& options);
 int kvviz_compress(const kvviz::CompressOptions& options);
 int kvviz_analyze_generation(const kvviz::GenerationOptions& options);
+int kvviz_prune(const kvviz::PruneOptions& options);
+int kvviz_tucker(const kvviz::TuckerOptions& options);
 int kvviz_profile(const kvviz::ProfileOptions& options);
+int kvviz_analyze_similarity(const kvviz::SimilarityOptions& options);
 int kvviz_compare(const kvviz::CompareOptions& options);
 int kvviz_capture(const kvviz::CaptureOptions& options);
 }

@@ -87,6 +87,22 @@ std::optional<analysis::Divergence> divergence(std::span<const std::string> full
   return at;
 }
 
+/// Sets of query heads have copies of their own. A policy that frees nothing keeps the full cache.
+analysis::HeldCache held_by(const EvictingSession& session, const policy::PolicyInfo& info,
+                            const analysis::CacheShape& shape) {
+  const auto sets = session.sets();
+  analysis::HeldCache held{.full_bytes = analysis::f16_bytes(shape, session.tokens())};
+  for (const SimulatedSet& set : sets) {
+    const auto keys = std::ssize(set.kept);
+    held.entries += static_cast<double>(keys) / static_cast<double>(sets.size());
+    held.metadata += keys * set.metadata.key + set.metadata.set;
+    const int64_t head_dim = shape.layers[static_cast<size_t>(set.layer)].head_dim;
+    held.bytes += analysis::f16_bytes({.layers = {{.kv_heads = 1, .head_dim = head_dim}}}, keys);
+  }
+  if (!info.frees_memory) held.bytes = held.full_bytes;
+  return held;
+}
+
 }  // namespace
 
 GenerationRun generate_in_full(const Runner& runner, const GenerationRequest& request) {
@@ -101,7 +117,7 @@ GenerationRun generate_in_full(const Runner& runner, const GenerationRequest& re
     watch.attention.statistics = session.tokens() > 0;  // of generated tokens only
     return session.extend(ids, watch);
   };
-  continuation.on_token = [&](int64_t count) { progress.update(count); };
+  continuation.after = [&](int64_t count) { progress.update(count); };
   Continuation made = continue_text(decoder, continuation);
 
   KvCache cache = session.cache(session.tokens());
@@ -110,7 +126,7 @@ GenerationRun generate_in_full(const Runner& runner, const GenerationRequest& re
   const auto keys = watched.joined_keys();
   GenerationRun run;
   run.study.cache = analysis::generation({.cache = cache.view(), .keys_before_rope = keys, .prompt = prompt},
-                                         request.legacy);
+                                         request.stages, request.legacy);
   run.study.text = runner.tokenizer->decode(made.ids);
   run.study.stopped = made.stopped;
   run.study.prefill_seconds = made.prefill_seconds;
@@ -119,7 +135,7 @@ GenerationRun generate_in_full(const Runner& runner, const GenerationRequest& re
     run.study.steps.push_back({.id = made.ids[i],
                                .text = runner.tokenizer->piece(made.ids[i]),
                                .probability = made.probability[i],
-                               .bytes = cache.bytes() / session.tokens() * tokens,
+                               .bytes = analysis::f16_bytes(run.study.cache.shape, tokens),
                                .seconds = made.step_seconds[i],
                                .attention = std::move(watched.attention[i]),
                                .uniform = uniform_of(decoder.config(), tokens, prompt)});
@@ -136,6 +152,10 @@ analysis::EvictedText generate_evicting(const Runner& runner, const GenerationRe
   ContinuationRequest continuation = continuation_of(runner, request);
   continuation.other = full.ids;
   continuation.extend = [&](std::span<const int32_t> ids) { return session.extend(ids); };
+  std::vector<analysis::HeldCache> held;
+  continuation.after = [&](int64_t) {
+    held.push_back(held_by(session, simulation.policy.info, full.study.cache.shape));
+  };
   const Continuation made = continue_text(runner.model.decoder, continuation);
   const auto full_pieces = pieces_of(*runner.tokenizer, full.ids);
   analysis::EvictedText text{.policy = simulation.policy.name,
@@ -145,16 +165,9 @@ analysis::EvictedText generate_evicting(const Runner& runner, const GenerationRe
                              .equal = std::ranges::mismatch(made.ids, full.ids).in1 - made.ids.begin(),
                              .divergence = {},
                              .stopped = made.stopped,
+                             .held = std::move(held),
                              .seconds = analysis::median(made.step_seconds)};
   text.divergence = divergence(full_pieces, text.pieces, text.equal, full.study, made);
-  const auto sets = session.sets();
-  for (const SimulatedSet& set : sets) {
-    const LayerConfig& layer = runner.model.decoder.config().layers[static_cast<size_t>(set.layer)];
-    const auto held = static_cast<double>(set.kept.size());
-    text.entries += held / static_cast<double>(sets.size());
-    text.bytes += held * static_cast<double>(2 * layer.head_dim) * sizeof(float);
-    text.metadata += held * static_cast<double>(set.metadata.key) + static_cast<double>(set.metadata.set);
-  }
   return text;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "kvviz/analysis/generation.hpp"
+#include "kvviz/analysis/generation_study.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/eval/sample.hpp"
 #include "kvviz/eval/simulate.hpp"
@@ -14,6 +14,7 @@ struct GenerationRequest {
   int64_t tokens = 0;  ///< most that are generated
   SamplingOptions sampling;
   bool ignore_eos = false;
+  analysis::StageOptions stages;
   analysis::LegacyOptions legacy;
   bool quiet = false;
 };

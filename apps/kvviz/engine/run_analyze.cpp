@@ -3,27 +3,10 @@
 #include "kvviz/engine/analyze.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
-#include "kvviz/io/cache_file.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
 namespace {
-
-Subject open_cache(const std::filesystem::path& file) {
-  io::CacheContents contents = io::read_cache(file);
-  Subject subject;
-  subject.cache = std::move(contents.cache);
-  validate(subject.cache.view(), file.string());
-  const auto& from = contents.provenance;
-  subject.origin = {.model = from.model,
-                    .architecture = from.architecture,
-                    .dtype = dtype_name(subject.cache.layers.front().key.scalar_type()),
-                    .model_sha256 = from.model_sha256,
-                    .text = cat("cache file ", file.string()),
-                    .text_sha256 = hash_of(subject.cache.tokens.ids),
-                    .bos = from.bos};
-  return subject;
-}
 
 kernels::AttentionRequest request_of(const AnalyzeOptions& options, const Focus& focus) {
   kernels::AttentionRequest request;

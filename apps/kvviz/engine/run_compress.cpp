@@ -2,9 +2,10 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/engine/compress_study.hpp"
+#include "kvviz/engine/compress_recommend.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/kivi_errors.hpp"
 #include "kvviz/figures/compress_figures.hpp"
 #include "kvviz/tables/compress_tables.hpp"
 #include "kvviz/tables/fields.hpp"
@@ -13,20 +14,29 @@
 namespace kvviz {
 namespace {
 
-nlohmann::ordered_json effective_options(const CompressOptions& o,
-                                         std::span<const compress::Method> methods) {
+nlohmann::ordered_json effective_options(const CompressOptions& o, std::span<const CachePlan> plans) {
   nlohmann::ordered_json effective;
-  add_options(effective, o.texts);
+  if (o.cache.empty())
+    add_options(effective, o.texts);
+  else
+    effective["cache"] = o.cache.string();
   std::vector<std::string> names;
-  for (const compress::Method& method : methods) names.push_back(method.text);
-  effective.update({{"methods", names}, {"sides", o.sides}, {"prefix-tokens", o.prefix_tokens}});
+  for (const CachePlan& plan : plans) names.push_back(plan.text);
+  effective.update({{"methods", names},
+                    {"sides", o.sides},
+                    {"key-basis", o.key_basis},
+                    {"prefix-tokens", o.prefix_tokens},
+                    {"windows", o.windows},
+                    {"streaming", o.streaming},
+                    {"kivi-table", o.kivi_table},
+                    {"recommend", o.recommend ? nlohmann::ordered_json(*o.recommend) : nullptr}});
   return effective;
 }
 
 /// The method with the fewest bytes that loses less than a limit, as a fact.
 void add_smallest(std::vector<Fact>& facts, const analysis::CompressionStudy& s, double percent,
                   const std::string& key) {
-  const analysis::CodecOutcome* best = smallest_within(s, percent);
+  const analysis::CacheOutcome* best = smallest_within(s, percent);
   const std::string label = cat("Fewest bytes for less than ", percent, " % more perplexity");
   facts.push_back({key, best == nullptr ? Cell(Null{"no method does"}) : Cell(best->method), "", label});
   facts.push_back({key + "_ratio", tables::real(best == nullptr ? analysis::kNone : best->ratio()), "",
@@ -36,43 +46,100 @@ void add_smallest(std::vector<Fact>& facts, const analysis::CompressionStudy& s,
 std::vector<Fact> facts_of(const analysis::CompressionStudy& s) {
   using tables::integer;
   using tables::real;
-  const analysis::CodecOutcome& first = s.outcomes.front();
+  const analysis::CacheOutcome& first = s.outcomes.front();
   std::vector<Fact> facts{
       {"texts", integer(s.texts), "", "Texts"},
       {"tokens", integer(s.tokens), "tokens", "Tokens of all texts"},
       {"sides", s.sides, "", "What is coded"},
-      {"prefix", real(first.tokens), "tokens", "Tokens whose cache is coded, mean over the texts"},
+      {"key_basis", s.key_basis, "", "Keys are coded"},
+      {"coded_tokens", real(first.tokens), "tokens", "Tokens of a coded cache, mean"},
+      {"f16_bytes_per_token", real(first.f16_bytes / first.tokens), "bytes", "Cache of a token in f16"}};
+  if (s.when.empty()) return facts;
+  const std::vector<Fact> of_model{
+      {"when", s.when, "", "The cache is coded"},
       {"predictions", integer(first.predictions), "", "Predictions behind them"},
       {"full_ppl", real(s.full_ppl), "", "Their perplexity with the cache as it is"},
-      {"full_nll", real(s.full_nll), "nats", "Their negative log-likelihood"},
-      {"f16_bytes_per_token", real(first.f16_bytes / first.tokens), "bytes", "Cache of a token in f16"}};
+      {"full_nll", real(s.full_nll), "nats", "Their negative log-likelihood"}};
+  facts.insert(facts.end(), of_model.begin(), of_model.end());
   add_smallest(facts, s, 1, "smallest_1_percent");
   add_smallest(facts, s, 0.1, "smallest_0_1_percent");
   return facts;
 }
 
-int run(const CompressOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
-  const std::vector<compress::Method> methods = methods_of(o);
-  set_threads(o.call.threads);
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
-  for (const TextInput& text : texts) prefix_of(o, text);
-  const Runner runner = load_runner(std::move(opened));
+void add_recommendation(std::vector<Fact>& facts, const analysis::CompressionStudy& s, double limit) {
+  using tables::real;
+  const std::string label = cat("By layer, for at most ", limit, " % more perplexity");
+  if (!s.recommendation) {
+    facts.push_back({"recommended", Null{"no method of the frontier is within the limit"}, "", label});
+    return;
+  }
+  const analysis::Recommendation& r = *s.recommendation;
+  facts.push_back({"recommended", r.outcome.method, "", label});
+  facts.push_back({"recommended_ratio", real(r.outcome.ratio()), "", "  how many times smaller than f16"});
+  facts.push_back({"recommended_delta_ppl_percent", real(r.outcome.delta_ppl_percent()), "%",
+                   "  its increase, measured"});
+  facts.push_back({"recommended_saving",
+                   real(100 * (1 - r.outcome.bytes_per_token() / r.uniform_bytes),
+                        "no single method is within the limit"),
+                   "%", "  bytes saved over the smallest single method"});
+}
 
-  const analysis::CompressionStudy study = compress_texts(runner, texts, methods, o);
-  const SubjectOrigin origin = origin_of_all(runner, texts);
-  Result result{.command = "compress",
-                .provenance = provenance_of(origin, o.call, effective_options(o, methods))};
+/// Tables and figures of a study; `what` heads the figures.
+void put_out(Result& result, Delivery& delivery, const analysis::CompressionStudy& study,
+             const std::string& what, const OutputOptions& output) {
   result.summary = facts_of(study);
-  result.tables = {tables::compress_table(study), tables::compress_layers_table(study),
-                   tables::compress_heads_table(study)};
-  const std::string what = cat(short_name(origin.model), ", ", origin.text);
-  if (!o.output.no_plots) delivery.figures = figures::compress_figures(study, what);
-  delivery.heading = cat(origin.model, ", ", origin.text);
+  result.tables = {tables::compress_table(study), tables::compress_layers_table(study)};
+  if (!study.when.empty()) result.tables.push_back(tables::compress_heads_table(study));
+  if (!output.no_plots) delivery.figures = figures::compress_figures(study, what);
   delivery.subtitle = what;
   delivery.shown_tables = {"compress"};
-  delivery.shown_rows = 60;
+  delivery.shown_rows = 80;
+}
+
+int run_on_cache(const CompressOptions& o, const std::vector<CachePlan>& plans, Delivery delivery) {
+  const Subject subject = open_cache(o.cache);
+  const auto study = compress_cache(subject.cache, plans, o);
+  const SubjectOrigin& origin = subject.origin;
+  Result result{.command = "compress",
+                .provenance = provenance_of(origin, o.call, effective_options(o, plans))};
+  delivery.heading = origin.text;
+  put_out(result, delivery, study, cat(short_name(origin.model), ", ", o.cache.filename().string()),
+          o.output);
+  return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+int run(const CompressOptions& o) {
+  Delivery delivery{.gates = check_output(o.output)};
+  const std::vector<CachePlan> plans = plans_of(o);
+  set_threads(o.call.threads);
+  if (!o.cache.empty()) return run_on_cache(o, plans, std::move(delivery));
+  OpenedFolder opened = open_folder(o.model, o.call);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  if (!o.streaming)
+    for (const TextInput& text : texts) windows_of(text, trial_options(o));
+  const Runner runner = load_runner(std::move(opened));
+
+  analysis::CompressionStudy study = compress_texts(runner, texts, plans, o);
+  if (o.recommend) study.recommendation = recommend(runner, texts, study, plans, o);
+  const SubjectOrigin origin = origin_of_all(runner, texts);
+  Result result{.command = "compress",
+                .provenance = provenance_of(origin, o.call, effective_options(o, plans))};
+  delivery.heading = cat(origin.model, ", ", origin.text);
+  put_out(result, delivery, study, cat(short_name(origin.model), ", ", origin.text), o.output);
+  if (o.recommend) add_recommendation(result.summary, study, *o.recommend);
+  if (study.recommendation) {
+    result.tables.push_back(tables::compress_recommendation_table(*study.recommendation));
+    delivery.shown_tables.push_back(result.tables.back().name);
+    delivery.advice = recommendation_json(*study.recommendation, origin);
+  }
+  if (o.kivi_table > 0) {
+    const auto kivi = kivi_errors(runner, texts, o.kivi_table, o.call.quiet);
+    result.summary.push_back({"attention_sparsity", tables::real(kivi.sparsity), "%",
+                              "Keys with less than 1 % of the greatest weight"});
+    result.tables.push_back(tables::kivi_table(kivi));
+    delivery.shown_tables.push_back(result.tables.back().name);
+    result.tables.push_back(tables::kivi_layers_table(kivi));
+  }
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

@@ -51,8 +51,8 @@ TextInput prompt_of(const GenerationOptions& o, const OpenedFolder& opened) {
   TextInput text = read_text(t, *opened.tokenizer, config, o.call.data);
   const auto tokens = std::ssize(text.tokens.ids);
   require<UsageError>(tokens + o.generate <= context, "a prompt of ", tokens, " tokens and --generate ",
-                      o.generate, " exceed the model's context of ", context,
-                      "; give --generate or --seq-len fewer");
+                      o.generate, " exceed the model's context of ", context, " by ",
+                      tokens + o.generate - context, "; lower --generate or --seq-len");
   return text;
 }
 
@@ -60,6 +60,7 @@ nlohmann::ordered_json effective_options(const GenerationOptions& o) {
   nlohmann::ordered_json effective;
   add_options(effective, o.text);
   effective.update({{"generate", o.generate},
+                    {"stages", o.stages.fractions},
                     {"temperature", o.temperature},
                     {"top-k", o.top_k},
                     {"top-p", o.top_p},
@@ -110,18 +111,23 @@ int run(const GenerationOptions& o) {
   Delivery delivery{.gates = check_output(o.output)};
   const SamplingOptions sampling{o.temperature, o.top_k, o.top_p, o.seed};
   validate(sampling);
+  analysis::validate(o.stages);
   analysis::validate(o.legacy);
   set_threads(o.call.threads);
   OpenedFolder opened = open_folder(o.model, o.call);
   const auto simulations = policies_of(o, opened.config);
   SimulationOptions settings = settings_of(simulate_options(o), opened.config);
   const TextInput text = prompt_of(o, opened);
+  for (const Simulation& s : simulations)  // now, not after the full cache's text
+    policy::split(s.policy, policy::resolve(s.budget, std::ssize(text.tokens.ids) + o.generate),
+                  settings.policy);
   const Runner runner = load_runner(std::move(opened));
 
   const GenerationRequest request{.prompt = text.tokens.ids,
                                   .tokens = o.generate,
                                   .sampling = sampling,
                                   .ignore_eos = o.ignore_eos,
+                                  .stages = o.stages,
                                   .legacy = o.legacy,
                                   .quiet = o.call.quiet};
   GenerationRun generated = generate_in_full(runner, request);
@@ -140,7 +146,10 @@ int run(const GenerationOptions& o) {
   result.summary = tables::generation_facts(study);
   result.tables = {tables::generation_table(study.cache), tables::generation_steps_table(study),
                    tables::generation_layers_table(study), tables::generation_heads_table(study)};
-  if (!study.evicted.empty()) result.tables.push_back(tables::generated_table(study));
+  if (!study.evicted.empty()) {
+    result.tables.push_back(tables::generated_table(study));
+    result.tables.push_back(tables::generated_steps_table(study));
+  }
   if (!o.output.no_plots) delivery.figures = figures::generation_figures(study);
   delivery.subtitle = cat(short_name(origin.model), ", ", origin.text, ", ", study.cache.prompt,
                           " tokens and ", study.steps.size(), " generated");

@@ -4,8 +4,10 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/io/cache_file.hpp"
 #include "kvviz/model/session.hpp"
 #include "kvviz/paths.hpp"
+#include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
 
@@ -40,6 +42,7 @@ Subject run_model(const Runner& runner, const TextInput& text, const RunRequest&
   Progress progress("running the model", layers, request.quiet);
   Session::Watch watch;
   watch.attention = request.attention;
+  watch.probe = request.probe;
   if (request.attention.statistics) subject.attention.resize(static_cast<size_t>(layers));
   watch.on_attention = [&](int layer, std::vector<kernels::HeadAttention> heads) {
     subject.attention[static_cast<size_t>(layer)] = std::move(heads);
@@ -61,6 +64,22 @@ SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> tex
   for (const TextInput& text : texts) hashes += text.sha256 + '\n';
   origin.text_sha256 = sha256(hashes);
   return origin;
+}
+
+Subject open_cache(const std::filesystem::path& file) {
+  io::CacheContents contents = io::read_cache(file);
+  Subject subject;
+  subject.cache = std::move(contents.cache);
+  validate(subject.cache.view(), file.string());
+  const auto& from = contents.provenance;
+  subject.origin = {.model = from.model,
+                    .architecture = from.architecture,
+                    .dtype = dtype_name(subject.cache.layers.front().key.scalar_type()),
+                    .model_sha256 = from.model_sha256,
+                    .text = cat("cache file ", file.string()),
+                    .text_sha256 = hash_of(subject.cache.tokens.ids),
+                    .bos = from.bos};
+  return subject;
 }
 
 }  // namespace kvviz

@@ -50,10 +50,14 @@ struct RunRequest {
   kernels::AttentionRequest attention;
   bool score = true;
   bool quiet = false;
+  Probe probe{};  ///< as Session::Watch::probe
 };
 
 /// Runs the text through the model: its cache, and what the request asks for.
 Subject run_model(const Runner& runner, const TextInput& text, const RunRequest& request);
+
+/// Reads a cache file. Throws DataError as io::CacheFile and validate() do.
+Subject open_cache(const std::filesystem::path& file);
 
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text);
 /// Of several texts as one.

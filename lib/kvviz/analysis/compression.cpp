@@ -5,18 +5,18 @@
 
 namespace kvviz::analysis {
 
-const CodecOutcome* smallest_within(const CompressionStudy& study, double percent) {
-  const CodecOutcome* best = nullptr;
-  for (const CodecOutcome& outcome : study.outcomes) {
-    if (!(100 * outcome.delta_ppl < percent * study.full_ppl)) continue;
+const CacheOutcome* smallest_within(const CompressionStudy& study, double percent) {
+  const CacheOutcome* best = nullptr;
+  for (const CacheOutcome& outcome : study.outcomes) {
+    if (!(outcome.delta_ppl_percent() < percent)) continue;
     if (best == nullptr || outcome.bytes() < best->bytes()) best = &outcome;
   }
   return best;
 }
 
-void mark_frontier(std::vector<CodecOutcome>& outcomes) {
+void mark_frontier(std::vector<CacheOutcome>& outcomes) {
   std::vector<double> bytes, losses;
-  for (const CodecOutcome& outcome : outcomes) {
+  for (const CacheOutcome& outcome : outcomes) {
     bytes.push_back(outcome.bytes());
     losses.push_back(outcome.delta_nll);
   }

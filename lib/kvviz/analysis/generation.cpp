@@ -2,173 +2,101 @@
 #include "kvviz/analysis/generation.hpp"
 
 #include <algorithm>
-#include <cassert>
-#include <cmath>
-#include <numeric>
+#include <array>
+#include <charconv>
 
-#include "kvviz/analysis/layer_data.hpp"
+#include "kvviz/analysis/generation_parts.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/magnitude.hpp"
 #include "kvviz/stats/moments.hpp"
 
 namespace kvviz::analysis {
 namespace {
 
-/// A mean over what exists.
-class Mean {
- public:
-  void add(double x) {
-    if (std::isnan(x)) return;
-    sum_ += x;
-    ++count_;
-  }
-  double get() const { return count_ == 0 ? kNone : sum_ / static_cast<double>(count_); }
-
- private:
-  double sum_ = 0;
-  int64_t count_ = 0;
+/// Some tokens of one head.
+struct HeadPart {
+  double squares = 0, hoyer = 0, gini = 0, participation_ratio = 0;
+  int64_t below = 0;
 };
 
-struct Range {
-  int64_t first = 0, end = 0;
-  int64_t size() const { return end - first; }
-};
+HeadPart head_part(std::span<const float> x, double tau) {
+  const stats::Moments m = stats::moments(x);
+  return {.squares = m.sum_sq,
+          .hoyer = stats::hoyer(m),
+          .gini = stats::gini(x),
+          .participation_ratio = stats::participation_ratio(m),
+          .below = stats::count_below(x, tau)};
+}
 
 struct PartMeans {
-  Mean square, hoyer, legacy;
+  Mean square, hoyer, gini, participation_ratio, legacy;
 
-  void add(const HalfData& x, Range range, double tau) {
+  void add(const HalfData& x, TokenRange range, double tau) {
     if (range.size() == 0) return;
-    int64_t below = 0;
+    std::vector<HeadPart> heads(static_cast<size_t>(x.heads));
+    kernels::parallel_for(x.heads, [&](int64_t h) {
+      heads[static_cast<size_t>(h)] =
+          head_part(x.head_elements(h).subspan(static_cast<size_t>(range.first * x.dim),
+                                               static_cast<size_t>(range.size() * x.dim)),
+                    tau);
+    });
     double squares = 0;
-    for (int64_t h = 0; h < x.heads; ++h) {
-      const auto part = x.head_elements(h).subspan(static_cast<size_t>(range.first * x.dim),
-                                                   static_cast<size_t>(range.size() * x.dim));
-      const stats::Moments m = stats::moments(part);
-      hoyer.add(stats::hoyer(m));
-      squares += m.sum_sq;
-      below += stats::count_below(part, tau);
+    int64_t below = 0;
+    for (const HeadPart& head : heads) {
+      squares += head.squares;
+      below += head.below;
+      hoyer.add(head.hoyer);
+      gini.add(head.gini);
+      participation_ratio.add(head.participation_ratio);
     }
     const auto elements = static_cast<double>(x.heads * range.size() * x.dim);
     square.add(squares / elements);
     legacy.add(static_cast<double>(below) / elements);
   }
-  PartStats get() const { return {std::sqrt(square.get()), hoyer.get(), legacy.get()}; }
-};
-
-double norm(std::span<const float> x) {
-  return std::sqrt(
-      std::inner_product(x.begin(), x.end(), x.begin(), 0.0, std::plus<>(),
-                         [](float a, float b) { return static_cast<double>(a) * static_cast<double>(b); }));
-}
-
-double square_distance(std::span<const float> x, std::span<const double> centre) {
-  double sum = 0;
-  for (size_t d = 0; d < x.size(); ++d) {
-    const double difference = static_cast<double>(x[d]) - centre[d];
-    sum += difference * difference;
-  }
-  return sum;
-}
-
-std::vector<double> mean_of(const HalfData& x, int64_t head, Range range) {
-  std::vector<double> mean(static_cast<size_t>(x.dim), 0.0);
-  for (int64_t t = range.first; t < range.end; ++t) {
-    const auto row = x.row(head, t);
-    for (size_t d = 0; d < row.size(); ++d) mean[d] += static_cast<double>(row[d]);
-  }
-  for (double& m : mean) m /= static_cast<double>(range.size());
-  return mean;
-}
-
-/// The prompt's tokens of one head that others are compared with.
-struct Origin {
-  std::vector<double> centre;
-  double spread = 0, norm = 0;
-
-  Origin(const HalfData& x, int64_t head, Range range) : centre(mean_of(x, head, range)) {
-    for (int64_t t = range.first; t < range.end; ++t) {
-      spread += square_distance(x.row(head, t), centre) / static_cast<double>(range.size());
-      norm += analysis::norm(x.row(head, t)) / static_cast<double>(range.size());
-    }
-    spread = std::sqrt(spread);
+  PartStats get() const {
+    return {std::sqrt(square.get()), hoyer.get(), gini.get(), participation_ratio.get(), legacy.get()};
   }
 };
 
-struct DriftMeans {
-  Mean drift, distance;
-  Drift get() const { return {drift.get(), distance.get()}; }
-};
+std::vector<int64_t> counts_of(std::span<const StagePoint> points) {
+  std::vector<int64_t> counts;
+  for (const StagePoint& point : points) counts.push_back(point.generated);
+  return counts;
+}
 
-struct TokenMeans {
-  Mean distance, norm;
-};
-
-/// K or V over the layers as they come.
+/// K or V over the layers as they come. The first of the points is the prefill.
 class HalfSums {
  public:
-  HalfSums(std::span<const StagePoint> points, Range tokens, double tau)
+  HalfSums(std::span<const StagePoint> points, int64_t prompt, double tau)
       : points_(points),
-        prompt_(tokens.first),
+        prompt_(prompt),
         tau_(tau),
         all_(points.size()),
-        old_(points.size()),
         generated_(points.size()),
-        drift_(points.size()),
-        tokens_(static_cast<size_t>(tokens.size())) {}
+        drift_(prompt, counts_of(points)) {}
 
   /// `content`: what drift is measured on. Returns the layer's own drift.
   Drift add(const HalfData& cached, const HalfData& content) {
     for (size_t i = 0; i < points_.size(); ++i) {
       const int64_t end = prompt_ + points_[i].generated;
       all_[i].add(cached, {0, end}, tau_);
-      old_[i].add(cached, {0, prompt_}, tau_);
       generated_[i].add(cached, {prompt_, end}, tau_);
     }
-    DriftMeans layer;
-    for (int64_t h = 0; h < content.heads && prompt_ >= 3; ++h) add_head(content, h, layer);
-    return layer.get();
+    return drift_.add(content);
   }
 
   StageHalf stage(size_t i) const {
-    return {all_[i].get(), old_[i].get(), generated_[i].get(), drift_[i].get()};
+    return {all_[i].get(), all_.front().get(), generated_[i].get(), drift_.stage(i)};
   }
-  const TokenMeans& token(size_t i) const { return tokens_[i]; }
+  const DriftSums& drift() const { return drift_; }
 
  private:
-  void add_head(const HalfData& x, int64_t head, DriftMeans& layer) {
-    const Origin origin(x, head, {1, prompt_});
-    if (!(origin.spread > 0)) return;
-    std::vector<double> squares;
-    for (size_t i = 0; i < tokens_.size(); ++i) {
-      const auto row = x.row(head, prompt_ + static_cast<int64_t>(i));
-      squares.push_back(square_distance(row, origin.centre));
-      tokens_[i].distance.add(std::sqrt(squares.back()) / origin.spread);
-      tokens_[i].norm.add(norm(row) / origin.norm);
-    }
-    for (size_t i = 0; i < points_.size(); ++i) {
-      const int64_t count = points_[i].generated;
-      if (count == 0) continue;
-      const double square = std::accumulate(squares.begin(), squares.begin() + count, 0.0);
-      const double distance = std::sqrt(square / static_cast<double>(count)) / origin.spread;
-      const auto centre = mean_of(x, head, {prompt_, prompt_ + count});
-      double moved = 0;
-      for (size_t d = 0; d < centre.size(); ++d)
-        moved += (centre[d] - origin.centre[d]) * (centre[d] - origin.centre[d]);
-      const double drift = std::sqrt(moved) / origin.spread;
-      drift_[i].drift.add(drift);
-      drift_[i].distance.add(distance);
-      if (i + 1 < points_.size()) continue;
-      layer.drift.add(drift);
-      layer.distance.add(distance);
-    }
-  }
-
   std::span<const StagePoint> points_;
   int64_t prompt_;
   double tau_;
-  std::vector<PartMeans> all_, old_, generated_;
-  std::vector<DriftMeans> drift_;
-  std::vector<TokenMeans> tokens_;
+  std::vector<PartMeans> all_, generated_;
+  DriftSums drift_;
 };
 
 HalfData dense(const at::Tensor& x) {
@@ -190,32 +118,60 @@ int64_t check(const GenerationCaches& caches) {
   return tokens;
 }
 
-int64_t bytes_at(const KvView& cache, int64_t tokens) {
-  int64_t bytes = 0;
-  for (const LayerKv& layer : cache.layers) bytes += layer.bytes() / layer.tokens() * tokens;
-  return bytes;
+CacheShape shape_of(const KvView& cache) {
+  CacheShape shape;
+  for (const LayerKv& layer : cache.layers)
+    shape.layers.push_back({layer.kv_heads(), layer.head_dim(), layer.window});
+  return shape;
+}
+
+std::string stage_name(size_t i, const StageOptions& options) {
+  static constexpr std::array<const char*, 3> names{"early", "mid", "late"};
+  if (options == StageOptions{}) return names[i];
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.begin(), text.end(), options.fractions[i]).ptr;
+  return {text.begin(), end};
 }
 
 }  // namespace
 
-std::vector<StagePoint> stage_points(int64_t generated) {
-  std::vector<StagePoint> points;
-  const std::pair<const char*, int64_t> moments[] = {{"prefill", 0},
-                                                     {"early", std::max<int64_t>(1, generated / 5)},
-                                                     {"mid", generated / 2},
-                                                     {"late", generated}};
-  for (const auto& [name, after] : moments)
-    if (after <= generated && (points.empty() || after > points.back().generated))
-      points.push_back({name, after});
+void validate(const StageOptions& options) {
+  require<UsageError>(!options.fractions.empty(), "--stages: got none; expected fractions such as 0.2,0.5,1");
+  double before = 0;
+  for (const double fraction : options.fractions) {
+    require<UsageError>(fraction > 0 && fraction <= 1, "--stages: got ", fraction,
+                        "; expected fractions of the generated tokens, above 0 and at most 1");
+    require<UsageError>(fraction > before, "--stages: got ", fraction, " after ", before,
+                        "; expected rising fractions, such as 0.2,0.5,1");
+    before = fraction;
+  }
+}
+
+std::vector<StagePoint> stage_points(int64_t generated, const StageOptions& options) {
+  validate(options);
+  std::vector<StagePoint> points{{"prefill", 0}};
+  for (size_t i = 0; i < options.fractions.size(); ++i) {
+    // The slack keeps 0.29 x 100 from becoming 28 tokens by rounding.
+    const double exact = options.fractions[i] * static_cast<double>(generated) * (1 + 1e-12);
+    const auto after = std::clamp<int64_t>(static_cast<int64_t>(exact), 1, std::max<int64_t>(1, generated));
+    if (after <= generated && after > points.back().generated)
+      points.push_back({stage_name(i, options), after});
+  }
   return points;
 }
 
-GenerationResult generation(const GenerationCaches& caches, const LegacyOptions& legacy) {
-  const int64_t tokens = check(caches);
-  GenerationResult result{.prompt = caches.prompt, .thresholds = legacy_thresholds(caches.cache, legacy)};
-  const auto points = stage_points(tokens - caches.prompt);
-  HalfSums keys(points, {caches.prompt, tokens}, result.thresholds.k);
-  HalfSums values(points, {caches.prompt, tokens}, result.thresholds.v);
+GenerationResult generation(const GenerationCaches& caches, const StageOptions& stages,
+                            const LegacyOptions& legacy) {
+  const int64_t tokens = check(caches), generated = tokens - caches.prompt;
+  GenerationResult result{.prompt = caches.prompt,
+                          .shape = shape_of(caches.cache),
+                          .keys_before_rope = !caches.keys_before_rope.empty(),
+                          .thresholds = legacy_thresholds(caches.cache, legacy)};
+  auto points = stage_points(generated, stages);
+  const size_t asked = points.size();
+  if (points.back().generated < generated) points.push_back({"end", generated});
+  HalfSums keys(points, caches.prompt, result.thresholds.k);
+  HalfSums values(points, caches.prompt, result.thresholds.v);
   for (size_t i = 0; i < caches.cache.layers.size(); ++i) {
     const LayerData layer = load(caches.cache.layers[i]);
     const Drift key = caches.keys_before_rope.empty()
@@ -228,100 +184,23 @@ GenerationResult generation(const GenerationCaches& caches, const LegacyOptions&
     GenerationStage stage{.name = points[i].name,
                           .tokens = caches.prompt + count,
                           .generated = count,
-                          .bytes = bytes_at(caches.cache, caches.prompt + count),
+                          .bytes = f16_bytes(result.shape, caches.prompt + count),
                           .key = keys.stage(i),
                           .value = values.stage(i)};
     if (count > 0 && caches.prompt >= 3)
       stage.chance = std::sqrt(1 / static_cast<double>(count) + 1 / static_cast<double>(caches.prompt - 1));
     result.stages.push_back(std::move(stage));
   }
-  for (size_t i = 0; i < static_cast<size_t>(tokens - caches.prompt); ++i)
-    result.tokens.push_back({keys.token(i).distance.get(), values.token(i).distance.get(),
-                             keys.token(i).norm.get(), values.token(i).norm.get()});
+  result.end = result.stages.back();
+  result.stages.resize(asked);
+  for (size_t i = 0; i < static_cast<size_t>(generated); ++i)
+    result.tokens.push_back(
+        {keys.drift().distance(i), values.drift().distance(i), keys.drift().norm(i), values.drift().norm(i)});
   return result;
 }
 
-AttentionShares& operator+=(AttentionShares& a, const AttentionShares& b) {
-  a.first += b.first;
-  a.prompt += b.prompt;
-  a.generated += b.generated;
-  a.self += b.self;
-  return a;
-}
-
-AttentionShares operator*(double factor, AttentionShares s) {
-  return {factor * s.first, factor * s.prompt, factor * s.generated, factor * s.self};
-}
-
-AttentionShares attention_shares(std::span<const double> weights, int64_t prompt) {
-  assert(prompt >= 1 && std::ssize(weights) > prompt);
-  const auto sum = [&](int64_t first, int64_t end) {
-    return std::accumulate(weights.begin() + first, weights.begin() + end, 0.0);
-  };
-  return {.first = weights.front(),
-          .prompt = sum(1, prompt),
-          .generated = sum(prompt, std::ssize(weights) - 1),
-          .self = weights.back()};
-}
-
-AttentionShares uniform_shares(int64_t keys, int64_t prompt, int64_t window) {
-  const int64_t first = window > 0 ? std::max<int64_t>(0, keys - window) : 0;
-  std::vector<double> weights(static_cast<size_t>(keys), 0.0);
-  std::fill(weights.begin() + first, weights.end(), 1 / static_cast<double>(keys - first));
-  return attention_shares(weights, prompt);
-}
-
-AttentionShares mean_shares(const GenerationStep& step) {
-  AttentionShares mean;
-  for (const auto& heads : step.attention)
-    for (const AttentionShares& head : heads)
-      mean += (1 / static_cast<double>(heads.size() * step.attention.size())) * head;
-  return mean;
-}
-
-AttentionShares mean_shares(std::span<const GenerationStep> steps, size_t layer) {
-  AttentionShares mean;
-  for (const GenerationStep& step : steps)
-    for (const AttentionShares& head : step.attention[layer])
-      mean += (1 / static_cast<double>(step.attention[layer].size() * steps.size())) * head;
-  return mean;
-}
-
-AttentionShares mean_shares(std::span<const GenerationStep> steps, size_t layer, size_t head) {
-  AttentionShares mean;
-  for (const GenerationStep& step : steps)
-    mean += (1 / static_cast<double>(steps.size())) * step.attention[layer][head];
-  return mean;
-}
-
-EvictedText full_text(const GenerationStudy& study) {
-  const GenerationStage& late = study.cache.stages.back();
-  EvictedText text{.policy = "full",
-                   .budget = "1.0",
-                   .text = study.text,
-                   .pieces = {},
-                   .equal = late.generated,
-                   .divergence = {},
-                   .stopped = study.stopped,
-                   .entries = static_cast<double>(late.tokens),
-                   .bytes = static_cast<double>(late.bytes),
-                   .seconds = study.step_seconds()};
-  for (const GenerationStep& step : study.steps) text.pieces.push_back(step.text);
-  return text;
-}
-
-double GenerationStudy::step_seconds() const {
-  std::vector<double> all;
-  for (const GenerationStep& step : steps) all.push_back(step.seconds);
-  return median(std::move(all));
-}
-
-double median(std::vector<double> values) {
-  std::erase_if(values, [](double x) { return !std::isfinite(x); });
-  if (values.empty()) return kNone;
-  std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+int64_t f16_bytes(const CacheShape& shape, int64_t tokens) {
+  return cache_bytes(shape, parse_cache_type("f16"), tokens);
 }
 
 }  // namespace kvviz::analysis

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "kvviz/analysis/cache_size.hpp"
 #include "kvviz/analysis/legacy.hpp"
 
 namespace kvviz::analysis {
@@ -13,21 +13,33 @@ namespace kvviz::analysis {
 // A cache while text is generated. It only grows, so the first P + i tokens of the last cache are the cache
 // after i generated tokens, exactly.
 
+struct StageOptions {
+  std::vector<double> fractions{0.2, 0.5, 1};  ///< of the generated tokens, rising
+  bool operator==(const StageOptions&) const = default;
+};
+
+/// Throws UsageError: no fraction, one outside (0, 1], or not more than the one before it.
+void validate(const StageOptions& options);
+
 /// A moment: after `generated` tokens.
 struct StagePoint {
   std::string name;
   int64_t generated = 0;
 };
 
-/// prefill (0), early (a fifth, at least 1), mid (half) and late (all) of `generated` tokens; a moment that
-/// is not later than the one before it is left out.
-std::vector<StagePoint> stage_points(int64_t generated);
+/// prefill (0), and each fraction of `generated` tokens, rounded down but to no less than 1. Those of the
+/// default fractions are named early, mid and late, others as the number ("0.25"). A moment that is not later
+/// than the one before it is left out. Throws as validate().
+std::vector<StagePoint> stage_points(int64_t generated, const StageOptions& options);
 
-/// The elements of some tokens, K or V. Means over layers; Hoyer of each KV head first.
+/// The elements of some tokens, K or V. Sparsity is measured on each KV head, mean over heads and layers;
+/// hoyer, gini and participation_ratio do not depend on scale.
 struct PartStats {
-  double rms = kNone;              ///< root of the mean over layers of the mean square
-  double hoyer = kNone;            ///< stats::hoyer: 0 dense, 1 sparse; independent of scale
-  double legacy_sparsity = kNone;  ///< share of |x| < tau, tau from the whole cache
+  double rms = kNone;                  ///< root of the mean over layers of the mean square
+  double hoyer = kNone;                ///< stats::hoyer: 0 dense, 1 sparse, about 0.20 for Gaussian elements
+  double gini = kNone;                 ///< stats::gini: 0 dense, 1 sparse, 0.41
+  double participation_ratio = kNone;  ///< stats::participation_ratio: 1 dense, 0 sparse, 1/3
+  double legacy_sparsity = kNone;      ///< share of |x| < tau, tau from the whole cache
 };
 
 /// How far tokens are from those of the prompt, a KV head at a time, mean over heads and layers. With the
@@ -48,7 +60,7 @@ struct StageHalf {
 struct GenerationStage {
   std::string name;
   int64_t tokens = 0, generated = 0;
-  int64_t bytes = 0;  ///< as held, all layers
+  int64_t bytes = 0;  ///< f16_bytes()
   StageHalf key, value;
   /// Drift of as many tokens drawn independently from the prompt, about: sqrt(1/n + 1/(P - 1)). Neighbouring
   /// tokens are alike, so that text lies above it even where nothing has changed.
@@ -77,84 +89,22 @@ struct GenerationCaches {
 
 struct GenerationResult {
   int64_t prompt = 0;
+  CacheShape shape;
+  bool keys_before_rope = false;  ///< what the drift of keys was measured on
   std::vector<GenerationStage> stages;
+  GenerationStage end;  ///< after all generated tokens, whether a stage was asked for there or not
   std::vector<GenerationLayer> layers;
   std::vector<GeneratedToken> tokens;  ///< by step
   LegacyThresholds thresholds;         ///< one for all stages, or they could not be compared
 };
 
-/// Stages, drift and generated tokens. fp64 sums, one layer widened at a time; a pass over the cache for each
-/// stage. Throws DataError on NaN or infinity, and when a layer does not hold all tokens or the prompt is not
-/// 1 .. tokens long.
-GenerationResult generation(const GenerationCaches& caches, const LegacyOptions& legacy);
+/// Stages, drift and generated tokens. fp64 sums, one layer widened at a time; for each stage a pass over the
+/// cache and a sort of its elements, heads in parallel. Throws DataError on NaN or infinity, and when a layer
+/// does not hold all tokens or the prompt is not 1 .. tokens long; as validate().
+GenerationResult generation(const GenerationCaches& caches, const StageOptions& stages,
+                            const LegacyOptions& legacy);
 
-/// Where one query's attention goes; sums to 1.
-struct AttentionShares {
-  double first = 0;      ///< the first token of the text
-  double prompt = 0;     ///< the rest of the prompt
-  double generated = 0;  ///< generated tokens but the newest
-  double self = 0;       ///< the newest: the query's own
-};
-AttentionShares& operator+=(AttentionShares& a, const AttentionShares& b);
-AttentionShares operator*(double factor, AttentionShares shares);
-
-/// Of the weights [keys] of a single query, the last key its own; keys > prompt >= 1.
-AttentionShares attention_shares(std::span<const double> weights, int64_t prompt);
-
-/// Of a query that attends to all keys it sees alike: attention that prefers nothing. window 0: all.
-AttentionShares uniform_shares(int64_t keys, int64_t prompt, int64_t window);
-
-/// A generated token as it came.
-struct GenerationStep {
-  int32_t id = 0;
-  std::string text;
-  double probability = kNone;  ///< under the model, without temperature or cuts
-  int64_t bytes = 0;           ///< of the cache that holds it
-  double seconds = kNone;      ///< wall clock of choosing it and running it through the model
-  std::vector<std::vector<AttentionShares>> attention;  ///< [layer][query head] of its query
-  AttentionShares uniform;                              ///< mean over layers
-};
-
-/// Mean over layers and heads of a step, over the steps of a layer, over the steps of a head.
-AttentionShares mean_shares(const GenerationStep& step);
-AttentionShares mean_shares(std::span<const GenerationStep> steps, size_t layer);
-AttentionShares mean_shares(std::span<const GenerationStep> steps, size_t layer, size_t head);
-
-/// Where two texts part.
-struct Divergence {
-  int64_t step = 0;                    ///< generated tokens before it, equal in both
-  std::string full, evicted;           ///< the two tokens; empty: the text ended there
-  double full_probability = kNone;     ///< of the full cache's token, with the full cache ...
-  double evicted_probability = kNone;  ///< ... and under eviction. kNone: the full text ended there
-};
-
-/// The same prompt continued under eviction.
-struct EvictedText {
-  std::string policy, budget, text;
-  std::vector<std::string> pieces;  ///< its tokens
-  int64_t equal = 0;                ///< leading tokens that are those of the full cache
-  std::optional<Divergence> divergence;
-  bool stopped = false;    ///< by the end-of-text token
-  double entries = 0;      ///< keys held at the end, mean over slot sets
-  double bytes = 0;        ///< of keys and values held at the end
-  double metadata = 0;     ///< bytes that the policy remembers beside them
-  double seconds = kNone;  ///< median of a step
-};
-
-struct GenerationStudy {
-  GenerationResult cache;
-  std::string text;  ///< generated
-  bool stopped = false;
-  double prefill_seconds = kNone;
-  std::vector<GenerationStep> steps;
-  std::vector<EvictedText> evicted;
-  double step_seconds() const;  ///< median of a step; kNone without timings
-};
-
-/// The text of the full cache as one of these, to stand beside them.
-EvictedText full_text(const GenerationStudy& study);
-
-/// Median of the finite values; kNone when there is none.
-double median(std::vector<double> values);
+/// Keys and values of a sequence of `tokens` in f16; a layer with a window keeps min(tokens, window).
+int64_t f16_bytes(const CacheShape& shape, int64_t tokens);
 
 }  // namespace kvviz::analysis

@@ -8,7 +8,9 @@
 #include "kvviz/compress/rounding.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/stats/blas.hpp"
+#include "kvviz/stats/chance.hpp"
 #include "kvviz/stats/complete_linkage.hpp"
+#include "kvviz/stats/correlations.hpp"
 #include "kvviz/stats/leading_vectors.hpp"
 
 namespace kvviz::compress {
@@ -21,34 +23,10 @@ struct Head {
   int64_t tokens = 0, channels = 0;
 };
 
-/// Above what chance gives the most correlated of all pairs of independent channels in 99 of 100 heads, by
-/// Fisher's z and the bound exp(-z^2/2) of a normal tail.
-double chance_level(const Head& x) {
-  if (x.tokens <= 3) return 1;
-  const double pairs = 0.5 * static_cast<double>(x.channels) * static_cast<double>(x.channels - 1);
-  const double z = std::sqrt(2 * std::log(std::max(pairs, 1.0) / 0.01));
-  return std::tanh(z / std::sqrt(static_cast<double>(x.tokens - 3)));
-}
-
-/// |correlation| of all pairs of channels, 0 for a channel that is constant.
-std::vector<double> correlations(const Head& x, std::span<const double> mean) {
-  const int64_t n = x.channels;
-  std::vector<double> products(n * n);
-  for (int64_t t = 0; t < x.tokens; ++t) {
-    const float* const row = x.in + t * n;
-    for (int64_t i = 0; i < n; ++i) {
-      const double value = double{row[i]} - mean[i];
-#pragma omp simd
-      for (int64_t j = 0; j < n; ++j) products[i * n + j] += value * (double{row[j]} - mean[j]);
-    }
-  }
-  std::vector<double> alike(n * n);
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      const double scale = std::sqrt(products[i * n + i] * products[j * n + j]);
-      alike[i * n + j] = scale > 0 ? std::fabs(products[i * n + j]) / scale : 0;
-    }
-  }
+/// |correlation| of all pairs of channels; NaN for a channel that is constant.
+std::vector<double> magnitudes(const Head& x) {
+  std::vector<double> alike = stats::correlations({x.in, x.tokens, x.channels});
+  for (double& value : alike) value = std::fabs(value);
   return alike;
 }
 
@@ -80,9 +58,10 @@ Bytes keep(const Head& x, int64_t channel) {
 
 Bytes group_channels(const Head& x, double similarity) {
   const std::vector<double> mean = stats::column_means({x.in, x.tokens, x.channels});
-  const double least = std::max(similarity, chance_level(x));
+  const double pairs = 0.5 * static_cast<double>(x.channels) * static_cast<double>(x.channels - 1);
+  const double least = std::max(similarity, stats::chance_correlation(pairs, static_cast<double>(x.tokens)));
   Bytes bytes{.metadata = 2.0 * static_cast<double>(x.channels)};
-  for (const auto& group : stats::complete_linkage(correlations(x, mean), x.channels, least)) {
+  for (const auto& group : stats::complete_linkage(magnitudes(x), x.channels, least)) {
     // Two means and two scales must not take more than the channel that is saved.
     const bool pays = x.tokens * (std::ssize(group) - 1) > 2 * std::ssize(group);
     for (size_t i = 0; i < (pays ? 1 : group.size()); ++i) {

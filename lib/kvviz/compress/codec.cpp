@@ -6,13 +6,15 @@
 
 #include "kvviz/compress/table.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/blas.hpp"
 
 namespace kvviz::compress {
 namespace {
 
 std::vector<MethodInfo> all_methods() {
   std::vector<MethodInfo> all;
-  for (const auto& part : {plain_methods(), quantised_methods(), low_rank_methods()})
+  for (const auto& part : {plain_methods(), quantised_methods(), low_rank_methods(), cross_layer_methods()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }
@@ -28,6 +30,20 @@ std::string spellings() {
 }
 
 }  // namespace
+
+std::vector<Coded> Codec::code_layers(std::span<const at::Tensor> layers, Side side) const {
+  std::vector<Coded> coded(layers.size());
+  const auto code_layer = [&](int64_t l) { coded[l] = code(layers[l], side); };
+  const auto count = std::ssize(layers);
+  if (count < kernels::thread_count()) {
+    // The threads find more to do inside of a layer.
+    for (int64_t l = 0; l < count; ++l) code_layer(l);
+  } else {
+    const stats::SerialBlas serial;
+    kernels::parallel_for(count, code_layer);
+  }
+  return coded;
+}
 
 std::span<const MethodInfo> methods() {
   static const std::vector<MethodInfo> all = all_methods();

@@ -28,13 +28,22 @@ struct Coded {
   Bytes bytes;
 };
 
-/// A lossy code of one layer's keys or values. Stateless; threads may share it.
+/// A lossy code of keys or values. Stateless; threads may share it. Same input, same output, for any number
+/// of threads.
 class Codec {
  public:
   virtual ~Codec() = default;
-  /// `x` is dense f32 [kv_heads, tokens, head_dim], finite; it is not changed. Same input, same output, for
-  /// any number of threads.
+  /// One layer: `x` is dense f32 [kv_heads, tokens, head_dim], finite; it is not changed.
   virtual Coded code(const at::Tensor& x, Side side) const = 0;
+  /// All layers of a model in order, tensors as in code(); shapes may differ. By default each layer for
+  /// itself. A codec that shares something between layers overrides it; the bytes of what is shared are
+  /// divided equally among the layers that share it, so that they need not be whole numbers.
+  virtual std::vector<Coded> code_layers(std::span<const at::Tensor> layers, Side side) const;
+  /// code_layers() shares tokens between layers.
+  virtual bool across_layers() const { return false; }
+  /// Every token is coded by itself, whatever the others are, so that this may be done as tokens are written:
+  /// code() of a token alone restores the same bits as code() of all.
+  virtual bool token_local() const { return false; }
 };
 
 /// A row of the table of methods: a family of codecs that a name and its arguments choose from.
@@ -47,6 +56,7 @@ struct MethodInfo {
   /// was got and what is expected.
   std::unique_ptr<Codec> (*make)(std::string_view arguments);
   std::span<const std::string_view> sweep;  ///< argument strings that a sweep tries, from many bytes to few
+  bool direct = false;  ///< attention can read the code as it is: no other copy is needed beside it
 };
 
 /// All methods, in the order of docs/compress.md.

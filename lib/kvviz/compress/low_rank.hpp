@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "kvviz/compress/codec.hpp"
 #include "kvviz/stats/tucker.hpp"
@@ -19,6 +20,10 @@ struct Kept {
   std::optional<double> share;   ///< as many as fit in this share of the bytes of the matrix in f16
   std::optional<double> energy;  ///< the least number that carries this share of the sum of squares
 };
+
+/// Reads "RANK" (a whole number from 1) or "SHARE" (a decimal number between 0 and 1) of a method. Throws
+/// UsageError naming it.
+Kept parse_kept(std::string_view method, std::string_view text);
 
 struct SvdOptions {
   Kept kept;
@@ -46,6 +51,9 @@ struct TuckerKept {
 /// core; metadata: the three factors. The factor of the tokens is stored times sqrt(tokens), the core divided
 /// by it, so that neither leaves the range of f16. Ranks follow stats::useful. Serial.
 std::unique_ptr<Codec> tucker_codec(const TuckerKept& kept);
+
+/// A decomposition as it is stored, and the tensor that is read back.
+Coded code_tucker(stats::Tucker tucker);
 
 /// Channels of a head that go up and down together share one stored channel: groups by complete linkage of
 /// the |Pearson correlation| over the tokens, at least `similarity` (0 to 1) and at least what chance alone

@@ -28,21 +28,16 @@ int64_t rank_argument(std::string_view method, std::string_view text) {
   return ranks[0];
 }
 
-Kept rank_or_share(std::string_view method, std::string_view text) {
-  if (const auto share = share_argument(method, text)) return {.share = share};
-  return {.rank = rank_argument(method, text)};
-}
-
 std::unique_ptr<Codec> make_svd(std::string_view arguments) {
-  return svd_codec({.kept = rank_or_share("svd", arguments)});
+  return svd_codec({.kept = parse_kept("svd", arguments)});
 }
 
 std::unique_ptr<Codec> make_pca(std::string_view arguments) {
-  return svd_codec({.kept = rank_or_share("pca", arguments), .center = true});
+  return svd_codec({.kept = parse_kept("pca", arguments), .center = true});
 }
 
 std::unique_ptr<Codec> make_svd_joint(std::string_view arguments) {
-  return svd_codec({.kept = rank_or_share("svd_joint", arguments), .joint = true});
+  return svd_codec({.kept = parse_kept("svd_joint", arguments), .joint = true});
 }
 
 std::unique_ptr<Codec> make_svd_energy(std::string_view arguments) {
@@ -69,6 +64,11 @@ std::unique_ptr<Codec> make_groups(std::string_view arguments) {
 }
 
 }  // namespace
+
+Kept parse_kept(std::string_view method, std::string_view text) {
+  if (const auto share = share_argument(method, text)) return {.share = share};
+  return {.rank = rank_argument(method, text)};
+}
 
 std::span<const MethodInfo> low_rank_methods() {
   // Shares fit every model; ranks would not.

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
 
-#include "kvviz/compress/rounding.hpp"
-#include "kvviz/compress/rows.hpp"
+#include "kvviz/compress/row_kernels.hpp"
 #include "kvviz/compress/table.hpp"
 #include "kvviz/core/error.hpp"
 
@@ -18,22 +16,31 @@ namespace {
 class Identity final : public Codec {
  public:
   Coded code(const at::Tensor& x, Side /*side*/) const override {
-    return {x.clone(at::MemoryFormat::Contiguous), {.payload = 4.0 * static_cast<double>(x.numel())}};
+    const Sheet sheet(x);
+    const Bytes bytes = sheet.for_each(sheet.all(), piece_tokens(sheet.channels()), [](const Rows& rows) {
+      std::copy_n(rows.in, rows.size(), rows.out);
+      return Bytes{.payload = 4.0 * static_cast<double>(rows.size())};
+    });
+    return {sheet.restored(), bytes};
   }
+
+  bool token_local() const override { return true; }
 };
 
 /// Each element rounded by itself to two bytes.
-template <float (*Round)(float)>
+template <void (*Round)(const Rows&)>
 class TwoBytes final : public Codec {
  public:
   Coded code(const at::Tensor& x, Side /*side*/) const override {
     const Sheet sheet(x);
     const Bytes bytes = sheet.for_each(sheet.all(), piece_tokens(sheet.channels()), [](const Rows& rows) {
-      for (int64_t i = 0; i < rows.size(); ++i) rows.out[i] = Round(rows.in[i]);
+      Round(rows);
       return Bytes{.payload = 2.0 * static_cast<double>(rows.size())};
     });
     return {sheet.restored(), bytes};
   }
+
+  bool token_local() const override { return true; }
 };
 
 /// E4M3 of x / s with one s = max|x| / 448 in f32 a head; restored is s times the code. One byte an element,
@@ -43,11 +50,9 @@ class Fp8 final : public Codec {
   Coded code(const at::Tensor& x, Side /*side*/) const override {
     const Sheet sheet(x);
     const Bytes bytes = sheet.for_each(sheet.all(), 0, [](const Rows& rows) {
-      float largest = 0;
-#pragma omp simd reduction(max : largest)
-      for (int64_t i = 0; i < rows.size(); ++i) largest = std::max(largest, std::fabs(rows.in[i]));
-      const float scale = std::max(largest / 448.0F, std::numeric_limits<float>::min());
-      for (int64_t i = 0; i < rows.size(); ++i) rows.out[i] = to_e4m3(rows.in[i] / scale) * scale;
+      const float scale =
+          std::max(row_kernels::largest_magnitude(rows) / 448.0F, std::numeric_limits<float>::min());
+      row_kernels::scale_to_e4m3(rows, scale);
       return Bytes{.payload = static_cast<double>(rows.size()), .metadata = 4};
     });
     return {sheet.restored(), bytes};
@@ -66,10 +71,11 @@ std::unique_ptr<Codec> make_plain(std::string_view arguments) {
 std::span<const MethodInfo> plain_methods() {
   static constexpr std::array<std::string_view, 1> as_it_is{""};
   static const std::array all{
-      MethodInfo{"f32", "", "single precision: nothing is lost", "", make_plain<Identity>, as_it_is},
+      MethodInfo{"f32", "", "single precision: nothing is lost", "", make_plain<Identity>, as_it_is, true},
       MethodInfo{"f16", "", "half precision, to nearest even, saturating at 65504", "",
-                 make_plain<TwoBytes<to_f16>>, as_it_is},
-      MethodInfo{"bf16", "", "bfloat16, to nearest even", "", make_plain<TwoBytes<to_bf16>>, as_it_is},
+                 make_plain<TwoBytes<row_kernels::round_to_f16>>, as_it_is, true},
+      MethodInfo{"bf16", "", "bfloat16, to nearest even", "",
+                 make_plain<TwoBytes<row_kernels::round_to_bf16>>, as_it_is, true},
       MethodInfo{"fp8", "", "FP8 E4M3, to nearest even, one f32 scale a head",
                  "Micikevicius et al., 2022 (arXiv 2209.05433)", make_plain<Fp8>, as_it_is}};
   return all;

@@ -2,114 +2,62 @@
 #include "kvviz/compress/quantise.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <vector>
 
-#include "kvviz/compress/rounding.hpp"
+#include "kvviz/compress/row_kernels.hpp"
 #include "kvviz/core/error.hpp"
 
 namespace kvviz::compress {
 namespace {
 
-constexpr float kToWhole = 8388608.0F;  // 2^23: f32 has no fraction from here on
-
-float most_of(int bits) {
-  return static_cast<float>((1 << bits) - 1);
+/// Of `length` elements in groups, and how many times.
+Bytes grouped_bytes(int64_t length, int64_t group, int bits, int64_t times) {
+  int64_t payload = 0, groups = 0;
+  for (int64_t first = 0; first < length; first += group, ++groups)
+    payload += packed_bytes(std::min(group, length - first), bits);
+  return {.payload = static_cast<double>(payload * times),
+          .metadata = static_cast<double>(4 * groups * times)};
 }
 
-/// With scale 0 the quotient may be infinite or NaN: the comparisons make a code of it, and every code
-/// restores the zero point.
-inline float restored(float x, float zero, float scale, float most) {
-  const float place = (x - zero) / scale;
-  const float above = place > 0.0F ? place : 0.0F;
-  const float inside = above < most ? above : most;
-  return ((inside + kToWhole) - kToWhole) * scale + zero;
-}
-
-Bytes group_bytes(int64_t count, int bits) {
-  return {.payload = static_cast<double>(packed_bytes(count, bits)), .metadata = 4};
-}
-
-void add(Bytes& total, const Bytes& part) {
-  total.payload += part.payload;
-  total.metadata += part.metadata;
+/// ggml's: the scale of a block of 32 takes two bytes.
+Bytes block_bytes(const Rows& rows, int bits) {
+  const Bytes two_numbers = grouped_bytes(rows.channels, 32, bits, rows.tokens);
+  return {.payload = two_numbers.payload, .metadata = two_numbers.metadata / 2};
 }
 
 }  // namespace
-
-Grid min_max_grid(float low, float high, int bits) {
-  const double step = (static_cast<double>(high) - static_cast<double>(low)) / ((1 << bits) - 1);
-  return {.scale = to_f16(static_cast<float>(step)), .zero = to_f16(low)};
-}
 
 int64_t packed_bytes(int64_t count, int bits) {
   return (count * bits + 7) / 8;
 }
 
 void quantise_on(const Rows& rows, const Grid& grid, int bits) {
-  const float most = most_of(bits);
-  for (int64_t i = 0; i < rows.size(); ++i) rows.out[i] = restored(rows.in[i], grid.zero, grid.scale, most);
+  row_kernels::quantise_on(rows, grid, bits);
 }
 
 Bytes quantise_tokens(const Rows& rows, Grouping grouping) {
+  row_kernels::quantise_tokens(rows, grouping);
   const int64_t group = grouping.group > 0 ? grouping.group : rows.channels;
-  Bytes total;
-  for (int64_t t = 0; t < rows.tokens; ++t) {
-    for (int64_t first = 0; first < rows.channels; first += group) {
-      const int64_t count = std::min(group, rows.channels - first);
-      const float* const in = rows.in + t * rows.channels + first;
-      float* const out = rows.out + t * rows.channels + first;
-      float low = in[0], high = in[0];
-#pragma omp simd reduction(min : low) reduction(max : high)
-      for (int64_t i = 0; i < count; ++i) {
-        low = std::min(low, in[i]);
-        high = std::max(high, in[i]);
-      }
-      quantise_on({in, out, 1, count}, min_max_grid(low, high, grouping.bits), grouping.bits);
-      add(total, group_bytes(count, grouping.bits));
-    }
-  }
-  return total;
+  return grouped_bytes(rows.channels, group, grouping.bits, rows.tokens);
 }
 
 Bytes quantise_channels(const Rows& rows, Grouping grouping) {
+  row_kernels::quantise_channels(rows, grouping);
   const int64_t group = grouping.group > 0 ? grouping.group : rows.tokens;
-  const auto channels = static_cast<size_t>(rows.channels);
-  const float most = most_of(grouping.bits);
-  std::vector<float> zero(channels), scale(channels);
-  Bytes total;
-  for (int64_t first = 0; first < rows.tokens; first += group) {
-    const int64_t last = std::min(first + group, rows.tokens);
-    float* const low = zero.data();
-    float* const high = scale.data();
-    std::copy_n(rows.in + first * rows.channels, channels, low);
-    std::copy_n(low, channels, high);
-    for (int64_t t = first + 1; t < last; ++t) {
-      const float* const in = rows.in + t * rows.channels;
-#pragma omp simd
-      for (size_t c = 0; c < channels; ++c) {
-        low[c] = in[c] < low[c] ? in[c] : low[c];
-        high[c] = in[c] > high[c] ? in[c] : high[c];
-      }
-    }
-    for (size_t c = 0; c < channels; ++c) {
-      const Grid grid = min_max_grid(low[c], high[c], grouping.bits);
-      zero[c] = grid.zero;
-      scale[c] = grid.scale;
-      add(total, group_bytes(last - first, grouping.bits));
-    }
-    for (int64_t t = first; t < last; ++t) {
-      const float* const in = rows.in + t * rows.channels;
-      float* const out = rows.out + t * rows.channels;
-#pragma omp simd
-      for (size_t c = 0; c < channels; ++c) out[c] = restored(in[c], zero[c], scale[c], most);
-    }
-  }
-  return total;
+  return grouped_bytes(rows.tokens, group, grouping.bits, rows.channels);
+}
+
+Bytes quantise_q8_0(const Rows& rows) {
+  row_kernels::quantise_q8_0(rows);
+  return block_bytes(rows, 8);
+}
+
+Bytes quantise_q4_0(const Rows& rows) {
+  row_kernels::quantise_q4_0(rows);
+  return block_bytes(rows, 4);
 }
 
 Bytes keep_f16(const Rows& rows) {
-  for (int64_t i = 0; i < rows.size(); ++i) rows.out[i] = to_f16(rows.in[i]);
+  row_kernels::round_to_f16(rows);
   return {.metadata = 2.0 * static_cast<double>(rows.size())};
 }
 

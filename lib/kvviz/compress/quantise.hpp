@@ -4,13 +4,14 @@
 #include <string_view>
 #include <vector>
 
+#include "kvviz/compress/rounding.hpp"
 #include "kvviz/compress/rows.hpp"
 
 namespace kvviz::compress {
 
 // Quantisers to whole numbers. All read each element twice and write it once, in f32, pieces of heads in
-// parallel; memory beyond the result is a few rows of scales. Nothing packed is kept: restored holds what
-// reading the packed codes back gives, and bytes are added up group by group.
+// parallel, at about the speed of memory; memory beyond the result is a few rows of scales. Nothing packed is
+// kept: restored holds what reading the packed codes back gives, and bytes are added up group by group.
 //
 // Bytes. The codes of a group are packed without gaps and begin at a byte: ceil(count * bits / 8). Scales and
 // zero points are f16, two bytes each, and the values used are the rounded ones. A group at the end of its
@@ -28,7 +29,10 @@ struct Grid {
 /// x gets the code clamp(round((x - z) / s), 0, 2^bits - 1), ties to even. A group of equal elements has s =
 /// 0 and is restored as f16 of its element. |x - restored| <= s/2 + what rounding z and s to f16 costs, that
 /// is at most 2^-11 (|z| + high - low).
-Grid min_max_grid(float low, float high, int bits);
+inline Grid min_max_grid(float low, float high, int bits) {
+  const double step = (double{high} - double{low}) / ((1 << bits) - 1);
+  return {.scale = to_f16(static_cast<float>(step)), .zero = to_f16(low)};
+}
 
 /// ceil(count * bits / 8).
 int64_t packed_bytes(int64_t count, int bits);

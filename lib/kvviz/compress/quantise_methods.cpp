@@ -6,6 +6,7 @@
 
 #include "kvviz/compress/hadamard.hpp"
 #include "kvviz/compress/quantise.hpp"
+#include "kvviz/compress/row_kernels.hpp"
 #include "kvviz/compress/table.hpp"
 #include "kvviz/core/error.hpp"
 
@@ -32,15 +33,10 @@ class PerTensor final : public Codec {
     float low = std::numeric_limits<float>::infinity(), high = -low;
     std::mutex mutex;
     sheet.for_each(sheet.all(), piece, [&](const Rows& rows) {
-      float least = rows.in[0], most = rows.in[0];
-#pragma omp simd reduction(min : least) reduction(max : most)
-      for (int64_t i = 0; i < rows.size(); ++i) {
-        least = std::min(least, rows.in[i]);
-        most = std::max(most, rows.in[i]);
-      }
+      const row_kernels::Range part = row_kernels::range(rows);
       const std::lock_guard lock(mutex);
-      low = std::min(low, least);
-      high = std::max(high, most);
+      low = std::min(low, part.low);
+      high = std::max(high, part.high);
       return Bytes{};
     });
     return min_max_grid(low, high, bits_);
@@ -59,6 +55,8 @@ class PerToken final : public Codec {
                                        [&](const Rows& rows) { return quantise_tokens(rows, grouping_); });
     return {sheet.restored(), bytes};
   }
+
+  bool token_local() const override { return true; }
 
  private:
   Grouping grouping_;
@@ -109,6 +107,8 @@ class Blocks final : public Codec {
     const Bytes bytes = sheet.for_each(sheet.all(), piece_tokens(sheet.channels()), Quantise);
     return {sheet.restored(), bytes};
   }
+
+  bool token_local() const override { return true; }
 };
 
 std::unique_ptr<Codec> make_per_tensor(std::string_view arguments) {

@@ -16,6 +16,23 @@ void store(std::vector<float>& values, float scale) {
   for (float& value : values) value = to_f16(value * scale);
 }
 
+}  // namespace
+
+Coded code_tucker(stats::Tucker t) {
+  const float scale = std::sqrt(static_cast<float>(t.tokens));
+  store(t.core, 1 / scale);
+  store(t.factors[0], 1);
+  store(t.factors[1], scale);
+  store(t.factors[2], 1);
+  Coded coded{.restored = at::empty({t.heads, t.tokens, t.channels}, at::kFloat)};
+  std::ranges::copy(stats::reconstruct(t), coded.restored.data_ptr<float>());
+  coded.bytes.payload = 2.0 * static_cast<double>(t.core.size());
+  for (const auto& factor : t.factors) coded.bytes.metadata += 2.0 * static_cast<double>(factor.size());
+  return coded;
+}
+
+namespace {
+
 class TuckerCodec final : public Codec {
  public:
   explicit TuckerCodec(const TuckerKept& kept) : kept_(kept) {}
@@ -24,18 +41,7 @@ class TuckerCodec final : public Codec {
     const at::Tensor dense = x.contiguous();
     const stats::TensorView view{dense.data_ptr<float>(), x.size(0), x.size(1), x.size(2)};
     const stats::SerialBlas serial;
-    stats::Tucker t = stats::tucker(view, {.ranks = ranks(view)});
-    const float scale = std::sqrt(static_cast<float>(view.tokens));
-    store(t.core, 1 / scale);
-    store(t.factors[0], 1);
-    store(t.factors[1], scale);
-    store(t.factors[2], 1);
-
-    Coded coded{.restored = at::empty(x.sizes(), dense.options())};
-    std::ranges::copy(stats::reconstruct(t), coded.restored.data_ptr<float>());
-    coded.bytes.payload = 2.0 * static_cast<double>(t.core.size());
-    for (const auto& factor : t.factors) coded.bytes.metadata += 2.0 * static_cast<double>(factor.size());
-    return coded;
+    return code_tucker(stats::tucker(view, {.ranks = ranks(view)}));
   }
 
  private:

@@ -31,6 +31,7 @@ Continuation continue_text(const Decoder& decoder, const ContinuationRequest& re
   auto start = Clock::now();
   at::Tensor hidden = request.extend(request.prompt);
   made.prefill_seconds = seconds_since(start);
+  if (request.after) request.after(0);
   bool equal = true;
   for (int64_t step = 0; step < request.tokens; ++step) {
     start = Clock::now();
@@ -48,7 +49,7 @@ Continuation continue_text(const Decoder& decoder, const ContinuationRequest& re
     made.probability.push_back(probability(row, token));
     hidden = request.extend(std::span(&made.ids.back(), 1));
     made.step_seconds.push_back(seconds_since(start));
-    if (request.on_token) request.on_token(step + 1);
+    if (request.after) request.after(step + 1);
   }
   return made;
 }

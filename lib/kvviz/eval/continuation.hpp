@@ -17,7 +17,8 @@ struct ContinuationRequest {
   SamplingOptions sampling;
   std::optional<int32_t> stop;  ///< the end-of-text token; absent: nothing ends the text early
   std::function<at::Tensor(std::span<const int32_t>)> extend;
-  std::function<void(int64_t generated)> on_token = {};  ///< after each token has run through the model
+  /// After the prompt (0) and after each token has run through the model; not part of the measured seconds.
+  std::function<void(int64_t generated)> after = {};
   /// Another text of the same prompt: its probabilities are measured for as long as this one is equal to it.
   std::span<const int32_t> other = {};
 };

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "kvviz/figures/generation_figures.hpp"
+#include "kvviz/figures/generation_parts.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numbers>
 
 #include "kvviz/plot/text.hpp"
 
@@ -13,40 +15,87 @@ namespace {
 
 using namespace analysis;
 
-constexpr double kCaptionWidth = 2400, kCaptionSize = 13;  // about two lines
 constexpr plot::Colour kPrompt{0x56b4e9}, kGenerated{0x009e73}, kSelf{0xe69f00};
+
+std::string keys_label(const GenerationResult& cache) {
+  return cache.keys_before_rope ? "keys (before RoPE)" : "keys";
+}
+
+bool has_drift(const GenerationResult& cache) {
+  return std::isfinite(cache.end.key.drift.drift) || std::isfinite(cache.end.value.drift.drift);
+}
 
 using StageValue = std::function<double(const GenerationStage&)>;
 
-plot::Bars::Group bars(const GenerationResult& cache, const std::string& label, const StageValue& value,
-                       plot::Colour colour) {
-  plot::Bars::Group out{label, {}, {}, colour};
-  for (const GenerationStage& stage : cache.stages) out.values.push_back(value(stage));
-  return out;
+/// A number at each stage; stages without it have no point.
+plot::Series over_stages(const GenerationResult& cache, const std::string& label, plot::Colour colour,
+                         const StageValue& value) {
+  plot::Series series{.label = label, .x = {}, .y = {}, .colour = colour};
+  for (size_t i = 0; i < cache.stages.size(); ++i) {
+    const double y = value(cache.stages[i]);
+    if (std::isnan(y)) continue;
+    series.x.push_back(static_cast<double>(i));
+    series.y.push_back(y);
+  }
+  return series;
+}
+
+plot::Series dashed(plot::Series series) {
+  series.stroke = plot::Stroke::dashed;
+  series.marker = plot::Marker::ring;
+  return series;
 }
 
 plot::Panel stage_panel(const GenerationResult& cache, const std::string& title, const std::string& y_label,
-                        std::vector<plot::Bars::Group> groups) {
+                        std::vector<plot::Series> series) {
   plot::Panel panel;
   panel.title = title;
-  panel.x = {.label = "stage (tokens in the cache)"};
+  panel.x = {.label = "stage (tokens in the cache)",
+             .min = -0.5,
+             .max = static_cast<double>(cache.stages.size()) - 0.5};
   for (const GenerationStage& stage : cache.stages)
     panel.x.names.push_back(fmt::format("{} ({})", stage.name, stage.tokens));
-  panel.y = {.label = y_label, .min = 0};
-  panel.marks.emplace_back(plot::Bars{std::move(groups)});
+  panel.y = {.label = y_label};
+  panel.marks.emplace_back(plot::Lines{std::move(series)});
   return panel;
 }
 
-plot::Panel part_panel(const GenerationResult& cache, StageHalf GenerationStage::*half,
-                       double PartStats::*value, const std::string& title, const std::string& y_label) {
-  const bool key = half == &GenerationStage::key;
-  return stage_panel(cache, title, y_label,
-                     {bars(
-                          cache, "prompt", [=](const auto& s) { return (s.*half).prompt.*value; },
-                          key ? plot::colours::key : plot::colours::value),
-                      bars(
-                          cache, "generated tokens",
-                          [=](const auto& s) { return (s.*half).generated.*value; }, kGenerated)});
+plot::Panel measure_panel(const GenerationResult& cache, const std::string& title, const std::string& y_label,
+                          double PartStats::*measure) {
+  std::vector<plot::Series> series;
+  const auto add = [&](const std::string& name, StageHalf GenerationStage::*half, plot::Colour colour) {
+    series.push_back(dashed(
+        over_stages(cache, name + ", all", colour, [=](const auto& s) { return (s.*half).all.*measure; })));
+    if (cache.end.generated > 0)
+      series.push_back(over_stages(cache, name + ", generated", colour,
+                                   [=](const auto& s) { return (s.*half).generated.*measure; }));
+  };
+  add("keys", &GenerationStage::key, plot::colours::key);
+  add("values", &GenerationStage::value, plot::colours::value);
+  return stage_panel(cache, title, y_label, std::move(series));
+}
+
+/// A measure of sparsity, and what it gives for elements of a normal distribution.
+plot::Panel sparsity_panel(const GenerationResult& cache, const std::string& title,
+                           const std::string& y_label, double PartStats::*measure, double gaussian) {
+  plot::Panel panel = measure_panel(cache, title, y_label, measure);
+  panel.marks.emplace_back(
+      plot::Reference{.at = gaussian, .label = "Gaussian", .colour = plot::colours::neutral});
+  return panel;
+}
+
+plot::Panel drift_panel(const GenerationResult& cache) {
+  const auto part = [&](const std::string& name, StageHalf GenerationStage::*half, plot::Colour colour) {
+    return over_stages(cache, name, colour, [=](const auto& s) { return (s.*half).drift.drift; });
+  };
+  plot::Panel panel =
+      stage_panel(cache, "Drift of the generated tokens from the prompt", "distance of means / spread",
+                  {part(keys_label(cache), &GenerationStage::key, plot::colours::key),
+                   part("values", &GenerationStage::value, plot::colours::value),
+                   dashed(over_stages(cache, "as many drawn from the prompt, about", plot::colours::neutral,
+                                      [](const auto& s) { return s.chance; }))});
+  panel.y.min = 0;
+  return panel;
 }
 
 std::vector<double> numbered(size_t n) {
@@ -60,15 +109,6 @@ plot::Series line(const GenerationStudy& study, const std::string& label, plot::
   plot::Series series{.label = label, .x = numbered(study.steps.size()), .y = {}, .colour = colour};
   for (size_t i = 0; i < study.steps.size(); ++i) series.y.push_back(get(i));
   return series;
-}
-
-plot::Series thin(plot::Series series) {
-  series.marker = plot::Marker::none;
-  return series;
-}
-
-plot::Axis step_axis() {
-  return {.label = "generated token", .whole = true};
 }
 
 plot::Panel attention_panel(const GenerationStudy& study) {
@@ -97,25 +137,13 @@ plot::Panel distance_panel(const GenerationStudy& study) {
   panel.x = step_axis();
   panel.y = {.label = "distance from the prompt's mean / spread"};
   panel.marks.emplace_back(
-      plot::Lines{{thin(line(study, "keys (before RoPE)", plot::colours::key,
+      plot::Lines{{thin(line(study, keys_label(study.cache), plot::colours::key,
                              [&](size_t i) { return study.cache.tokens[i].k_distance; })),
                    thin(line(study, "values", plot::colours::value,
                              [&](size_t i) { return study.cache.tokens[i].v_distance; }))}});
   panel.marks.emplace_back(
       plot::Reference{.at = 1, .label = "the prompt's own tokens", .colour = plot::colours::neutral});
   panel.note = "mean over layers and KV heads";
-  return panel;
-}
-
-plot::Panel bytes_panel(const GenerationStudy& study) {
-  plot::Panel panel;
-  panel.title = "Cache";
-  panel.x = step_axis();
-  panel.y = {.label = "keys and values (MiB)", .min = 0};
-  panel.marks.emplace_back(
-      plot::Lines{{thin(line(study, "full cache, as held", plot::colours::text, [&](size_t i) {
-        return static_cast<double>(study.steps[i].bytes) / (1 << 20);
-      }))}});
   return panel;
 }
 
@@ -145,12 +173,33 @@ plot::Panel speed_panel(const GenerationStudy& study) {
 }
 
 NamedFigure steps_figure(const GenerationStudy& study) {
+  const std::array full{full_text(study)};
   plot::Figure figure;
   figure.title = "Token by token";
   figure.columns = 2;
-  figure.panels = {attention_panel(study), distance_panel(study), probability_panel(study),
-                   std::isnan(study.step_seconds()) ? bytes_panel(study) : speed_panel(study)};
+  figure.panels = {attention_panel(study), probability_panel(study)};
+  if (has_drift(study.cache)) figure.panels.insert(figure.panels.begin() + 1, distance_panel(study));
+  figure.panels.push_back(std::isnan(study.step_seconds()) ? bytes_panel(full) : speed_panel(study));
   return {"generation/steps", std::move(figure)};
+}
+
+plot::Panel layer_distance_panel(const GenerationStudy& study) {
+  plot::Panel panel;
+  panel.title = "Distance of generated tokens from the prompt's mean";
+  panel.x = {.label = "layer", .whole = true};
+  panel.y = {.label = "distance / spread"};
+  plot::Lines lines;
+  const auto add = [&](const std::string& label, plot::Colour colour, Drift GenerationLayer::*half) {
+    plot::Series series{.label = label, .x = indices(study.cache.layers.size()), .y = {}, .colour = colour};
+    for (const GenerationLayer& layer : study.cache.layers) series.y.push_back((layer.*half).distance);
+    lines.series.push_back(std::move(series));
+  };
+  add(keys_label(study.cache), plot::colours::key, &GenerationLayer::key);
+  add("values", plot::colours::value, &GenerationLayer::value);
+  panel.marks.emplace_back(std::move(lines));
+  panel.marks.emplace_back(
+      plot::Reference{.at = 1, .label = "the prompt's own tokens", .colour = plot::colours::neutral});
+  return panel;
 }
 
 NamedFigure layers_figure(const GenerationStudy& study) {
@@ -167,71 +216,15 @@ NamedFigure layers_figure(const GenerationStudy& study) {
   plot::Panel looks = layer_panel("Attention on generated tokens", "query head", std::move(map));
   looks.note = "mean over the steps; the rest goes to the prompt";
 
-  plot::Panel moved;
-  moved.title = "Distance of generated tokens from the prompt's mean";
-  moved.x = {.label = "layer", .whole = true};
-  moved.y = {.label = "distance / spread"};
-  plot::Lines lines;
-  const auto add = [&](const char* label, plot::Colour colour, Drift GenerationLayer::*half) {
-    plot::Series series{.label = label, .x = indices(study.cache.layers.size()), .y = {}, .colour = colour};
-    for (const GenerationLayer& layer : study.cache.layers) series.y.push_back((layer.*half).distance);
-    lines.series.push_back(std::move(series));
-  };
-  add("keys (before RoPE)", plot::colours::key, &GenerationLayer::key);
-  add("values", plot::colours::value, &GenerationLayer::value);
-  moved.marks.emplace_back(std::move(lines));
-  moved.marks.emplace_back(
-      plot::Reference{.at = 1, .label = "the prompt's own tokens", .colour = plot::colours::neutral});
-
   plot::Figure figure;
   figure.title = "Generated tokens by layer and head";
-  figure.columns = 2;
   figure.height = 700;
-  figure.panels = {std::move(looks), std::move(moved)};
-  return {"generation/layers", std::move(figure)};
-}
-
-std::string row_name(const EvictedText& text) {
-  return text.policy + " " + text.budget;
-}
-
-/// Equal so far, the first token that differs, after it.
-NamedFigure policies_figure(const GenerationStudy& study) {
-  const std::vector<EvictedText>& rows = study.evicted;
-  size_t columns = 0;
-  for (const EvictedText& row : rows) columns = std::max(columns, row.pieces.size());
-  plot::Heatmap map{.rows = static_cast<int>(rows.size()),
-                    .cols = static_cast<int>(columns),
-                    .z_label = "",
-                    .x0 = 1,
-                    .decimals = -1,
-                    .nothing_label = "the text has ended",
-                    .categories = {{"as with the full cache", plot::Colour{0xbfe3d0}},
-                                   {"first token that differs", plot::colours::sink},
-                                   {"after it", plot::Colour{0xf4dfb8}}}};
-  plot::Panel panel;
-  panel.title = "Which tokens are those of the full cache";
-  panel.note =
-      "greedy, or with the same random numbers; after the first difference the texts are different ones";
-  panel.x = step_axis();
-  for (const EvictedText& row : rows) {
-    panel.y.names.push_back(row_name(row));
-    for (size_t i = 0; i < columns; ++i) {
-      const auto step = static_cast<int64_t>(i);
-      map.z.push_back(i >= row.pieces.size() ? kNone : step < row.equal ? 0 : step == row.equal ? 1 : 2);
-    }
+  figure.panels = {std::move(looks)};
+  if (has_drift(study.cache)) {
+    figure.columns = 2;
+    figure.panels.push_back(layer_distance_panel(study));
   }
-  panel.marks.emplace_back(std::move(map));
-
-  plot::Figure figure;
-  figure.title = "The same prompt continued under eviction";
-  figure.panels = {std::move(panel)};
-  figure.height = static_cast<int>(std::min<size_t>(330 + 42 * rows.size(), 1400));
-  std::string caption = "Full: " + plot::one_line(study.text);
-  const auto first = std::ranges::min_element(study.evicted, {}, &EvictedText::equal);
-  if (first->divergence) caption += "  |  " + row_name(*first) + ": " + plot::one_line(first->text);
-  figure.caption = plot::shortened(caption, 1.4 * kCaptionWidth, kCaptionSize);
-  return {"generation/policies", std::move(figure)};
+  return {"generation/layers", std::move(figure)};
 }
 
 }  // namespace
@@ -242,15 +235,16 @@ NamedFigure generation_figure(const GenerationStudy& study) {
   figure.columns = 2;
   figure.height = 1300;
   const GenerationResult& cache = study.cache;
-  const auto key = &GenerationStage::key, value = &GenerationStage::value;
-  figure.panels = {part_panel(cache, key, &PartStats::rms, "Keys: RMS", "RMS"),
-                   part_panel(cache, value, &PartStats::rms, "Values: RMS", "RMS"),
-                   part_panel(cache, key, &PartStats::hoyer, "Keys: Hoyer sparsity", "0 dense, 1 sparse"),
-                   part_panel(cache, value, &PartStats::hoyer, "Values: Hoyer sparsity", "0 dense, 1 sparse"),
-                   part_panel(cache, key, &PartStats::legacy_sparsity, "legacy, keys: near-zero elements",
-                              "share of elements"),
-                   part_panel(cache, value, &PartStats::legacy_sparsity, "legacy, values: near-zero elements",
-                              "share of elements")};
+  figure.panels = {
+      sparsity_panel(cache, "Hoyer sparsity", "0 dense, 1 sparse", &PartStats::hoyer,
+                     1 - std::sqrt(2 / std::numbers::pi)),
+      sparsity_panel(cache, "Gini index", "0 dense, 1 sparse", &PartStats::gini, std::numbers::sqrt2 - 1),
+      sparsity_panel(cache, "Participation ratio", "1 dense, 0 sparse", &PartStats::participation_ratio,
+                     1.0 / 3),
+      measure_panel(cache, "RMS", "root of the mean square", &PartStats::rms),
+      measure_panel(cache, "legacy: near-zero elements", "share of elements", &PartStats::legacy_sparsity)};
+  figure.panels.back().note = "below a threshold that the largest element of the whole cache sets";
+  if (has_drift(cache)) figure.panels.push_back(drift_panel(cache));
   if (!study.text.empty())
     figure.caption = plot::shortened("Generated: " + plot::one_line(study.text), kCaptionWidth, kCaptionSize);
   return {"tokens/generation_stages_comparison", std::move(figure)};
@@ -262,7 +256,9 @@ std::vector<NamedFigure> generation_figures(const GenerationStudy& study) {
     all.push_back(steps_figure(study));
     all.push_back(layers_figure(study));
   }
-  if (!study.evicted.empty()) all.push_back(policies_figure(study));
+  if (!study.evicted.empty()) all.push_back(bytes_figure(study));
+  if (std::ranges::any_of(study.evicted, [](const EvictedText& text) { return !text.pieces.empty(); }))
+    all.push_back(policies_figure(study));
   return all;
 }
 

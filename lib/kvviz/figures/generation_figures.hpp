@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include "kvviz/analysis/generation.hpp"
+#include "kvviz/analysis/generation_study.hpp"
 #include "kvviz/figures/named_figure.hpp"
 
 namespace kvviz::figures {
 
-/// tokens/generation_stages_comparison: the cache at each stage, prompt beside generated tokens.
+/// tokens/generation_stages_comparison: sparsity, scale and drift at each stage.
 NamedFigure generation_figure(const analysis::GenerationStudy& study);
 
 /// That figure; and where there are generated tokens generation/steps, generation/layers, and with policies
-/// generation/policies.
+/// generation/policies and generation/bytes.
 std::vector<NamedFigure> generation_figures(const analysis::GenerationStudy& study);
 
 }  // namespace kvviz::figures

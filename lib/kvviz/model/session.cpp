@@ -6,8 +6,6 @@
 
 #include <algorithm>
 
-#include "kvviz/core/error.hpp"
-
 namespace kvviz {
 namespace {
 
@@ -23,23 +21,6 @@ void reserve(at::Tensor& store, const LayerConfig& shape, int64_t used, int64_t 
 }  // namespace
 
 Session::Session(const Decoder& decoder) : decoder_(decoder), stores_(decoder.config().layers.size()) {}
-
-Session::Session(const Decoder& decoder, const KvView& cache) : Session(decoder) {
-  const auto& layers = decoder.config().layers;
-  require(cache.layers.size() == layers.size(), "[session] got a cache of ", cache.layers.size(),
-          " layers; the model has ", layers.size());
-  tokens_ = cache.layers.front().tokens();
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const LayerKv& from = cache.layers[i];
-    require(from.kv_heads() == layers[i].kv_heads && from.head_dim() == layers[i].head_dim &&
-                from.tokens() == tokens_ && from.value.sizes() == from.key.sizes(),
-            "[session] layer ", i, " of the cache has another shape than the model's");
-    reserve(stores_[i].key, layers[i], 0, tokens_);
-    reserve(stores_[i].value, layers[i], 0, tokens_);
-    stores_[i].key.narrow(1, 0, tokens_).copy_(from.key);
-    stores_[i].value.narrow(1, 0, tokens_).copy_(from.value);
-  }
-}
 
 at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
   Store& store = stores_[static_cast<size_t>(x.layer)];

@@ -27,10 +27,6 @@ class Session {
 
   explicit Session(const Decoder& decoder);
 
-  /// Goes on after a cache that may have been changed: f32 keys after RoPE and values, as cache() gives them.
-  /// The tensors are copied. Throws DataError when layers or shapes are not the decoder's.
-  Session(const Decoder& decoder, const KvView& cache);
-
   /// Runs the ids after those already in the cache. Hidden states after the final norm, [ids, hidden]. No
   /// gradients.
   at::Tensor extend(std::span<const int32_t> ids, const Watch& watch = {});

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "kvviz/core/error.hpp"
@@ -67,6 +68,22 @@ std::vector<float> magnitudes_from(std::span<const float> x, int64_t count) {
   return top;
 }
 
+/// Ascending, by their bits: three digits hold the 31 of a magnitude.
+std::vector<uint32_t> sorted_bits(std::span<const float> x) {
+  constexpr unsigned digit = 11, buckets = 1U << digit;
+  std::vector<uint32_t> from, to(x.size());
+  from.reserve(x.size());
+  for (const float value : x) from.push_back(bits(value));
+  for (unsigned shift = 0; shift < 31; shift += digit) {
+    std::array<size_t, buckets + 1> next{};
+    for (const uint32_t key : from) ++next[(key >> shift) % buckets + 1];
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (const uint32_t key : from) to[next[(key >> shift) % buckets]++] = key;
+    from.swap(to);
+  }
+  return from;
+}
+
 }  // namespace
 
 std::vector<double> magnitude_order(std::span<const float> x, std::span<const int64_t> positions) {
@@ -123,6 +140,19 @@ std::vector<double> top_energy(std::span<const float> x, std::span<const double>
     shares.push_back(total > 0 ? std::min(energy / total, 1.0) : 1);
   }
   return shares;
+}
+
+double gini(std::span<const float> x) {
+  require(!x.empty(), "[gini] got no elements");
+  const std::vector<uint32_t> sorted = sorted_bits(x);
+  const auto n = static_cast<double>(x.size());
+  double sum = 0, weighted = 0;
+  for (size_t k = 0; k < sorted.size(); ++k) {
+    const auto magnitude = static_cast<double>(std::bit_cast<float>(sorted[k]));
+    sum += magnitude;
+    weighted += magnitude * (n - static_cast<double>(k) - 0.5);
+  }
+  return sum == 0 ? 1 : std::max(0.0, 1 - 2 * weighted / (sum * n));
 }
 
 LogBins::LogBins(double least, double most, int64_t bins_per_decade) : bins_per_decade_(bins_per_decade) {

@@ -14,6 +14,12 @@ std::vector<double> magnitude_order(std::span<const float> x, std::span<const in
 /// zero.
 std::vector<double> top_energy(std::span<const float> x, std::span<const double> fractions);
 
+/// The Gini index of |x|: 1 - 2 sum_k c_k / |x|_1 (n - k + 1/2) / n, with c_1 <= ... <= c_n the ascending
+/// magnitudes (Hurley & Rickard, IEEE Trans. Inf. Theory 55(10), 2009). 0 when all magnitudes are equal,
+/// sqrt 2 - 1 for Gaussian elements, 1 - 1/n for one nonzero element; 1 when all are zero. Does not depend on
+/// scale, nor on how often the elements are repeated. fp64 sums; x finite and not empty; a radix sort.
+double gini(std::span<const float> x);
+
 /// Counts of magnitudes in logarithmic bins: edge i is 10^((first_edge + i) / bins_per_decade), a bin holds
 /// its left edge. Zeros are in no bin.
 class LogBins {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include "kvviz/analysis/compression.hpp"
+#include "kvviz/analysis/kivi_errors.hpp"
 #include "kvviz/report/table.hpp"
 
 namespace kvviz::tables {
@@ -10,5 +11,12 @@ namespace kvviz::tables {
 Table compress_table(const analysis::CompressionStudy& study);         ///< key: method; fewest bytes last
 Table compress_layers_table(const analysis::CompressionStudy& study);  ///< key: method, layer
 Table compress_heads_table(const analysis::CompressionStudy& study);   ///< key: method, layer, head
+
+/// A row a layer.
+Table compress_recommendation_table(const analysis::Recommendation& recommendation);
+
+/// KIVI's Table 2: a row a side and axis, and one a layer of these.
+Table kivi_table(const analysis::KiviStudy& study);
+Table kivi_layers_table(const analysis::KiviStudy& study);
 
 }  // namespace kvviz::tables

@@ -82,20 +82,20 @@ Table generation_table(const GenerationResult& cache) {
     add(
         k + "_rms_new", half, [](const StageHalf& h) { return h.generated.rms; }, no_token);
   }
-  for (const auto& [k, half] : halves) {
+  const std::pair<std::string, double PartStats::*> measures[] = {
+      {"hoyer", &PartStats::hoyer},
+      {"gini", &PartStats::gini},
+      {"participation_ratio", &PartStats::participation_ratio}};
+  const auto add_sparsity = [&](const std::string& name, StageHalf Row::*half, double PartStats::*measure) {
     add(
-        k + "_hoyer", half, [](const StageHalf& h) { return h.all.hoyer; }, no_token);
+        name, half, [measure](const StageHalf& h) { return h.all.*measure; }, no_token);
     add(
-        k + "_hoyer_new", half, [](const StageHalf& h) { return h.generated.hoyer; }, no_token);
-  }
-  for (const auto& [k, half] : halves) {
-    add(
-        "legacy_" + k + "_sparsity", half, [](const StageHalf& h) { return h.all.legacy_sparsity; },
-        no_token);
-    add(
-        "legacy_" + k + "_sparsity_new", half, [](const StageHalf& h) { return h.generated.legacy_sparsity; },
-        no_token);
-  }
+        name + "_new", half, [measure](const StageHalf& h) { return h.generated.*measure; }, no_token);
+  };
+  for (const auto& [name, measure] : measures)
+    for (const auto& [k, half] : halves) add_sparsity(k + "_" + name, half, measure);
+  for (const auto& [k, half] : halves)
+    add_sparsity("legacy_" + k + "_sparsity", half, &PartStats::legacy_sparsity);
   return make_table("generation", {"stage"}, fields, cache.stages);
 }
 
@@ -169,25 +169,47 @@ Table generated_table(const GenerationStudy& study) {
   const std::vector<Field<Row>> fields = {
       {word("policy"), [](const Row& r) { return Cell(r.policy); }},
       {word("budget"), [](const Row& r) { return Cell(r.budget); }},
-      {{"entries", "tokens"}, [](const Row& r) { return real(r.entries); }},
-      {{"bytes", "bytes"}, [](const Row& r) { return real(r.bytes); }},
       {whole("generated", "tokens"), [](const Row& r) { return integer(std::ssize(r.pieces)); }},
       {whole("equal", "tokens"), [](const Row& r) { return integer(r.equal); }},
+      {whole("bytes", "bytes"), [](const Row& r) { return integer(r.held.back().bytes); }},
+      {whole("metadata_bytes", "bytes"), [](const Row& r) { return integer(r.held.back().metadata); }},
+      {number("entries", "tokens"), [](const Row& r) { return real(r.held.back().entries); }},
       {word("token_full"), at([](const Divergence& d) { return token_text(d.full); })},
       {word("token_evicted"), at([](const Divergence& d) { return token_text(d.evicted); })},
       {{"p_full"}, at([](const Divergence& d) { return real(d.full_probability, "the text ended there"); })},
       {{"p_evicted"},
        at([](const Divergence& d) { return real(d.evicted_probability, "the text ended there"); })},
       {word("ended"), [](const Row& r) { return Cell(std::string(r.stopped ? "end of text" : "length")); }},
-      {{"metadata_bytes", "bytes"}, [](const Row& r) { return real(r.metadata); }},
       {{"tokens_per_second", "tokens/s"},
        [](const Row& r) { return real(per_second(r.seconds), no_timings); }},
       {word("text"), [](const Row& r) { return Cell(r.text); }}};
   return make_table("generated", {"policy", "budget"}, fields, rows);
 }
 
+Table generated_steps_table(const GenerationStudy& study) {
+  struct Row {
+    const EvictedText* of = nullptr;
+    size_t step = 0;
+    const HeldCache& held() const { return of->held[step]; }
+  };
+  std::vector<Row> rows;
+  for (const EvictedText& text : study.evicted)
+    for (size_t step = 0; step < text.held.size(); ++step) rows.push_back({&text, step});
+  const std::vector<Field<Row>> fields = {
+      {word("policy"), [](const Row& r) { return Cell(r.of->policy); }},
+      {word("budget"), [](const Row& r) { return Cell(r.of->budget); }},
+      {whole("step"), [](const Row& r) { return integer(static_cast<int64_t>(r.step)); }},
+      {word("text"),
+       [](const Row& r) { return r.step == 0 ? Cell(Null{"the prompt"}) : Cell(r.of->pieces[r.step - 1]); }},
+      {number("entries", "tokens"), [](const Row& r) { return real(r.held().entries); }},
+      {whole("bytes", "bytes"), [](const Row& r) { return integer(r.held().bytes); }},
+      {whole("metadata_bytes", "bytes"), [](const Row& r) { return integer(r.held().metadata); }},
+      {whole("full_bytes", "bytes"), [](const Row& r) { return integer(r.held().full_bytes); }}};
+  return make_table("generated_steps", {"policy", "budget", "step"}, fields, rows);
+}
+
 std::vector<Fact> generation_facts(const GenerationStudy& study) {
-  const GenerationStage& late = study.cache.stages.back();
+  const GenerationStage& end = study.cache.end;
   AttentionShares mean, uniform;
   for (const GenerationStep& step : study.steps) {
     mean += (1 / static_cast<double>(study.steps.size())) * mean_shares(step);
@@ -196,7 +218,7 @@ std::vector<Fact> generation_facts(const GenerationStudy& study) {
   if (study.steps.empty()) mean = uniform = none();
   std::vector<Fact> facts = {
       {"prompt_tokens", integer(study.cache.prompt), "tokens", "Prompt"},
-      {"generated_tokens", integer(late.generated), "tokens", "Generated"},
+      {"generated_tokens", integer(end.generated), "tokens", "Generated"},
       {"ended", std::string(study.stopped ? "end of text" : "length"), "", "What ended the text"},
       {"text", study.text, "", "Generated text"},
       {"attention_first", real(mean.first, no_token), "", "Attention of generated tokens on the first token"},
@@ -205,15 +227,15 @@ std::vector<Fact> generation_facts(const GenerationStudy& study) {
       {"attention_self", real(mean.self, no_token), "", "... on their own"},
       {"uniform_prompt", real(uniform.first + uniform.prompt, no_token), "",
        "Share of the prompt among the keys that they see"},
-      {"k_distance", real(late.key.drift.distance, no_drift), "",
+      {"k_distance", real(end.key.drift.distance, no_drift), "",
        "Distance of generated keys from the prompt's mean (1: as the prompt's own)"},
-      {"v_distance", real(late.value.drift.distance, no_drift), "", "The same of values"},
-      {"k_drift", real(late.key.drift.drift, no_drift), "",
+      {"v_distance", real(end.value.drift.distance, no_drift), "", "The same of values"},
+      {"k_drift", real(end.key.drift.drift, no_drift), "",
        "Distance of their mean from it, keys, in spreads of the prompt"},
-      {"v_drift", real(late.value.drift.drift, no_drift), "", "The same of values"},
-      {"drift_chance", real(late.chance, no_drift), "", "Of as many tokens drawn from the prompt, about"},
-      {"cache_bytes", integer(late.bytes), "bytes", "Keys and values at the end"},
-      {"bytes_per_token", integer(late.bytes / late.tokens), "bytes", "Each token adds"},
+      {"v_drift", real(end.value.drift.drift, no_drift), "", "The same of values"},
+      {"drift_chance", real(end.chance, no_drift), "", "Of as many tokens drawn from the prompt, about"},
+      {"cache_bytes", integer(end.bytes), "bytes", "Keys and values at the end, in f16"},
+      {"bytes_per_token", integer(f16_bytes(study.cache.shape, 1)), "bytes", "... of one token"},
       {"prefill_tokens_per_second",
        real(static_cast<double>(study.cache.prompt) / study.prefill_seconds, no_timings), "tokens/s",
        "Prefill"},

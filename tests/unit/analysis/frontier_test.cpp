@@ -59,8 +59,8 @@ TEST_CASE("[frontier] by its definition on random points") {
 }
 
 TEST_CASE("[frontier] of codecs: bytes with metadata against the loss") {
-  using kvviz::analysis::CodecOutcome;
-  std::vector<CodecOutcome> all{
+  using kvviz::analysis::CacheOutcome;
+  std::vector<CacheOutcome> all{
       {.method = "f16", .delta_nll = 0, .payload_bytes = 16, .tokens = 1},
       {.method = "a", .delta_nll = 0.1, .payload_bytes = 4, .metadata_bytes = 13, .tokens = 1},
       {.method = "b", .delta_nll = 0.1, .payload_bytes = 8, .metadata_bytes = 1, .tokens = 1}};

@@ -3,72 +3,32 @@
 
 #include <ATen/ATen.h>
 
-#include <Eigen/Dense>
 #include <array>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kvviz/compress/codec.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "support/close.hpp"
+#include "unit/compress/low_rank_reference.hpp"
 
 using namespace kvviz;
 using namespace kvviz::compress;
-using kvviz::test::check_close;
-using kvviz::test::Tol;
+using namespace kvviz::test;
 
 namespace {
-
-/// f16 keeps 11 bits: a factor is off by at most 2^-11, the product of three by a little more than 2^-10 of
-/// |X|, and by much less on average.
-constexpr double kHalfError = 1e-3;
-
-at::Tensor gaussian(std::array<int64_t, 3> shape, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  const at::Tensor x = at::empty({shape[0], shape[1], shape[2]});
-  for (int64_t i = 0; i < x.numel(); ++i) x.data_ptr<float>()[i] = normal(random);
-  return x;
-}
-
-/// Channels of unequal size that go together, a mean, and a little of everything, as in keys.
-at::Tensor correlated(std::array<int64_t, 3> shape, unsigned seed) {
-  const at::Tensor mix = gaussian({shape[0], shape[2], shape[2]}, seed + 1);
-  const at::Tensor scale = at::logspace(0, -3, shape[2]);
-  const at::Tensor mean = gaussian({shape[0], 1, shape[2]}, seed + 2);
-  return at::matmul(gaussian(shape, seed) * scale, mix) + 2 * mean;
-}
 
 Coded coded(const std::string& method, const at::Tensor& x) {
   return parse_method(method).codec->code(x, Side::key);
 }
 
 double error(const at::Tensor& x, const at::Tensor& restored) {
-  REQUIRE(restored.sizes() == x.sizes());
-  REQUIRE(restored.is_contiguous());
-  REQUIRE((restored.scalar_type() == at::kFloat));
-  const at::Tensor wide = x.to(at::kDouble);
-  return ((restored.to(at::kDouble) - wide).norm() / wide.norm()).item<double>();
+  return relative_error(restored, x);
 }
 
 double error(const std::string& method, const at::Tensor& x) {
   return error(x, coded(method, x).restored);
-}
-
-Eigen::MatrixXd matrix(const at::Tensor& x) {
-  Eigen::MatrixXd m(x.size(0), x.size(1));
-  for (int64_t i = 0; i < m.rows(); ++i) {
-    for (int64_t j = 0; j < m.cols(); ++j) m(i, j) = double{x[i][j].item<float>()};
-  }
-  return m;
-}
-
-/// Sum of the squared singular values beyond `rank`, by Jacobi rotations in fp64.
-double energy_left_out(const Eigen::MatrixXd& m, int64_t rank) {
-  const Eigen::VectorXd s = Eigen::JacobiSVD<Eigen::MatrixXd>(m).singularValues();
-  return s.size() > rank ? s.tail(s.size() - rank).squaredNorm() : 0;
 }
 
 }  // namespace

@@ -56,6 +56,21 @@ TEST_CASE("[continuation] every token is there, the first and the last too") {
     CHECK(made.probability[i] == doctest::Approx(std::exp(-scores.nll[prompt.size() - 1 + i])).epsilon(1e-4));
 }
 
+TEST_CASE("[continuation] the caller may look after the prompt and after each token") {
+  std::vector<int64_t> lengths, counts;
+  Session session(decoder());
+  continue_text(decoder(), {.prompt = prompt,
+                            .tokens = 3,
+                            .extend = [&](std::span<const int32_t> ids) { return session.extend(ids); },
+                            .after =
+                                [&](int64_t generated) {
+                                  counts.push_back(generated);
+                                  lengths.push_back(session.tokens());
+                                }});
+  CHECK(counts == std::vector<int64_t>{0, 1, 2, 3});
+  CHECK(lengths == std::vector<int64_t>{5, 6, 7, 8});
+}
+
 TEST_CASE("[continuation] the end-of-text token ends the text and is not part of it") {
   const Ids free = in_full({.tokens = 8}).ids;
   const auto first = std::find(free.begin(), free.end(), free[3]);

@@ -18,10 +18,12 @@ namespace {
 CompressionStudy study(int families, int members, int layers) {
   CompressionStudy s{.layers = layers, .query_heads = 8, .texts = 8, .tokens = 4096, .full_ppl = 38};
   s.sides = "keys and values";
+  s.key_basis = "after RoPE";
+  s.when = "after the prefix";
   for (int f = 0; f < families; ++f)
     for (int m = 0; m < members; ++m) {
       const double bytes = 256 * 1024 / std::pow(1.7, m + 0.2 * f);
-      CodecOutcome o{.method = "family_" + std::to_string(f) + ":" + std::to_string(members - m),
+      CacheOutcome o{.method = "family_" + std::to_string(f) + ":" + std::to_string(members - m),
                      .family = "family_" + std::to_string(f),
                      .texts = 8,
                      .predictions = 2040,
@@ -30,6 +32,7 @@ CompressionStudy study(int families, int members, int layers) {
                      .metadata_bytes = 1000,
                      .f16_bytes = 256 * 1024,
                      .tokens = 256};
+      o.ppl = 38 + o.delta_ppl;
       o.delta_nll = o.delta_ppl / 38;
       o.delta_ppl_se = 0.1 * std::abs(o.delta_ppl);
       for (int l = 0; l < layers; ++l)
@@ -69,7 +72,7 @@ TEST_CASE(
     CHECK(lines[1].y[i] == doctest::Approx(100 * s.outcomes[3 + i].delta_ppl / 38));
   }
   size_t chosen = 0;
-  for (const CodecOutcome& o : s.outcomes) chosen += o.on_frontier ? 1 : 0;
+  for (const CacheOutcome& o : s.outcomes) chosen += o.on_frontier ? 1 : 0;
   CHECK(lines[2].x.size() == chosen);
   CHECK(test::holds(panel.title, "Less than"));
   CHECK(test::holds(panel.title, "1 %: family_"));
@@ -86,4 +89,24 @@ TEST_CASE("[compress figures] errors by layer, from the most bytes to the fewest
   REQUIRE(map.z.size() == 4 * 3);
   CHECK(map.z[2] == doctest::Approx(0.03));
   CHECK(map.z[11] == doctest::Approx(0.06));
+}
+
+TEST_CASE("[compress figures] the recommendation is a point of its own; without a model, errors are drawn") {
+  CompressionStudy s = study(9, 3, 4);
+  s.recommendation = Recommendation{.outcome = s.outcomes[4]};
+  const auto with = figures::compress_figures(s, "demo");
+  const auto& lines = std::get<plot::Lines>(with[0].figure.panels.front().marks.front()).series;
+  REQUIRE(lines.size() == 11);
+  CHECK(lines[9].x.at(0) == s.outcomes[4].bytes_per_token());
+  for (const NamedFigure& named : with) synthetic::check_texts(named);
+  s.when = "";
+  s.recommendation.reset();
+  for (CacheOutcome& o : s.outcomes) o.key_error = 0.5, o.value_error = 2;
+  const auto without = figures::compress_figures(s, "demo");
+  REQUIRE(without.size() == 1);
+  CHECK(without[0].file == "compress/rate_distortion");
+  const auto& values = std::get<plot::Lines>(without[0].figure.panels.at(1).marks.front()).series;
+  CHECK(values[0].y[0] == 1);
+  synthetic::check_labelled(without[0]);
+  synthetic::check_texts(without[0]);
 }

@@ -262,17 +262,25 @@ analysis::GenerationStudy generation(const Shape& shape) {
   const auto layers = static_cast<size_t>(shape.layers), heads = static_cast<size_t>(shape.heads);
   GenerationStudy study;
   study.cache.prompt = shape.tokens;
-  for (const StagePoint& point : stage_points(29)) {
+  for (const StagePoint& point : stage_points(29, {})) {
     GenerationStage stage{.name = point.name,
                           .tokens = shape.tokens + point.generated,
                           .generated = point.generated,
                           .bytes = 1 << 20,
-                          .key = {{1.6, 0.3, 0.15}, {1.6, 0.3, 0.15}},
-                          .value = {{0.4, 0.2, 0.25}, {0.4, 0.2, 0.25}}};
-    if (point.generated > 0) stage.key.generated = {1.7, 0.32, 0.12};
-    if (point.generated > 0) stage.value.generated = {0.41, 0.21, 0.2};
+                          .key = {{1.6, 0.3, 0.46, 0.32, 0.15}, {1.6, 0.3, 0.46, 0.32, 0.15}},
+                          .value = {{0.4, 0.2, 0.42, 0.31, 0.25}, {0.4, 0.2, 0.42, 0.31, 0.25}}};
+    if (point.generated > 0) {
+      stage.key.generated = {1.7, 0.32, 0.47, 0.3, 0.12};
+      stage.value.generated = {0.41, 0.21, 0.43, 0.31, 0.2};
+      stage.key.drift = {0.4, 1.02};
+      stage.value.drift = {0.3, 0.95};
+      stage.chance = 0.2;
+    }
     study.cache.stages.push_back(stage);
   }
+  study.cache.end = study.cache.stages.back();
+  study.cache.keys_before_rope = true;
+  study.cache.shape.layers.assign(layers, {.kv_heads = shape.heads, .head_dim = shape.head_dim});
   for (size_t l = 0; l < layers; ++l)
     study.cache.layers.push_back({static_cast<int>(l), {0.4, 1.02}, {0.3, 0.95}});
   for (int i = 0; i < 29; ++i) {
@@ -296,6 +304,11 @@ analysis::GenerationStudy generation(const Shape& shape) {
                              .pieces = std::vector<std::string>(equal == 4 ? 9 : 29, " word"),
                              .equal = equal,
                              .divergence = Divergence{.step = equal, .full = " a", .evicted = " b"}});
+  for (EvictedText& text : study.evicted)
+    for (size_t step = 0; step <= text.pieces.size(); ++step) {
+      const int64_t full = f16_bytes(study.cache.shape, shape.tokens + static_cast<int64_t>(step));
+      text.held.push_back({100, full / (2 + text.equal), 5 * text.equal, full});
+    }
   return study;
 }
 

@@ -69,6 +69,33 @@ TEST_CASE("[magnitude] energy of the largest elements") {
   }
 }
 
+TEST_CASE("[magnitude] Gini index: closed forms, and the mean difference of all pairs") {
+  CHECK(gini(std::vector<float>{-2, 2, 2, -2}) == 0);
+  CHECK(gini(std::vector<float>{0, 0, -7, 0}) == 0.75);
+  CHECK(gini(std::vector<float>{1, -3}) == 0.25);
+  CHECK(gini(std::vector<float>{5}) == 0);
+  CHECK(gini(std::vector<float>(3, 0.0F)) == 1);
+  CHECK_THROWS_AS(gini(std::vector<float>{}), kvviz::DataError);
+
+  std::vector<float> x = heavy_tailed(700, 5);
+  x[3] = 0;
+  x[4] = 1e-40F;  // subnormal
+  x[5] = std::numeric_limits<float>::max() / 1e6F;
+  double differences = 0, sum = 0;
+  const std::vector<double> magnitudes = sorted_magnitudes(x);
+  for (const double a : magnitudes) {
+    sum += a;
+    for (const double b : magnitudes) differences += std::fabs(a - b);
+  }
+  check_close(gini(x), differences / (2 * 700 * sum), Tol{.rel = 1e-12});
+
+  std::vector<float> bell(200'000);
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal;
+  for (float& value : bell) value = normal(random);
+  CHECK(gini(bell) == doctest::Approx(std::sqrt(2.0) - 1).epsilon(0.005));
+}
+
 TEST_CASE("[magnitude] logarithmic bins hold their left edge") {
   const LogBins bins(0.011, 100, 1);
   CHECK(bins.log10_edges() == std::vector<double>{-2, -1, 0, 1, 2, 3});

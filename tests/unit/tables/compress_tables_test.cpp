@@ -9,19 +9,24 @@ using namespace kvviz::analysis;
 namespace {
 
 CompressionStudy study() {
-  CompressionStudy s{.layers = 1, .query_heads = 2, .kv_heads = 1, .texts = 1, .tokens = 20, .full_ppl = 20};
+  CompressionStudy s{.layers = 1, .query_heads = 2, .kv_heads = 1, .texts = 1, .tokens = 20};
+  s.when = "after the prefix";
+  s.full_ppl = 20;
   s.outcomes = {{.method = "q4_0",
                  .family = "q4_0",
                  .texts = 1,
                  .predictions = 9,
+                 .ppl = 21,
                  .delta_ppl = 1,
                  .payload_bytes = 40,
                  .metadata_bytes = 10,
+                 .workspace_bytes = 160,
                  .f16_bytes = 160,
                  .tokens = 10,
                  .layers = {{.layer = 0, .key_error = 0.1, .bytes = 50, .head_output_error = {0.2, 0.4}}}},
                 {.method = "f16",
                  .family = "f16",
+                 .ppl = 20,
                  .delta_ppl = 0,
                  .payload_bytes = 160,
                  .f16_bytes = 160,
@@ -49,6 +54,7 @@ TEST_CASE("[compress tables] from the most bytes to the fewest, loss in percent 
   CHECK(cell(table, 0, "method") == Cell(std::string("f16")));
   CHECK(number(table, 1, "bytes_per_token") == 5);
   CHECK(number(table, 1, "ratio") == doctest::Approx(3.2));
+  CHECK(number(table, 1, "resident_bytes") == 210);
   CHECK(number(table, 1, "delta_ppl_percent") == doctest::Approx(5));
   CHECK(std::holds_alternative<Null>(cell(table, 1, "delta_ppl_percent_se")));
   CHECK(std::holds_alternative<Null>(cell(table, 1, "code_seconds")));
@@ -70,4 +76,25 @@ TEST_CASE("[compress tables] the smallest within a loss") {
   CHECK(smallest_within(s, 6)->method == "q4_0");
   CHECK(smallest_within(s, 5)->method == "f16");
   CHECK(smallest_within(s, 0) == nullptr);
+}
+
+TEST_CASE("[compress tables] of a cache file: errors first, and no loss, with the reason") {
+  CompressionStudy s = study();
+  s.when = "";
+  const Table table = tables::compress_table(s);
+  CHECK(table.columns.at(3).name == "key_error");
+  CHECK(table.columns.at(4).name == "value_error");
+  CHECK(std::get<Null>(cell(table, 0, "kl")).reason.find("cache file") != std::string::npos);
+}
+
+TEST_CASE("[compress tables] a recommendation, and KIVI's table") {
+  const Recommendation r{.layers = {{.layer = 0, .method = "q4_0", .bytes_per_token = 5, .delta_nll = 0.1}}};
+  const Table layers = tables::compress_recommendation_table(r);
+  CHECK(cell(layers, 0, "method") == Cell(std::string("q4_0")));
+  CHECK(number(layers, 0, "delta_nll_alone") == 0.1);
+  KiviStudy kivi{.bits = 2, .group = 32};
+  kivi.means = {{.side = "keys", .axis = "token", .error = 13.67, .weight_error = 47, .output_error = 50}};
+  kivi.layers = {{.side = "keys", .axis = "token", .layer = 3, .error = 1}};
+  CHECK(number(tables::kivi_table(kivi), 0, "attention_weight_error") == 47);
+  CHECK(number(tables::kivi_layers_table(kivi), 0, "layer") == 3);
 }

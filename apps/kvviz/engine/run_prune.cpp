@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+
+#include "kvviz/core/error.hpp"
+#include "kvviz/engine/deliver.hpp"
+#include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/prune_study.hpp"
+#include "kvviz/figures/prune_figures.hpp"
+#include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/prune_tables.hpp"
+#include "kvviz/tensor/runtime.hpp"
+
+namespace kvviz {
+namespace {
+
+using tables::integer;
+using tables::real;
+
+nlohmann::ordered_json effective_options(const PruneOptions& o, const TrialOptions& trials) {
+  nlohmann::ordered_json effective;
+  add_options(effective, o.texts);
+  effective["token-ids"] = effective["tokens"];
+  effective.update({{"tokens", o.tokens},
+                    {"layers", o.layers},
+                    {"heads", o.heads},
+                    {"query-heads", o.query_heads},
+                    {"channels", o.channels},
+                    {"sides", o.sides},
+                    {"threshold", o.threshold ? nlohmann::ordered_json(*o.threshold) : nullptr},
+                    {"prune-method", o.prune_method},
+                    {"sweep", o.sweep},
+                    {"channel-block", o.channel_block},
+                    {"prefix-tokens", trials.prefix},
+                    {"windows", trials.windows},
+                    {"continuation", o.continuation},
+                    {"decode-steps", o.decode_steps}});
+  return effective;
+}
+
+template <class Study>
+std::vector<Fact> common_facts(const Study& study, const analysis::CacheOutcome& first) {
+  return {{"texts", integer(study.texts), "", "Texts"},
+          {"tokens", integer(study.tokens), "tokens", "Tokens of all texts"},
+          {"prefix", real(first.tokens), "tokens", "Tokens whose cache is pruned, mean over the texts"},
+          {"predictions", integer(first.predictions), "", "Predictions behind them"},
+          {"full_ppl", real(study.full_ppl), "", "Their perplexity with the cache as it is"},
+          {"full_nll", real(study.full_nll), "nats", "Their negative log-likelihood"},
+          {"f16_bytes_per_token", real(first.f16_bytes / first.tokens), "bytes", "Cache of a token in f16"}};
+}
+
+std::vector<Fact> facts_of(const analysis::PruningStudy& study) {
+  const analysis::PruneVariant& last = study.variants.back();
+  std::vector<Fact> facts = common_facts(study, last.outcome);
+  const double full = last.full_time.median;
+  facts.push_back({"removed", last.outcome.method, "", "Removed"});
+  facts.push_back({"saved_percent",
+                   real(100 * (last.outcome.f16_bytes - last.outcome.bytes()) / last.outcome.f16_bytes), "%",
+                   "  bytes saved"});
+  facts.push_back({"ppl", real(last.outcome.ppl), "", "  perplexity with what is left"});
+  facts.push_back(
+      {"delta_ppl_percent", real(100 * last.outcome.delta_ppl / study.full_ppl), "%", "  increase of it"});
+  facts.push_back(
+      {"full_decode_ms", real(full, "not measured"), "ms", "  a decoded token with the full cache"});
+  facts.push_back({"decode_ms", real(last.time.median, "not measured"), "ms", "  with the smaller one"});
+  facts.push_back(
+      {"decode_percent", real(100 * (last.time.median / full - 1), "not measured"), "%", "  change of that"});
+  return facts;
+}
+
+std::vector<Fact> facts_of(const analysis::SweepStudy& study) {
+  const auto order = by_loss(study);
+  std::vector<Fact> facts = common_facts(study, order.front()->outcome);
+  const auto add = [&](const std::string& key, const analysis::SweepItem& item, const std::string& label) {
+    facts.push_back({key, item.outcome.method, "", label});
+    facts.push_back({key + "_delta_ppl_percent", real(100 * item.outcome.delta_ppl / study.full_ppl), "%",
+                     "  increase of the perplexity without it"});
+  };
+  add("cheapest", *order.front(), "Costs least to remove");
+  add("dearest", *order.back(), "Costs most to remove");
+  const analysis::SweepCorrelation* best = best_correlation(study);
+  const char* none = "fewer than 3 were removed, or all are alike";
+  facts.push_back({"best_metric", best == nullptr ? Cell(Null{none}) : Cell(best->metric), "",
+                   "Metric that orders them best"});
+  facts.push_back({"best_metric_rho", real(best == nullptr ? analysis::kNone : best->loss.rho, none), "",
+                   "  its rank correlation with the loss"});
+  return facts;
+}
+
+/// Everything about the result that depends on the kind of run.
+void fill(Result& result, Delivery& delivery, const analysis::PruningStudy& study, bool plots) {
+  result.summary = facts_of(study);
+  result.tables = {tables::prune_table(study), tables::prune_layers_table(study)};
+  if (plots) delivery.figures = figures::prune_figures(study, delivery.subtitle);
+  delivery.shown_tables = {"prune"};
+}
+
+void fill(Result& result, Delivery& delivery, const analysis::SweepStudy& study, bool plots) {
+  result.summary = facts_of(study);
+  result.tables = {tables::prune_sweep_table(study), tables::prune_metrics_table(study)};
+  if (plots) delivery.figures = figures::sweep_figures(study, delivery.subtitle);
+  delivery.shown_tables = {"prune_sweep", "prune_metrics"};
+}
+
+int64_t shortest_prefix(std::span<const TextInput> texts, const TrialOptions& trials) {
+  int64_t shortest = windows_of(texts.front(), trials).front().prefix;
+  for (const TextInput& text : texts) shortest = std::min(shortest, windows_of(text, trials).front().prefix);
+  return shortest;
+}
+
+int run(const PruneOptions& o) {
+  Delivery delivery{.gates = check_output(o.output)};
+  set_threads(o.call.threads);
+  OpenedFolder opened = open_folder(o.model, o.call);
+  TrialOptions trials = trial_options(o);
+  const auto texts = with_continuation(read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data), o,
+                                       opened, trials);
+  const int64_t prefix = shortest_prefix(texts, trials);
+  std::vector<NamedRemoval> removals;
+  std::vector<SweepTarget> targets;
+  if (o.sweep.empty())
+    removals = removals_of(o, opened.config, prefix);
+  else
+    targets = sweep_targets(o, opened.config);
+  const Runner runner = load_runner(std::move(opened));
+
+  const SubjectOrigin origin = origin_of_all(runner, texts);
+  Result result{.command = "prune",
+                .provenance = provenance_of(origin, o.call, effective_options(o, trials))};
+  delivery.heading = cat(origin.model, ", ", origin.text);
+  delivery.subtitle = cat(short_name(origin.model), ", ", origin.text);
+  delivery.shown_rows = 40;
+  if (o.sweep.empty())
+    fill(result, delivery, prune_texts(runner, texts, removals, o, trials), !o.output.no_plots);
+  else
+    fill(result, delivery, sweep_texts(runner, texts, targets, o, trials), !o.output.no_plots);
+  return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+}  // namespace
+}  // namespace kvviz
+
+extern "C" int kvviz_prune(const kvviz::PruneOptions& options) {
+  return kvviz::guarded([&] { return kvviz::run(options); });
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvviz/analysis/cache_outcome.hpp"
+#include "kvviz/stats/rank_correlation.hpp"
+
+namespace kvviz::analysis {
+
+// What a model loses when parts of its KV cache are removed, over all texts. Filled by `kvviz prune`; tables
+// and figures read it.
+
+/// Wall clock of single decoded tokens, milliseconds.
+struct DecodeTime {
+  double median = kNone, lower = kNone, upper = kNone;  ///< lower, upper: first and third quartile
+};
+
+struct PruneVariant {
+  CacheOutcome outcome;
+  double key_zeros = 0, value_zeros = 0;  ///< share of keys (values) that are removed, or exactly 0
+  bool smaller_store = false;  ///< tokens or KV heads are gone: the cache that is read is really smaller
+  double store_bytes = kNone, full_store_bytes = kNone;  ///< of the caches that were timed, in f32
+  int64_t steps = 0;                                     ///< tokens that were timed
+  DecodeTime time, full_time;                            ///< of the same tokens in the same run
+};
+
+struct PruningStudy {
+  int layers = 0;
+  int64_t texts = 0, tokens = 0;  ///< tokens: of all texts
+  double full_ppl = kNone, full_nll = kNone;
+  std::vector<PruneVariant> variants;  ///< the first: nothing removed
+};
+
+/// What a sweep removes, one at a time.
+enum class SweepKind { layers, heads, channels };
+
+/// One layer's cache, one KV head of a layer, or a block of channels of a layer's keys or values.
+struct SweepItem {
+  int layer = 0, head = -1;                       ///< head: of a sweep of heads
+  int64_t first_channel = -1, last_channel = -1;  ///< of a sweep of channels
+  std::optional<Half> half;                       ///< of a sweep of channels
+  CacheOutcome outcome;                           ///< method: how it is called
+  std::vector<double> metrics;                    ///< of SweepStudy::metrics; kNone: it has none
+};
+
+/// How well a number that is measured without removing anything orders the items by what removing them costs.
+struct SweepCorrelation {
+  std::string metric;
+  std::optional<Half> half;         ///< items of a sweep of channels: keys, values
+  stats::RankCorrelation loss, kl;  ///< with delta_nll, with the KL divergence
+};
+
+struct SweepStudy {
+  SweepKind kind = SweepKind::layers;
+  int layers = 0;
+  int64_t texts = 0, tokens = 0;
+  double full_ppl = kNone, full_nll = kNone;
+  std::vector<std::string> metrics;  ///< names
+  std::vector<SweepItem> items;
+  std::vector<SweepCorrelation> correlations;
+};
+
+/// One entry a metric (and half), in the order of the metrics.
+std::vector<SweepCorrelation> correlations_of(const SweepStudy& study);
+
+/// By what removing them costs (delta_nll), least first.
+std::vector<const SweepItem*> by_loss(const SweepStudy& study);
+
+/// That with the largest |rho| with delta_nll; null: none is defined.
+const SweepCorrelation* best_correlation(const SweepStudy& study);
+
+}  // namespace kvviz::analysis

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kvviz/figures/generation_parts.hpp"
+#include "kvviz/figures/simulate_parts.hpp"
+#include "kvviz/plot/text.hpp"
+
+namespace kvviz::figures {
+namespace {
+
+using namespace analysis;
+
+/// Of no policy: the full cache's, which no other text is grouped with.
+constexpr const char* kFullBudget = "";
+
+std::string row_name(const EvictedText& text) {
+  return text.policy + " " + text.budget;
+}
+
+/// The largest unit that leaves 1 or more of the largest size.
+std::pair<const char*, double> unit_of(double bytes) {
+  std::pair<const char*, double> unit{"bytes", 1};
+  for (const char* const larger : {"KiB", "MiB", "GiB", "TiB"})
+    if (bytes >= 1024 * unit.second) unit = {larger, 1024 * unit.second};
+  return unit;
+}
+
+/// Texts whose caches are equally large at every step: one line.
+struct SizeLine {
+  std::vector<std::string> policies;
+  std::string budget;
+  std::vector<double> bytes;
+
+  std::string all_names() const { return fmt::format("{} {}", fmt::join(policies, ", "), budget); }
+  bool long_name() const { return policies.size() > 1 && all_names().size() > 28; }
+  std::string label() const {
+    if (budget == kFullBudget) return "full cache";
+    if (!long_name()) return all_names();
+    return fmt::format("{} {} and {} more", policies.front(), budget, policies.size() - 1);
+  }
+};
+
+std::vector<SizeLine> size_lines(std::span<const EvictedText> texts) {
+  std::vector<SizeLine> lines;
+  for (const EvictedText& text : texts) {
+    SizeLine line{{text.policy}, text.policy == "full" ? kFullBudget : text.budget, {}};
+    for (const HeldCache& held : text.held) line.bytes.push_back(static_cast<double>(held.total()));
+    const auto same = std::ranges::find_if(
+        lines, [&](const SizeLine& l) { return l.budget == line.budget && l.bytes == line.bytes; });
+    if (same == lines.end())
+      lines.push_back(std::move(line));
+    else
+      same->policies.push_back(text.policy);
+  }
+  return lines;
+}
+
+/// Which policies' texts are those of the full cache, and how far.
+plot::Panel budget_panel(std::span<const EvictedText* const> rows, size_t columns) {
+  plot::Heatmap map{.rows = static_cast<int>(rows.size()),
+                    .cols = static_cast<int>(columns),
+                    .z_label = "",
+                    .x0 = 1,
+                    .decimals = -1,
+                    .nothing_label = "the text has ended",
+                    .categories = {{"as with the full cache", plot::Colour{0xbfe3d0}},
+                                   {"first token that differs", plot::colours::sink},
+                                   {"after it", plot::Colour{0xf4dfb8}}}};
+  plot::Panel panel;
+  panel.title = "Budget: " + budget_label(rows.front()->budget, rows.front()->held.back().entries);
+  panel.x = step_axis();
+  for (const EvictedText* const row : rows) {
+    panel.y.names.push_back(row->policy);
+    for (size_t i = 0; i < columns; ++i) {
+      const auto step = static_cast<int64_t>(i);
+      map.z.push_back(i >= row->pieces.size() ? kNone : step < row->equal ? 0 : step == row->equal ? 1 : 2);
+    }
+  }
+  panel.marks.emplace_back(std::move(map));
+  return panel;
+}
+
+}  // namespace
+
+plot::Panel bytes_panel(std::span<const EvictedText> texts) {
+  const auto all = size_lines(texts);
+  double most = 0;
+  for (const SizeLine& line : all) most = std::max(most, std::ranges::max(line.bytes));
+  const auto [name, unit] = unit_of(most);
+  plot::Lines lines;
+  for (const SizeLine& line : all) {
+    plot::Series series{.label = "", .x = indices(line.bytes.size()), .y = {}};
+    for (const double bytes : line.bytes) series.y.push_back(bytes / unit);
+    series.end_label = line.label();
+    if (line.budget == kFullBudget) {
+      series.colour = plot::colours::text;
+      series.width = 1.5;
+    } else {
+      set_look(series, lines.series.size());
+    }
+    lines.series.push_back(thin(std::move(series)));
+  }
+  plot::Panel panel;
+  panel.title = "Size of the cache";
+  panel.x = {.label = "generated tokens", .whole = true};
+  const auto steps = static_cast<double>(all.front().bytes.size() - 1);
+  if (steps > 0) panel.x.min = 0, panel.x.max = steps;
+  panel.y = {.label = fmt::format("size ({})", name), .min = 0};
+  if (most > 2 * std::ranges::max(all.front().bytes))  // one policy would press all others to the floor
+    panel.y = {.label = panel.y.label, .scale = plot::Scale::log10};
+  panel.marks.emplace_back(std::move(lines));
+  return panel;
+}
+
+NamedFigure policies_figure(const GenerationStudy& study) {
+  size_t columns = 0;
+  std::vector<std::vector<const EvictedText*>> budgets;
+  for (const EvictedText& text : study.evicted) {
+    columns = std::max(columns, text.pieces.size());
+    const auto own = std::ranges::find(budgets, text.budget, [](const auto& b) { return b.front()->budget; });
+    if (own == budgets.end())
+      budgets.push_back({&text});
+    else
+      own->push_back(&text);
+  }
+  plot::Figure figure;
+  figure.title = "Which tokens are those of the full cache";
+  size_t height = 150;
+  for (const auto& rows : budgets) {
+    figure.panels.push_back(budget_panel(rows, columns));
+    figure.row_weights.push_back(static_cast<double>(160 + 42 * rows.size()));
+    height += 160 + 42 * rows.size();
+  }
+  figure.panels.front().note =
+      "greedy, or with the same random numbers; after the first difference the texts are different ones";
+  figure.height = static_cast<int>(std::min<size_t>(height, 1600));
+  std::string caption = "Full: " + plot::one_line(study.text);
+  const auto first = std::ranges::min_element(study.evicted, {}, &EvictedText::equal);
+  if (first->divergence) caption += "  |  " + row_name(*first) + ": " + plot::one_line(first->text);
+  figure.caption = plot::shortened(caption, 1.4 * kCaptionWidth, kCaptionSize);
+  return {"generation/policies", std::move(figure)};
+}
+
+NamedFigure bytes_figure(const GenerationStudy& study) {
+  std::vector<EvictedText> texts{full_text(study)};
+  texts.insert(texts.end(), study.evicted.begin(), study.evicted.end());
+  plot::Figure figure;
+  figure.title = "What has to stay in memory under eviction";
+  figure.panels = {bytes_panel(texts)};
+  figure.panels.front().note = "keys and values in f16, and what the policy remembers of them";
+  figure.height = static_cast<int>(std::min<size_t>(650 + 12 * texts.size(), 1000));
+  for (const SizeLine& line : size_lines(texts))
+    if (line.long_name())
+      figure.caption += (figure.caption.empty() ? "Equally large: " : "; ") + line.all_names();
+  return {"generation/bytes", std::move(figure)};
+}
+
+}  // namespace kvviz::figures

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/figures/prune_figures.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kvviz/figures/loss_scale.hpp"
+
+namespace kvviz::figures {
+
+using namespace analysis;
+
+namespace {
+
+std::vector<std::string> names_of(const std::vector<const PruneVariant*>& variants) {
+  std::vector<std::string> names;
+  for (const PruneVariant* v : variants) names.push_back(v->outcome.method);
+  return names;
+}
+
+plot::Panel bar_panel(const std::string& title, const std::string& label, plot::Bars bars,
+                      const std::vector<std::string>& names) {
+  plot::Panel panel;
+  panel.title = title;
+  panel.x = {.label = "removed", .whole = true, .names = names};
+  panel.y = {.label = label};
+  panel.marks.emplace_back(std::move(bars));
+  return panel;
+}
+
+plot::Panel loss_panel(const PruningStudy& study, const std::vector<const PruneVariant*>& variants) {
+  plot::Bars::Group loss{.label = ""};
+  for (const PruneVariant* v : variants) {
+    loss.values.push_back(100 * v->outcome.delta_ppl / study.full_ppl);
+    loss.errors.push_back(100 * v->outcome.delta_ppl_se / study.full_ppl);
+  }
+  plot::Panel panel =
+      bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
+  panel.note = "Lower is better. Bars: paired standard error.";
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const double percent = 100 * variants[i]->outcome.delta_ppl / study.full_ppl;
+    const double error = 100 * variants[i]->outcome.delta_ppl_se / study.full_ppl;
+    const double top = std::max(percent, 0.0) + (std::isfinite(error) ? error : 0);
+    panel.marks.emplace_back(plot::Note{static_cast<double>(i), top, percent_label(percent), true});
+  }
+  return panel;
+}
+
+plot::Panel bytes_panel(const std::vector<const PruneVariant*>& variants) {
+  plot::Bars::Group payload{.label = "keys and values"};
+  plot::Bars::Group metadata{.label = "positions and bitmaps", .colour = plot::colours::neutral};
+  for (const PruneVariant* v : variants) {
+    payload.values.push_back(v->outcome.payload_bytes / v->outcome.tokens);
+    metadata.values.push_back(v->outcome.metadata_bytes / v->outcome.tokens);
+  }
+  const CacheOutcome& first = variants.front()->outcome;
+  plot::Panel panel =
+      bar_panel("Bytes", "bytes per token in f16",
+                {.groups = {std::move(payload), std::move(metadata)}, .stacked = true}, names_of(variants));
+  panel.marks.emplace_back(plot::Reference{.at = first.f16_bytes / first.tokens, .label = "the whole cache"});
+  return panel;
+}
+
+plot::Panel time_panel(const std::vector<const PruneVariant*>& variants) {
+  plot::Bars::Group full{.label = "full cache", .colour = plot::colours::neutral};
+  plot::Bars::Group pruned{.label = "pruned cache"};
+  int64_t steps = 0;
+  for (const PruneVariant* v : variants) {
+    steps = std::max(steps, v->steps);
+    for (const auto& [group, time] : {std::pair{&full, &v->full_time}, {&pruned, &v->time}}) {
+      group->values.push_back(time->median);
+      group->errors.push_back(time->median - time->lower);
+      group->errors_above.push_back(time->upper - time->median);
+    }
+  }
+  plot::Panel panel = bar_panel("Decoding", "time of a token [ms]",
+                                {.groups = {std::move(full), std::move(pruned)}}, names_of(variants));
+  panel.note = fmt::format(
+      "Medians of {} tokens, both caches in turn; bars: quartiles. None where no KV head holds fewer tokens.",
+      steps);
+  return panel;
+}
+
+plot::Figure variants_figure(const PruningStudy& study) {
+  std::vector<const PruneVariant*> variants;
+  bool timed = false;
+  for (size_t i = 1; i < study.variants.size(); ++i) {
+    variants.push_back(&study.variants[i]);
+    timed = timed || std::isfinite(study.variants[i].time.median);
+  }
+  plot::Figure figure;
+  figure.title = "What does a smaller cache cost?";
+  if (variants.empty()) variants.push_back(&study.variants.front());
+  if (variants.size() > 1) figure.caption = "all: the removals to its left together.";
+  figure.panels = {loss_panel(study, variants), bytes_panel(variants)};
+  if (timed) figure.panels.push_back(time_panel(variants));
+  figure.height = 120 + 360 * static_cast<int>(figure.panels.size());
+  return figure;
+}
+
+plot::Figure errors_figure(const PruningStudy& study) {
+  std::vector<MatrixEntry> entries;
+  std::vector<std::string> names;
+  for (size_t i = 1; i < study.variants.size(); ++i) {
+    for (const CacheOutcomeLayer& layer : study.variants[i].outcome.layers)
+      entries.push_back({static_cast<int64_t>(names.size()), layer.layer, layer.output_error});
+    names.push_back(study.variants[i].outcome.method);
+  }
+  plot::Heatmap map = matrix(entries, "relative error");
+  map.z_min = 0;
+  plot::Panel panel;
+  panel.title = "Error of the attention output";
+  panel.x = {.label = "layer", .whole = true};
+  panel.y = {.label = "removed", .whole = true, .names = names};
+  panel.marks.emplace_back(std::move(map));
+  plot::Figure figure;
+  figure.title = "Where does the removal hurt?";
+  figure.caption =
+      "|output - full output| / |full output|, mean over heads, errors of the layers before included. 1: as "
+      "if "
+      "it were silent.";
+  figure.height = static_cast<int>(320 + 60 * std::max<size_t>(names.size(), 2));
+  figure.panels = {std::move(panel)};
+  return figure;
+}
+
+}  // namespace
+
+std::vector<NamedFigure> prune_figures(const PruningStudy& study, const std::string& what) {
+  std::string subtitle = what.empty() ? "" : what + "; ";
+  const CacheOutcome& first = study.variants.front().outcome;
+  subtitle += fmt::format(
+      "{} text{}, caches of {:.4g} tokens; {} predictions; perplexity {:.4g} with the cache as it is",
+      study.texts, study.texts == 1 ? "" : "s", first.tokens, first.predictions, study.full_ppl);
+  std::vector<NamedFigure> figures{{"prune/variants", variants_figure(study)},
+                                   {"prune/error_by_layer", errors_figure(study)}};
+  for (NamedFigure& named : figures) named.figure.subtitle = subtitle;
+  return figures;
+}
+
+}  // namespace kvviz::figures
