@@ -81,6 +81,7 @@ struct LayerPrediction {
 /// Channels of one head over the tokens.
 struct HeadChannelsRow {
   int layer = 0, head = 0;
+  int64_t dim = 0;
   double mean_abs_r = kNone;  ///< over all pairs of channels that vary; kNone: fewer than two do
   double chance = kNone;      ///< its mean for independent channels
   double excess = kNone;      ///< (mean_abs_r - chance) / (1 - chance)

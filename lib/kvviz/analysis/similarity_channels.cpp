@@ -62,6 +62,7 @@ void compare_channels(const SideSample& sample, std::span<const int64_t> tokens,
       all.groups.push_back(std::move(group));
     }
     side.channels[h].groups = std::ssize(groups[h]);
+    side.channels[h].dim = sample.dims[h];
     all.items += sample.dims[h];
   }
 }

@@ -268,6 +268,8 @@ std::vector<NamedFigure> similarity_figures(const SimilarityResult& result,
       {"similarity/token_similarity_matrix", token_matrix_figure(result, texts)},
       {"similarity/token_kv_similarity_matrices", token_matrices_figure(result, texts)},
       {"similarity/token_embedding_patterns", token_channels_figure(result, texts)}};
+  if (plot::Figure groups = channel_groups_figure(result); !groups.panels.empty())
+    all.push_back({"similarity/embedding_dimension_groups", std::move(groups)});
   if (result.layers > 1) all.push_back({"similarity/layer_prediction_error", prediction_figure(result)});
   if (!result.attention.empty()) all.push_back({"similarity/attention_similarity", attention_figure(result)});
   return all;

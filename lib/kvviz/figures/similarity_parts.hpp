@@ -27,6 +27,9 @@ plot::Figure token_matrices_figure(const analysis::SimilarityResult& result,
 plot::Figure token_channels_figure(const analysis::SimilarityResult& result,
                                    std::span<const std::string> texts);
 
+/// P17: the groups of channels of all heads, the largest first; no panels where there are no groups.
+plot::Figure channel_groups_figure(const analysis::SimilarityResult& result);
+
 /// "Keys: 3 of 4 layers in 1 group".
 std::string grouped(analysis::Half half, const analysis::Grouping& grouping, const std::string& items);
 

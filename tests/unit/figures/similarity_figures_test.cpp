@@ -63,9 +63,16 @@ SimilaritySide side(const Size& size) {
   s.layers = chain(size.layers, size.layers / 2);
   s.head_excess = near(heads);
   s.heads = chain(heads, heads / 3);
-  for (int l = 0; l < size.layers; ++l)
-    for (int h = 0; h < size.heads; ++h)
-      s.channels.push_back({l, h, 0.1 + 0.01 * h, 0.05, 0.06 + 0.01 * h, 0.9, 1, 2});
+  for (int l = 0; l < size.layers; ++l) {
+    for (int h = 0; h < size.heads; ++h) {
+      const bool grouped = size.dim > 3;
+      s.channels.push_back(
+          {l, h, size.dim, 0.1 + 0.01 * h, 0.05, 0.06 + 0.01 * h, 0.9, grouped ? 1 : 0, grouped ? 2 : 0});
+      if (grouped)
+        s.channel_groups.groups.push_back({s.channel_groups.items + 1, s.channel_groups.items + 3});
+      s.channel_groups.items += size.dim;
+    }
+  }
   s.picked = near(size.dim);
   s.picked[0] = kNan;
   s.token_cosine = near(size.positions);
@@ -107,7 +114,7 @@ TEST_CASE("[similarity figures] labelled, texts inside and apart, at all sizes")
                            Size{12, 12, 30, 64}, Size{2, 1, 2, 4}, Size{126, 16, 100, 256}}) {
     CAPTURE(size.layers);
     const auto all = drawn(size);
-    CHECK(all.size() == (size.layers > 1 ? 9 : 8));
+    CHECK(all.size() == (size.layers > 1 ? 10 : 8));
     for (const NamedFigure& one : all) {
       CAPTURE(one.file);
       synthetic::check_labelled(one);
@@ -161,7 +168,7 @@ TEST_CASE("[similarity figures] one matrix of tokens: keys above the diagonal, v
 
 TEST_CASE("[similarity figures] without a model: no attention, sinks not known; one layer: no prediction") {
   const auto file = drawn({.model = false});
-  CHECK(file.size() == 8);
+  CHECK(file.size() == 9);
   CHECK(test::holds(named(file, "token_similarity_matrix").figure.caption, "not known"));
   for (const NamedFigure& one : file) CHECK(one.file != "similarity/attention_similarity");
   for (const NamedFigure& one : drawn({1, 4, 20, 4})) CHECK(one.file != "similarity/layer_prediction_error");
@@ -195,4 +202,23 @@ TEST_CASE("[similarity figures] the tree: a leaf for every head, joins at 1 - si
       std::get<plot::Lines>(named(apart, "head_dendrogram").figure.panels[0].marks[0]).series[0];
   for (size_t i = 1; i < forest.x.size(); ++i)
     CHECK((forest.x[i] == forest.x[i - 1] || forest.y[i] == forest.y[i - 1]));
+}
+
+TEST_CASE("[similarity figures] P17: groups of channels by head, the largest first; none, no figure") {
+  Size size;
+  SimilarityResult r = result(size);
+  r.key.channel_groups.groups[1].push_back(size.dim + 2);
+  const auto all = figures::similarity_figures(r, {});
+  const plot::Figure& figure = named(all, "embedding_dimension_groups").figure;
+  REQUIRE(figure.panels.size() == 2);
+  const plot::Panel& keys = figure.panels[0];
+  CHECK(keys.x.names.at(0) == "0.1: 1 3 2");
+  CHECK(std::get<plot::Bars>(keys.marks[0]).groups[0].values.at(0) == 3);
+  CHECK(keys.x.names.at(1) == "0.0: 1 3");
+  for (SimilaritySide* side : {&r.key, &r.value}) {
+    side->channel_groups = {};
+    for (auto& head : side->channels) head.groups = 0;
+  }
+  const auto without = figures::similarity_figures(r, {});
+  CHECK(without.size() + 1 == all.size());
 }

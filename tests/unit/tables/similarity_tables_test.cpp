@@ -29,9 +29,9 @@ SimilarityResult result() {
   s.layers = {.threshold = 0.8, .items = 2, .groups = {{0, 1}}, .merges = {}, .f16_bytes = 160};
   s.head_excess = {1, -0.1, 0.8, -0.1, 1, kNan, 0.8, kNan, 1};
   s.heads = {.threshold = 0.75, .items = 3, .groups = {{0, 2}}, .merges = {}, .f16_bytes = 80};
-  s.channels = {{0, 0, 0.2, 0.1, 0.11, 0.9, 1, 3},
-                {1, 0, kNan, kNan, kNan, kNan, 0, 0},
-                {1, 1, 0.1, 0.1, 0, 0.3, 0, 0}};
+  s.channels = {{0, 0, 16, 0.2, 0.1, 0.11, 0.9, 1, 3},
+                {1, 0, 16, kNan, kNan, kNan, kNan, 0, 0},
+                {1, 1, 16, 0.1, 0.1, 0, 0.3, 0, 0}};
   s.channel_groups = {.threshold = std::numeric_limits<double>::infinity(), .items = 12};
   s.token_cosine = {1, 0.2, -0.5, 0.2, 1, 0.95, -0.5, 0.95, 1};
   s.tokens = {.threshold = 0.9, .items = 3, .groups = {{1, 2}}, .merges = {}, .f16_bytes = 24};
