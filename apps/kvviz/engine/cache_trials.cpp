@@ -113,10 +113,41 @@ analysis::CacheOutcome outcome_of(const CacheTrial& trial, const Sum& sum) {
   return o;
 }
 
-/// The trials on one window of a text; what they predict is added to the last entry of their scores.
+/// Compares what trials make of the same ids with the full cache, some of them at a time: as many as fit in
+/// memory share the full cache's logits.
+class Scoring {
+ public:
+  Scoring(const Decoder& decoder, const at::Tensor& full, std::span<const int32_t> ids, std::span<Sum> sums)
+      : decoder_(decoder), full_(full), ids_(ids), sums_(sums) {}
+
+  /// Of the next trial.
+  void add(const at::Tensor& hidden) {
+    hidden_.push_back(hidden);
+    if (std::ssize(hidden_) * static_cast<int64_t>(hidden.nbytes()) >= most_bytes) finish();
+  }
+
+  /// Adds the scores to the last entry of each sum's.
+  void finish() {
+    if (hidden_.empty()) return;
+    const auto compared = compare_predictions(decoder_, full_, hidden_, ids_);
+    for (const PairedScores& scores : compared) append(sums_[first_++].scores.back(), scores);
+    hidden_.clear();
+  }
+
+ private:
+  static constexpr int64_t most_bytes = int64_t{1} << 28;
+  const Decoder& decoder_;
+  const at::Tensor& full_;
+  std::span<const int32_t> ids_;
+  std::span<Sum> sums_;
+  size_t first_ = 0;  ///< trial of the first of hidden_
+  std::vector<at::Tensor> hidden_;
+};
+
+/// The trials on one window of a text.
 void run_window(const Decoder& decoder, const SplitText& split, std::span<const CacheTrial> trials,
                 std::span<Sum> sums, const std::function<void()>& done) {
-  std::vector<at::Tensor> hidden;
+  Scoring scoring(decoder, split.hidden(), split.continuation(), sums);
   for (size_t i = 0; i < trials.size(); ++i) {
     const auto start = Clock::now();
     const auto changed = trials[i].change(split);
@@ -124,17 +155,16 @@ void run_window(const Decoder& decoder, const SplitText& split, std::span<const 
     add_change(sums[i], changed, split.cache().layers);
     const ContinuedRun run = split.run(changed);
     add_errors(sums[i], run);
-    hidden.push_back(run.hidden);
+    scoring.add(run.hidden);
     done();
   }
-  const auto compared = compare_predictions(decoder, split.hidden(), hidden, split.continuation());
-  for (size_t i = 0; i < trials.size(); ++i) append(sums[i].scores.back(), compared[i]);
+  scoring.finish();
 }
 
 /// The same with a text's tokens changed as they are written.
 void run_written(const Decoder& decoder, const WrittenText& text, std::span<const CacheTrial> trials,
                  std::span<Sum> sums, const std::function<void()>& done) {
-  std::vector<at::Tensor> hidden;
+  Scoring scoring(decoder, text.hidden(), text.ids(), sums);
   for (size_t i = 0; i < trials.size(); ++i) {
     std::vector<ChangedLayer> changed;
     std::vector<LayerKv> cache;
@@ -147,11 +177,10 @@ void run_written(const Decoder& decoder, const WrittenText& text, std::span<cons
     });
     add_change(sums[i], changed, cache);
     add_errors(sums[i], run);
-    hidden.push_back(run.hidden);
+    scoring.add(run.hidden);
     done();
   }
-  const auto compared = compare_predictions(decoder, text.hidden(), hidden, text.ids());
-  for (size_t i = 0; i < trials.size(); ++i) append(sums[i].scores.back(), compared[i]);
+  scoring.finish();
 }
 
 }  // namespace

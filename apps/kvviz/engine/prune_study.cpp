@@ -12,8 +12,6 @@
 namespace kvviz {
 namespace {
 
-constexpr int64_t most_hidden_bytes = int64_t{1} << 30;
-
 /// What the caches of one removal lack, added up over windows.
 struct Zeros {
   double elements = 0, keys = 0, values = 0;
@@ -45,31 +43,6 @@ template <class Study>
 void set_full(Study& study, const analysis::CacheOutcome& outcome) {
   study.full_nll = outcome.nll - outcome.delta_nll;
   study.full_ppl = outcome.ppl - outcome.delta_ppl;
-}
-
-/// Trials whose hidden states are held at once.
-size_t part_size(const Runner& runner, std::span<const TextInput> texts, const TrialOptions& trials) {
-  int64_t longest = 1;
-  for (const TextInput& text : texts)
-    for (const TrialWindow window : windows_of(text, trials))
-      longest = std::max(longest, window.end - window.prefix);
-  const int64_t bytes = longest * runner.model.decoder.config().hidden * static_cast<int64_t>(sizeof(float));
-  return static_cast<size_t>(std::max<int64_t>(1, most_hidden_bytes / bytes));
-}
-
-std::vector<analysis::CacheOutcome> run_in_parts(const Runner& runner, std::span<const TextInput> texts,
-                                                 std::span<const CacheTrial> trials, TrialOptions options) {
-  const size_t part = part_size(runner, texts, options);
-  const size_t parts = (trials.size() + part - 1) / part;
-  const std::string doing = options.doing;
-  std::vector<analysis::CacheOutcome> all;
-  for (size_t first = 0; first < trials.size(); first += part) {
-    if (parts > 1) options.doing = cat(doing, ", part ", first / part + 1, " of ", parts);
-    auto some =
-        run_trials(runner, texts, trials.subspan(first, std::min(part, trials.size() - first)), options);
-    std::ranges::move(some, std::back_inserter(all));
-  }
-  return all;
 }
 
 analysis::SweepKind kind_of(const PruneOptions& o) {
@@ -152,7 +125,7 @@ analysis::SweepStudy sweep_texts(const Runner& runner, std::span<const TextInput
     study.items.push_back(target.item);
   }
   auto metrics = sweep_metrics(runner, texts, study.items, study.kind, options);
-  auto outcomes = run_in_parts(runner, texts, trials, options);
+  auto outcomes = run_trials(runner, texts, trials, options);
   set_full(study, outcomes.front());
   for (size_t i = 0; i < targets.size(); ++i) {
     study.items[i].outcome = std::move(outcomes[i]);
