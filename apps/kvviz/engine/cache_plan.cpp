@@ -58,6 +58,19 @@ Simulation parse_eviction(std::string_view step) {
   return eviction;
 }
 
+compress::Method parse_codec(std::string_view step) {
+  if (is_codec(step)) return compress::parse_method(step);
+  std::string policies;
+  for (const policy::PolicyInfo& info : policy::policies())
+    if (info.evicts && info.frees_memory && !info.clairvoyant)
+      policies.append(policies.empty() ? "" : ", ").append(info.name);
+  try {
+    return compress::parse_method(step);
+  } catch (const UsageError& error) {
+    throw UsageError(cat(error.what(), "; and policies with a budget, like h2o:0.25: ", policies));
+  }
+}
+
 CacheSteps parse_steps(std::string_view text) {
   CacheSteps steps;
   for (const std::string_view step : parts_of(text, '+')) {
@@ -72,7 +85,7 @@ CacheSteps parse_steps(std::string_view text) {
     }
     require<UsageError>(steps.codec.info == nullptr, "[method] '", text,
                         "' codes twice; expected one code behind a policy");
-    steps.codec = compress::parse_method(step);
+    steps.codec = parse_codec(step);
   }
   require<UsageError>(!steps.eviction || steps.codec.info == nullptr || !steps.codec.codec->across_layers(),
                       "[method] '", text,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
@@ -15,6 +16,7 @@ namespace kvviz {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr int64_t few_predictions = 256;
 
 /// One trial over all texts, added up window by window.
 struct Sum {
@@ -113,6 +115,15 @@ analysis::CacheOutcome outcome_of(const CacheTrial& trial, const Sum& sum) {
   return o;
 }
 
+void warn_of_few(int64_t predictions, const std::string& doing) {
+  if (predictions >= few_predictions) return;
+  std::fprintf(stderr,
+               "kvviz: %s: %lld prediction%s can tell little; take longer or more texts (%lld predictions or "
+               "more)\n",
+               doing.c_str(), static_cast<long long>(predictions), predictions == 1 ? "" : "s",
+               static_cast<long long>(few_predictions));
+}
+
 /// Compares what trials make of the same ids with the full cache, some of them at a time: as many as fit in
 /// memory share the full cache's logits.
 class Scoring {
@@ -187,6 +198,8 @@ void run_written(const Decoder& decoder, const WrittenText& text, std::span<cons
 
 std::vector<TrialWindow> windows_of(const TextInput& text, const TrialOptions& o) {
   const auto tokens = std::ssize(text.tokens.ids);
+  require(tokens >= 4, text.description, " has ", tokens, tokens == 1 ? " token" : " tokens",
+          "; a prefix and what is predicted behind it take at least 4");
   const int64_t prefix = o.prefix > 0 ? o.prefix : tokens / 2;
   require<UsageError>(prefix >= 1 && prefix <= tokens - 2, "--prefix-tokens ", prefix,
                       " leaves nothing to predict of ", text.description, ", which has ", tokens,
@@ -224,6 +237,7 @@ std::vector<analysis::CacheOutcome> run_trials(const Runner& runner, std::span<c
   std::vector<analysis::CacheOutcome> outcomes;
   for (size_t i = 0; i < trials.size(); ++i) {
     outcomes.push_back(outcome_of(trials[i], sums[i]));
+    if (i == 0) warn_of_few(outcomes[0].predictions, o.doing);
     if (!o.no_timings) outcomes.back().change_seconds = sums[i].seconds;
   }
   return outcomes;

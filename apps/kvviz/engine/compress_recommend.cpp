@@ -88,7 +88,7 @@ std::optional<analysis::Recommendation> recommend(const Runner& runner, std::spa
     const size_t middle = low + (high - low) / 2;
     const std::vector<CachePlan> plan{by_layer(chosen(names, choices[middle]))};
     CacheOutcome outcome = judge(plan).front();
-    if (outcome.delta_ppl_percent() <= *o.recommend) {
+    if (outcome.change_percent() <= *o.recommend) {
       best.outcome = std::move(outcome);
       found = middle;
       low = middle + 1;
@@ -119,7 +119,8 @@ nlohmann::ordered_json recommendation_json(const analysis::Recommendation& r, co
                               {"method", r.outcome.method},
                               {"bytes_per_token", r.outcome.bytes_per_token()},
                               {"ratio_to_f16", r.outcome.ratio()},
-                              {"delta_ppl_percent", r.outcome.delta_ppl_percent()}};
+                              {"delta_ppl_percent", r.outcome.delta_ppl_percent()},
+                              {"delta_ppl_percent_se", r.outcome.delta_ppl_percent_se()}};
   for (const analysis::RecommendedLayer& layer : r.layers)
     json["layers"].push_back({{"layer", layer.layer},
                               {"method", layer.method},

@@ -10,8 +10,9 @@ namespace kvviz {
 
 /// A method for each layer, for at most --recommend % more perplexity: every method of the study's frontier
 /// that works on one layer is tried in each layer alone; analysis::layer_choices() combines them by their
-/// losses; of these the smallest whose measured increase is within the limit is found by bisection. Costs
-/// (methods x layers) trials on every text and a few more. Absent when nothing is within the limit.
+/// losses; of these the smallest whose measured CacheOutcome::change_percent() is within the limit is found
+/// by bisection. Costs (methods x layers) trials on every text and a few more. Absent when nothing is within
+/// the limit.
 std::optional<analysis::Recommendation> recommend(const Runner& runner, std::span<const TextInput> texts,
                                                   const analysis::CompressionStudy& study,
                                                   std::span<const CachePlan> plans,

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/engine/compress_study.hpp"
 
+#include <ATen/ops/ones.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
@@ -20,15 +23,19 @@ std::string ruled_out(const CachePlan& plan, const CompressOptions& o) {
     if (o.streaming && !steps.codec.codec->token_local())
       return cat("--streaming needs a code of each token by itself; ", steps.codec.text,
                  " needs all tokens at once (--windows codes the cache anew after every window)");
+    if (o.sides != "both" && steps.eviction)
+      return cat("a policy evicts keys and values together; got --sides ", o.sides);
     if (!o.cache.empty() && steps.eviction)
       return "a cache file has no queries and no model, which policies are run with: give a model and a text";
   }
   return "";
 }
 
-analysis::CompressionStudy described(const CompressOptions& o) {
+analysis::CompressionStudy described(const CompressOptions& o, bool rope) {
   return {.sides = o.sides == "both" ? "keys and values" : o.sides,
-          .key_basis = o.key_basis == "pre_rope" ? "before RoPE" : "after RoPE",
+          .key_basis = !rope                       ? "no RoPE"
+                       : o.key_basis == "pre_rope" ? "before RoPE"
+                                                   : "after RoPE",
           .when = o.streaming ? "as it is written" : "after the prefix"};
 }
 
@@ -54,6 +61,38 @@ std::vector<CachePlan> plans_of(const CompressOptions& o) {
   return chosen;
 }
 
+KvShapes shapes_of(const ModelConfig& config) {
+  KvShapes shapes;
+  for (const LayerConfig& layer : config.layers) shapes.push_back({layer.kv_heads, layer.head_dim});
+  return shapes;
+}
+
+KvShapes shapes_of(const KvCache& cache) {
+  KvShapes shapes;
+  for (const LayerKv& layer : cache.layers) shapes.push_back({layer.kv_heads(), layer.head_dim()});
+  return shapes;
+}
+
+void leave_out_unfit(std::vector<CachePlan>& plans, const KvShapes& shapes, const CompressOptions& o) {
+  std::vector<LayerKv> few;  // tokens enough to see what a code says of the shapes
+  for (const auto& [heads, channels] : shapes)
+    few.push_back({.key = at::ones({heads, 2, channels}), .value = at::ones({heads, 2, channels})});
+  const bool by_name = !o.methods.empty() && !o.sweep;
+  std::erase_if(plans, [&](const CachePlan& plan) {
+    require<UsageError>(plan.layers.size() == 1 || plan.layers.size() == few.size(), "[method] '", plan.text,
+                        "' is for ", plan.layers.size(), " layers; the model has ", few.size());
+    try {
+      coded_layers(few, plan, sides_of(o));
+    } catch (const UsageError& error) {
+      if (by_name) throw;
+      std::fprintf(stderr, "kvviz: left out %s: %s\n", plan.text.c_str(), error.what());
+      return true;
+    }
+    return false;
+  });
+  require<UsageError>(!plans.empty(), "no method of the sweep fits this model");
+}
+
 TrialOptions trial_options(const CompressOptions& o) {
   return {.prefix = o.prefix_tokens,
           .windows = o.windows,
@@ -72,7 +111,7 @@ analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const 
                                           std::span<const CachePlan> plans, const CompressOptions& o) {
   const ModelConfig& config = runner.model.decoder.config();
   const auto trials = plan_trials(runner.model.decoder, plans, sides_of(o));
-  analysis::CompressionStudy study = described(o);
+  analysis::CompressionStudy study = described(o, config.position == PositionKind::rope);
   study.layers = static_cast<int>(config.layers.size());
   study.query_heads = static_cast<int>(config.layers.front().heads);
   study.kv_heads = static_cast<int>(config.layers.front().kv_heads);
@@ -88,14 +127,18 @@ analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const 
 analysis::CompressionStudy compress_cache(const KvCache& cache, std::span<const CachePlan> plans,
                                           const CompressOptions& o) {
   std::vector<LayerKv> layers;
-  for (const LayerKv& layer : cache.layers)
+  for (const LayerKv& layer : cache.layers) {
     layers.push_back({.key = widened(layer.key), .value = widened(layer.value)});
-  analysis::CompressionStudy study = described(o);
+    for (const at::Tensor& x : {layers.back().key, layers.back().value})
+      require(x.isfinite().all().item<bool>(), "layer ", layers.size() - 1,
+              " of the cache holds NaN or infinity, which no code can keep");
+  }
+  analysis::CompressionStudy study = described(o, cache.pairing != RopePairing::none);
   study.layers = static_cast<int>(layers.size());
   study.kv_heads = static_cast<int>(layers.front().kv_heads());
   study.texts = 1;
   study.tokens = layers.front().tokens();
-  study.key_basis = cache.basis == KeyBasis::pre_rope ? "before RoPE" : "after RoPE";
+  if (cache.basis == KeyBasis::pre_rope) study.key_basis = "before RoPE";
   study.when = "";
   Progress progress("coding the cache", std::ssize(plans), o.call.quiet);
   for (const CachePlan& plan : plans) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <array>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,15 @@ namespace kvviz {
 /// sweeps try, without those that --streaming or --cache rules out. Throws UsageError for an unknown name,
 /// wrong arguments, a plan named twice, and one that is ruled out by name.
 std::vector<CachePlan> plans_of(const CompressOptions& options);
+
+/// Of each layer, [kv_heads, head_dim].
+using KvShapes = std::vector<std::array<int64_t, 2>>;
+KvShapes shapes_of(const ModelConfig& config);
+KvShapes shapes_of(const KvCache& cache);
+
+/// Plans of a sweep that these shapes do not allow are left out, and named on stderr with the reason. Throws
+/// UsageError for one that was asked for by name, and when none is left.
+void leave_out_unfit(std::vector<CachePlan>& plans, const KvShapes& shapes, const CompressOptions& options);
 
 /// How the caches are judged.
 TrialOptions trial_options(const CompressOptions& options);

@@ -187,12 +187,9 @@ std::vector<ChangedLayer> coded_layers(std::span<const LayerKv> layers, const Ca
 
 std::vector<CacheTrial> plan_trials(const Decoder& decoder, std::span<const CachePlan> plans,
                                     CodedSides sides) {
-  const size_t layers = decoder.config().layers.size();
   const auto evictions = std::make_shared<PrefixEvictions>(decoder);
   std::vector<CacheTrial> trials;
   for (const CachePlan& plan : plans) {
-    require<UsageError>(plan.layers.size() == 1 || plan.layers.size() == layers, "[method] '", plan.text,
-                        "' is for ", plan.layers.size(), " layers; the model has ", layers);
     std::map<size_t, size_t> numbers;  // of the evictions of the plan's entries
     for (size_t i = 0; i < plan.layers.size(); ++i)
       if (plan.layers[i].eviction) numbers[i] = evictions->add(*plan.layers[i].eviction);

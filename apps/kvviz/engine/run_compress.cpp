@@ -37,10 +37,18 @@ nlohmann::ordered_json effective_options(const CompressOptions& o, std::span<con
 void add_smallest(std::vector<Fact>& facts, const analysis::CompressionStudy& s, double percent,
                   const std::string& key) {
   const analysis::CacheOutcome* best = smallest_within(s, percent);
-  const std::string label = cat("Fewest bytes for less than ", percent, " % more perplexity");
+  const std::string label = cat("Fewest bytes that change the perplexity by less than ", percent, " %");
   facts.push_back({key, best == nullptr ? Cell(Null{"no method does"}) : Cell(best->method), "", label});
-  facts.push_back({key + "_ratio", tables::real(best == nullptr ? analysis::kNone : best->ratio()), "",
-                   "  how many times smaller than f16"});
+  if (best == nullptr) return;
+  facts.push_back({key + "_ratio", tables::real(best->ratio()), "", "  how many times smaller than f16"});
+  facts.push_back({key + "_delta_ppl_percent", tables::real(best->delta_ppl_percent()), "%",
+                   "  increase of the perplexity"});
+  facts.push_back({key + "_delta_ppl_percent_se",
+                   tables::real(best->delta_ppl_percent_se(), "a single block"), "%",
+                   "  its standard error"});
+  facts.push_back({key + "_kl", tables::real(best->kl), "nats", "  KL divergence"});
+  facts.push_back({key + "_top1_agreement", tables::real(best->top1_agreement), "",
+                   "  agreement of the most likely token"});
 }
 
 std::vector<Fact> facts_of(const analysis::CompressionStudy& s) {
@@ -68,16 +76,20 @@ std::vector<Fact> facts_of(const analysis::CompressionStudy& s) {
 
 void add_recommendation(std::vector<Fact>& facts, const analysis::CompressionStudy& s, double limit) {
   using tables::real;
-  const std::string label = cat("By layer, for at most ", limit, " % more perplexity");
+  const std::string label = cat("By layer, for a change of at most ", limit, " %");
   if (!s.recommendation) {
-    facts.push_back({"recommended", Null{"no method of the frontier is within the limit"}, "", label});
+    facts.push_back({"recommended",
+                     Null{"no method of the frontier that works on single layers is within the limit"}, "",
+                     label});
     return;
   }
   const analysis::Recommendation& r = *s.recommendation;
   facts.push_back({"recommended", r.outcome.method, "", label});
   facts.push_back({"recommended_ratio", real(r.outcome.ratio()), "", "  how many times smaller than f16"});
   facts.push_back({"recommended_delta_ppl_percent", real(r.outcome.delta_ppl_percent()), "%",
-                   "  its increase, measured"});
+                   "  increase of the perplexity, measured"});
+  facts.push_back({"recommended_delta_ppl_percent_se",
+                   real(r.outcome.delta_ppl_percent_se(), "a single block"), "%", "  its standard error"});
   facts.push_back({"recommended_saving",
                    real(100 * (1 - r.outcome.bytes_per_token() / r.uniform_bytes),
                         "no single method is within the limit"),
@@ -92,12 +104,17 @@ void put_out(Result& result, Delivery& delivery, const analysis::CompressionStud
   if (!study.when.empty()) result.tables.push_back(tables::compress_heads_table(study));
   if (!output.no_plots) delivery.figures = figures::compress_figures(study, what);
   delivery.subtitle = what;
-  delivery.shown_tables = {"compress"};
-  delivery.shown_rows = 80;
+  if (!study.when.empty()) {
+    result.tables.insert(result.tables.begin(), tables::compress_frontier_table(study));
+    delivery.shown_tables.push_back(result.tables.front().name);
+  }
+  delivery.shown_tables.push_back("compress");
+  delivery.shown_rows = 120;
 }
 
-int run_on_cache(const CompressOptions& o, const std::vector<CachePlan>& plans, Delivery delivery) {
+int run_on_cache(const CompressOptions& o, std::vector<CachePlan> plans, Delivery delivery) {
   const Subject subject = open_cache(o.cache);
+  leave_out_unfit(plans, shapes_of(subject.cache), o);
   const auto study = compress_cache(subject.cache, plans, o);
   const SubjectOrigin& origin = subject.origin;
   Result result{.command = "compress",
@@ -110,13 +127,14 @@ int run_on_cache(const CompressOptions& o, const std::vector<CachePlan>& plans, 
 
 int run(const CompressOptions& o) {
   Delivery delivery{.gates = check_output(o.output)};
-  const std::vector<CachePlan> plans = plans_of(o);
+  std::vector<CachePlan> plans = plans_of(o);
   set_threads(o.call.threads);
   if (!o.cache.empty()) return run_on_cache(o, plans, std::move(delivery));
   OpenedFolder opened = open_folder(o.model, o.call);
   const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
   if (!o.streaming)
     for (const TextInput& text : texts) windows_of(text, trial_options(o));
+  leave_out_unfit(plans, shapes_of(opened.config), o);
   const Runner runner = load_runner(std::move(opened));
 
   analysis::CompressionStudy study = compress_texts(runner, texts, plans, o);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ struct CacheOutcome {
   double tokens = 0;              ///< of the prefix, mean over texts
   double change_seconds = kNone;  ///< coding and reading back, all texts; kNone: left out
   std::vector<CacheOutcomeLayer> layers;
-  bool on_frontier = false;  ///< no method loses as little with fewer bytes, or less
+  bool on_frontier = false;  ///< no method changes the perplexity as little with fewer bytes, or less
 
   double bytes() const { return payload_bytes + metadata_bytes; }
   double resident_bytes() const { return bytes() + workspace_bytes; }
@@ -43,6 +44,12 @@ struct CacheOutcome {
   /// Increase of the perplexity, % of that with the cache as it is, and its standard error.
   double delta_ppl_percent() const { return 100 * delta_ppl / (ppl - delta_ppl); }
   double delta_ppl_percent_se() const { return 100 * delta_ppl_se / (ppl - delta_ppl); }
+  /// How far the perplexity may have moved, %: |increase| and one standard error. What makes a text likelier
+  /// by chance has changed the model as much as what makes it less likely; it does not count as a gain.
+  double change_percent() const {
+    const double se = delta_ppl_percent_se();
+    return std::fabs(delta_ppl_percent()) + (std::isnan(se) ? 0 : se);
+  }
 };
 
 }  // namespace kvviz::analysis

@@ -22,10 +22,10 @@ struct CompressionStudy {
   std::optional<Recommendation> recommendation;  ///< absent: not asked for, or nothing is within the limit
 };
 
-/// The outcome with the fewest bytes that raises the perplexity by less than `percent` %; null: none.
+/// The outcome with the fewest bytes whose change_percent() is below `percent`; null: none.
 const CacheOutcome* smallest_within(const CompressionStudy& study, double percent);
 
-/// Sets on_frontier: pareto_set() of bytes and delta_nll.
+/// Sets on_frontier: pareto_set() of bytes and change_percent().
 void mark_frontier(std::vector<CacheOutcome>& outcomes);
 
 }  // namespace kvviz::analysis

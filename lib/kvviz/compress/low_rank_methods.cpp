@@ -57,10 +57,14 @@ std::unique_ptr<Codec> make_tucker(std::string_view arguments) {
 }
 
 std::unique_ptr<Codec> make_groups(std::string_view arguments) {
-  const auto similarity = share_argument("groups", arguments);
-  require<UsageError>(similarity.has_value(), "[groups] got '", arguments,
-                      "', expected the correlation that channels of a group have at least, like groups:0.85");
-  return groups_codec(*similarity);
+  double similarity = 0;
+  const char* const end = arguments.data() + arguments.size();
+  const auto [stop, error] = std::from_chars(arguments.data(), end, similarity, std::chars_format::fixed);
+  require<UsageError>(
+      error == std::errc() && stop == end && similarity > 0 && similarity < 1, "[groups] got '", arguments,
+      "', expected the correlation that channels of a group have at least, above 0 and below 1, "
+      "like groups:0.85");
+  return groups_codec(similarity);
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ plot::Series family_line(const CompressionStudy& study, const LossScale& scale, 
   line.end_label = family;
   for (const CacheOutcome* o : by_bytes(study)) {
     if (o->family != family) continue;
+    line.end_label = line.x.empty() ? o->method : family;
     add_point(line, scale, *o);
     line.strong = line.strong || o->on_frontier;
   }
@@ -66,8 +67,8 @@ std::string answer(const CompressionStudy& study) {
   std::string text;
   for (const double limit : {0.1, 1.0, 10.0}) {
     const CacheOutcome* best = smallest_within(study, limit);
-    if (best == nullptr) continue;
-    text += fmt::format("{} {:g} %: {} ({:.3g}x{})", text.empty() ? "Less than" : ";", limit, best->method,
+    if (best == nullptr || best->ratio() <= 1) continue;
+    text += fmt::format("{} {:g} %: {} ({:.3g}x{})", text.empty() ? "Change below" : ";", limit, best->method,
                         best->ratio(), text.empty() ? " smaller than f16" : "");
   }
   return text.empty() ? "Bytes against loss" : text;
@@ -83,7 +84,7 @@ plot::Figure frontier(const CompressionStudy& study) {
              .scale = plot::Scale::log10};
   panel.y = scale.axis("increase of perplexity [%] (lower is better)");
   panel.note = fmt::format(
-      "Bars: standard error. Rings: no method loses less with as few bytes. At ≤ {:g} %: all that lose no "
+      "Bars: standard error. Rings: the frontier of |change| + standard error. At ≤ {:g} %: all that lose no "
       "more, or gain.{}",
       scale.floor(), scale.capped() ? " At the top: all that lose more." : "");
   plot::Lines lines;
@@ -128,6 +129,8 @@ plot::Figure frontier(const CompressionStudy& study) {
   plot::Figure figure;
   figure.title = "What do fewer bytes cost?";
   figure.caption = caption + ".";
+  if (study.when == "after the prefix")
+    figure.caption += " The cache is changed once; what the model reads after it is kept as it is.";
   figure.height = study.outcomes.size() > 20 ? 1150 : 900;
   figure.panels = {std::move(panel)};
   return figure;

@@ -111,6 +111,22 @@ Table compress_heads_table(const CompressionStudy& study) {
   return make_table("compress_heads", {"method", "layer", "head"}, fields, rows);
 }
 
+Table compress_frontier_table(const CompressionStudy& study) {
+  using Row = CacheOutcome;
+  const std::vector<Field<Row>> fields = {
+      {word("method"), [](const Row& r) { return Cell(r.method); }},
+      {{"bytes_per_token", "bytes"}, [](const Row& r) { return real(r.bytes_per_token()); }},
+      {{"ratio"}, [](const Row& r) { return real(r.ratio()); }},
+      {{"delta_ppl_percent", "%"}, [](const Row& r) { return real(r.delta_ppl_percent()); }},
+      {{"delta_ppl_percent_se", "%"}, [](const Row& r) { return real(r.delta_ppl_percent_se(), no_error); }},
+      {{"top1_agreement"}, [](const Row& r) { return real(r.top1_agreement); }}};
+  std::vector<Row> rows;
+  for (const CacheOutcome& outcome : study.outcomes)
+    if (outcome.on_frontier) rows.push_back(outcome);
+  std::ranges::stable_sort(rows, {}, [](const Row& r) { return r.bytes(); });
+  return make_table("compress_frontier", {"method"}, fields, rows);
+}
+
 Table compress_recommendation_table(const Recommendation& recommendation) {
   using Row = RecommendedLayer;
   const std::vector<Field<Row>> fields = {

@@ -12,6 +12,9 @@ Table compress_table(const analysis::CompressionStudy& study);         ///< key:
 Table compress_layers_table(const analysis::CompressionStudy& study);  ///< key: method, layer
 Table compress_heads_table(const analysis::CompressionStudy& study);   ///< key: method, layer, head
 
+/// Those on the frontier, from the fewest bytes.
+Table compress_frontier_table(const analysis::CompressionStudy& study);  ///< key: method
+
 /// A row a layer.
 Table compress_recommendation_table(const analysis::Recommendation& recommendation);
 
