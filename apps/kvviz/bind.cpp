@@ -1,9 +1,37 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/bind.hpp"
 
-#include <limits>
+#include <cmath>
+#include <utility>
+
+#include "kvviz/core/error.hpp"
 
 namespace kvviz {
+namespace {
+
+// `accepts` decides, `expected` says what it accepts.
+template <class Accepts>
+CLI::Validator number_check(Accepts accepts, std::string expected, std::string shown) {
+  return CLI::Validator(
+      [accepts, expected = std::move(expected)](const std::string& text) {
+        double number = 0;
+        const bool good = CLI::detail::lexical_cast(text, number) && std::isfinite(number) && accepts(number);
+        return good ? std::string() : cat("got ", text, ", expected ", expected);
+      },
+      std::move(shown), "");
+}
+
+}  // namespace
+
+CLI::Validator at_least(int64_t least) {
+  return number_check([least](double number) { return number >= static_cast<double>(least); },
+                      cat(least, " or more"), cat(least, ".."));
+}
+
+CLI::Validator above(int64_t bound) {
+  return number_check([bound](double number) { return number > static_cast<double>(bound); },
+                      cat("more than ", bound), cat(">", bound));
+}
 
 CLI::Validator not_empty() {
   return CLI::Validator([](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); },
@@ -21,7 +49,7 @@ void bind(CLI::App& app, TextOptions& o) {
   const char* group = "Text";
   app.add_option("--prompt", o.prompt, "the text itself")->check(not_empty())->group(group);
   app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")->check(not_empty())->group(group);
-  app.add_option("--tokens", o.tokens, "a file of token ids, white space between them")
+  app.add_option("--tokens", o.tokens, "a file of token ids, white space or commas between them")
       ->check(not_empty())
       ->group(group);
   app.add_flag("--use-wikitext", o.use_wikitext, "an article of WikiText, or of the sample texts")
@@ -30,12 +58,12 @@ void bind(CLI::App& app, TextOptions& o) {
       ->check(not_empty())
       ->group(group);
   app.add_option("--wikitext-index", o.wikitext_index, "index of the article, as list_samples shows it")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option(
          "--seq-len,--sequence-length", o.seq_len,
          "exactly this many tokens, BOS included; articles are joined to reach it (0: the text as it is)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--bos", o.bos, "put a BOS token first: as the tokenizer does, always, never")
       ->check(CLI::IsMember({"auto", "on", "off"}))
@@ -56,12 +84,10 @@ void bind(CLI::App& app, TextsOptions& o) {
   app.add_option("--probe", o.probe, "natural text, random tokens, or one random token repeated")
       ->check(CLI::IsMember({"natural", "random", "repeated"}))
       ->group(group);
-  app.add_option("--probe-count", o.probe_count, "sequences of a probe")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
+  app.add_option("--probe-count", o.probe_count, "sequences of a probe")->check(at_least(1))->group(group);
   app.add_option("--probe-tokens", o.probe_tokens,
                  "tokens of a probe's sequence, BOS included, without --seq-len")
-      ->check(CLI::Range(int64_t{2}, std::numeric_limits<int64_t>::max()))
+      ->check(at_least(2))
       ->group(group);
   app.add_option("--seed", o.seed, "of the random numbers")->group(group);
 }
@@ -71,41 +97,41 @@ void bind(CLI::App& app, EvictionOptions& o) {
   app.add_option("--sinks", o.sinks,
                  "first tokens that no policy but window evicts (none: 4 for streaming_llm, lagkv and "
                  "expected_attention, 0 for the others)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--recent", o.recent,
                  "newest tokens that are not evicted (none: the policy's own, for h2o half of the budget)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_flag("--per-query-head", o.per_query_head,
                "each query head keeps keys of its own, as the public SnapKV and H2O programs do")
       ->group(group);
   app.add_option("--observation", o.observation,
                  "snapkv, pyramidkv, adakv: newest tokens that stay and whose queries decide")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--pool-kernel", o.kernel, "snapkv, pyramidkv, adakv: keys that a score is pooled over, odd")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--pool", o.pool, "snapkv, pyramidkv, adakv: how scores are pooled")
       ->check(CLI::IsMember({"average", "max"}))
       ->group(group);
   app.add_option("--pyramid-beta", o.beta,
                  "pyramidkv: how steeply budgets fall from the first layer to the last")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--floor", o.floor, "adakv: share of its budget that every head keeps")
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
-  app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(CLI::PositiveNumber)->group(group);
+  app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(at_least(1))->group(group);
   app.add_option("--future", o.future, "expected_attention: positions ahead that are averaged over")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--epsilon", o.epsilon, "expected_attention: added to the expected weight")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--refresh", o.refresh, "expected_attention: steps between two fits of the queries")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
+#include <cstdint>
 
 #include "kvviz/options.hpp"
 
@@ -17,6 +18,11 @@ void bind_fields(CLI::App& app, Options& options, const char* group) {
 
 /// Refuses "": an unset shell variable must not pass for a choice.
 CLI::Validator not_empty();
+
+/// A number no less than `least`: "got 0, expected 1 or more"; shown as "1.." in the help.
+CLI::Validator at_least(int64_t least);
+/// A number greater than `bound`: "got 0, expected more than 0"; shown as ">0" in the help.
+CLI::Validator above(int64_t bound);
 
 void bind(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, TextOptions& options);

@@ -21,7 +21,7 @@ Action declare_analyze(CLI::App& app) {
       ->delimiter(',')
       ->group("Analysis");
   app.add_option("--generate", o->generate, "tokens to decode for the generation stages (0: none)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group("Analysis");
   app.add_option("--map-bins", o->map_bins, "rows and columns of the pooled attention maps (0: none)")
       ->check(CLI::Range(0, 1024))

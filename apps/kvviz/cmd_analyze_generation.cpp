@@ -10,7 +10,7 @@ namespace {
 void bind_generation(CLI::App& app, GenerationOptions& o) {
   const char* group = "Generation";
   app.add_option("--generate", o.generate, "most tokens that are generated")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--stages", o.stages.fractions,
                  "fractions of the generated tokens after which the cache is looked at, rising, up to 1")
@@ -22,7 +22,7 @@ void bind_generation(CLI::App& app, GenerationOptions& o) {
                  "logits are divided by it before a token is drawn (0: always the most likely token)")
       ->group(group);
   app.add_option("--top-k", o.top_k, "draw from the k most likely tokens (0: from all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--top-p", o.top_p,
                  "draw from the fewest of these tokens that hold this share of probability")

@@ -22,11 +22,11 @@ Action declare_analyze_similarity(CLI::App& app) {
   bind_fields(app, o->similarity, group);
   app.add_option("--layer", o->similarity.layer,
                  "layer of the head whose channels are drawn (none: that with the most correlated keys)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--head", o->similarity.head,
                  "KV head whose channels are drawn (none: the one with the most correlated keys)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--map-bins", o->map_bins,
                  "rows and columns of the attention maps that query heads are compared by")

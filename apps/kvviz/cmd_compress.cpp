@@ -31,11 +31,11 @@ Action declare_compress(CLI::App& app) {
       ->group(group);
   app.add_option("--prefix-tokens", o->prefix_tokens,
                  "tokens whose cache is coded, before those that are predicted (0: half of each text)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--windows", o->windows,
                  "pieces into which the rest of a text is cut; the cache is coded anew before each")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_flag("--streaming", o->streaming,
                "code every token as it is written, and predict the whole text: codes of single tokens only")
@@ -43,7 +43,7 @@ Action declare_compress(CLI::App& app) {
   app.add_option("--recommend", o->recommend,
                  "PERCENT: also find a method for each layer, the smallest for at most so much more "
                  "perplexity (none: do not)")
-      ->check(CLI::PositiveNumber)
+      ->check(above(0))
       ->group(group);
   app.add_option(
          "--kivi-table", o->kivi_table,
@@ -53,6 +53,12 @@ Action declare_compress(CLI::App& app) {
       ->group(group);
   app.add_flag("--no-timings", o->no_timings, "leave out measured seconds: equal runs then give equal bytes")
       ->group(group);
+  app.add_option("--gqa-agg", o->gqa_agg,
+                 "policies: how the weights of the query heads of a KV head become one")
+      ->check(CLI::IsMember({"mean", "max", "sum"}))
+      ->group("Policies");
+  bind(app, o->eviction);
+  app.remove_option(app.get_option("--per-query-head"));  // a cache holds keys by KV head
   bind(app, o->output);
   return [o](const CallOptions& call) {
     check(*o);

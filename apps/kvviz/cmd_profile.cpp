@@ -10,7 +10,7 @@ namespace {
 void bind_geometry(CLI::App& app, ProfileOptions& o) {
   const char* group = "Geometry";
   const auto count = [&](const char* name, int64_t& field, const char* meaning) {
-    app.add_option(name, field, meaning)->check(CLI::NonNegativeNumber)->group(group);
+    app.add_option(name, field, meaning)->check(at_least(0))->group(group);
   };
   count("--layers", o.layers, "layers, in place of a model (0: the model's) ...");
   count("--kv-heads", o.kv_heads, "... KV heads of each ...");
@@ -24,16 +24,16 @@ void bind_sizes(CLI::App& app, ProfileOptions& o) {
       ->check(not_empty())
       ->group(group);
   app.add_option("--group", o.group, "elements of int8, int4 and int2 that share a scale and a zero point")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
-  app.add_option("--batch", o.batch, "sequences of equal length")->check(CLI::PositiveNumber)->group(group);
+  app.add_option("--batch", o.batch, "sequences of equal length")->check(at_least(1))->group(group);
   app.add_option("--tokens", o.tokens,
                  "length of a sequence (none: that of --access, the model's context, or 4096)")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--lengths", o.lengths, "lengths of the projection")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->default_str("512,1024,2048,4096,8192,16384,32768,65536,131072")  // CLI11 would leave out the commas
       ->group(group);
   app.add_option("--memory", o.memory, "memories to be filled: 24GiB, 80GB (GB are 10^9 bytes)")
@@ -49,10 +49,10 @@ void bind_sizes(CLI::App& app, ProfileOptions& o) {
 
 void bind_blocks(CLI::App& app, ProfileOptions& o) {
   const char* group = "Blocks";
-  app.add_option("--block", o.block, "tokens of a block")->check(CLI::PositiveNumber)->group(group);
+  app.add_option("--block", o.block, "tokens of a block")->check(at_least(1))->group(group);
   app.add_option("--first-tokens", o.first_tokens,
                  "by age, blocks of these first tokens count as the newest: attention sinks")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--tier", o.tiers,
                  "NAME:CAPACITY:BANDWIDTH of a memory, the fastest first; by data sheets, not measured")

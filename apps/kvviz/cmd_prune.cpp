@@ -45,16 +45,16 @@ void bind_measurement(CLI::App& app, PruneOptions& o) {
       ->group(group);
   app.add_option("--channel-block", o.channel_block,
                  "channels of a block of --sweep channels (0: a sixteenth of the head)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--prefix-tokens", o.prefix_tokens,
                  "tokens whose cache is pruned, before those that are predicted (0: half of each text)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option(
          "--windows", o.windows,
          "windows that the rest of each text is cut into; each goes on after a cache of all before it")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--continuation", o.continuation,
                  "the text to predict, in place of the rest of each text; the whole text is then the prefix")
@@ -62,7 +62,7 @@ void bind_measurement(CLI::App& app, PruneOptions& o) {
       ->group(group);
   app.add_option("--decode-steps", o.decode_steps,
                  "single tokens that are timed with the full cache and with the smaller one")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_flag("--no-timings", o.no_timings, "leave out measured seconds: equal runs then give equal bytes")
       ->group(group);
@@ -76,8 +76,9 @@ Action declare_prune(CLI::App& app) {
   bind(app, o->texts);
   // Positions are --tokens here.
   app.remove_option(app.get_option("--tokens"));
-  app.add_option("--token-ids", o->texts.text.tokens,
-                 "a file of token ids, white space between them: the text (--tokens of other commands)")
+  app.add_option(
+         "--token-ids", o->texts.text.tokens,
+         "a file of token ids, white space or commas between them: the text (--tokens of other commands)")
       ->check(not_empty())
       ->group("Text");
   bind_removal(app, *o);

@@ -33,7 +33,7 @@ void bind(CLI::App& app, NeedleOptions& o) {
   app.add_option("--lengths", o.lengths,
                  "tokens of the text with needle and question (none: half and all of it)")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
 }
 
@@ -77,14 +77,14 @@ Action declare_simulate(CLI::App& app) {
       ->check(CLI::IsMember({"stepwise", "full"}))
       ->group(group);
   app.add_option("--prompt-tokens", o->prompt_tokens, "tokens of a full prefill (0: half of each text)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--gqa-agg", o->gqa_agg, "how the weights of the query heads of a KV head become one")
       ->check(CLI::IsMember({"mean", "max", "sum"}))
       ->group(group);
   app.add_option("--score-from", o->score_from,
                  "first prediction that counts (none: where every budget has begun to evict)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_flag("--no-recall", o->no_recall,
                "leave out recall, hit rates and output errors: up to a third faster")
@@ -96,7 +96,7 @@ Action declare_simulate(CLI::App& app) {
       ->group(group);
   app.add_option("--generate", o->generate,
                  "let every policy continue the first text by so many tokens, greedily (0: none)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_flag("--eviction-log", o->eviction_log, "write who was evicted when to results/simulate.h5")
       ->group(group);

@@ -55,13 +55,13 @@ void bind(CLI::App& app, ReuseOptions& o) {
   app.add_option("--reuse-layers", o.layers, "first and last layer whose heads are replaced (none: all)")
       ->delimiter(',')
       ->expected(2)
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--reuse-up-to", o.up_to, "texts longer than this are left out")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--reuse-repeats", o.repeats, "runs of which the median time is taken")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
 }
 
@@ -86,7 +86,7 @@ Action declare_sinks(CLI::App& app) {
   app.add_option("--lengths", o->lengths,
                  "lengths of the curve of the rate against length (none: powers of two)")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_option("--map-bins", o->map_bins, "rows and columns of the example attention maps (0: none)")
       ->check(CLI::Range(0, 1024))

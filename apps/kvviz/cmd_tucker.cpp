@@ -33,15 +33,15 @@ Action declare_tucker(CLI::App& app) {
       ->check(CLI::IsMember({"both", "keys", "values"}))
       ->group(group);
   app.add_option("--layer", o->layer, "whose core and factors are drawn and written")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--prefix-tokens", o->prefix_tokens,
                  "tokens whose cache is decomposed, before those that are predicted (0: half of each text)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group(group);
   app.add_option("--windows", o->windows,
                  "cut the rest of each text into so many pieces, each behind a cache of all before it")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->group(group);
   app.add_flag("--no-sensitivity", o->no_sensitivity, "leave out the loss of each layer alone")->group(group);
   app.add_flag("--sweep", o->sweep,

@@ -2,6 +2,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,10 +11,12 @@
 #include <sstream>
 
 #include "kvviz/arguments.hpp"
+#include "kvviz/bind.hpp"
 #include "kvviz/command.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/paths.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace {
 
@@ -29,12 +32,49 @@ std::string configuration(const CLI::App& app) {
   return text;
 }
 
-std::string unexpected(const CLI::App& app, const CLI::ParseError& error) {
-  const auto extras = app.remaining(true);
-  if (extras.empty() || extras.front().starts_with("-")) return error.what();
-  std::string names;
-  for (const Command& command : commands()) names += (names.empty() ? "" : ", ") + std::string(command.name);
-  return cat("unknown command or argument ", extras.front(), "; commands: ", names);
+std::string unknown_command(const std::string& typed) {
+  std::vector<std::string> names;
+  std::string list;
+  for (const Command& command : commands()) {
+    names.emplace_back(command.name);
+    list += (list.empty() ? "" : ", ") + names.back();
+  }
+  const std::string meant = likely_meant(typed, names);
+  return cat("unknown command or argument ", typed, meant.empty() ? "" : "; did you mean " + meant + "?",
+             "; commands: ", list);
+}
+
+// What to say of an option that `command` does not have; empty: nothing.
+std::string advice_on(const std::string& option, const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* app : {&command, command.get_parent()})
+    for (const CLI::Option* known : app->get_options())
+      for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
+  const std::string meant = likely_meant(option, names);
+  if (meant == option) return cat("; ", option, " goes after ", command.get_name());
+  return meant.empty() ? "" : cat("; did you mean ", meant, "?");
+}
+
+// What to say of arguments that nothing takes. CLI11 has them in an order of its own; `given` is the user's.
+std::string unexpected(const CLI::App& app, const std::vector<std::string>& given) {
+  std::vector<std::string> extras = app.remaining(true), ordered;
+  for (const std::string& argument : given) {
+    const auto extra = std::ranges::find(extras, argument);
+    if (extra == extras.end()) continue;
+    ordered.push_back(argument);
+    extras.erase(extra);
+  }
+  const auto chosen = app.get_subcommands();
+  const auto is_option = [](const std::string& argument) { return argument.starts_with("-"); };
+  const auto word = std::ranges::find_if_not(ordered, is_option);
+  if (chosen.empty() && word != ordered.end()) return unknown_command(*word);
+  std::string text = "got";
+  for (const std::string& argument : ordered) text += ' ' + argument;
+  text += ", which nothing takes";
+  const auto option = std::ranges::find_if(ordered, is_option);
+  if (chosen.empty()) return text + "; options go after a command";
+  if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), *chosen.front());
+  return cat(text, "; options: kvviz ", chosen.front()->get_name(), " --help");
 }
 
 int run(int argc, char** argv) {
@@ -45,8 +85,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", cat("kvviz ", version, " (", commit, ")"));
   app.set_config("--config", "", "TOML file with options; the command line wins")->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")->check(at_least(0));
   app.add_flag("--quiet", call.quiet, "no progress on stderr");
   app.add_flag("--dump-config", dump, "print every option with its default as TOML")->configurable(false);
   app.require_subcommand(0, 1);
@@ -62,8 +101,9 @@ int run(int argc, char** argv) {
     app.parse(normalised(argc, argv));
   } catch (const CLI::Success& done) {
     return app.exit(done);
-  } catch (const CLI::ExtrasError& error) {
-    throw UsageError(unexpected(app, error));
+  } catch (const CLI::ExtrasError&) {
+    const auto last_first = normalised(argc, argv);
+    throw UsageError(unexpected(app, {last_first.rbegin(), last_first.rend()}));
   } catch (const CLI::ConfigError& error) {
     throw UsageError(cat(app.get_config_ptr()->as<std::string>(), ": ", error.what(),
                          "; kvviz --dump-config lists the keys"));

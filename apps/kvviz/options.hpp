@@ -112,7 +112,20 @@ struct SinksOptions {
   OutputOptions output;
 };
 
-/// Sizes are texts such as 24GiB or 80GB (core/byte_size.hpp).
+/// Settings of eviction policies; policy/policy.hpp says what each means.
+struct EvictionOptions {
+  std::optional<int64_t> sinks, recent;
+  bool per_query_head = false;
+  int64_t observation = 32, kernel = 5;
+  std::string pool = "average";
+  int64_t beta = 20;
+  double floor = 0.2;
+  int64_t lag = 128, future = 512;
+  double epsilon = 0;
+  int64_t refresh = 64;
+  bool operator==(const EvictionOptions&) const = default;
+};
+
 struct CompressOptions {
   CallOptions call;
   ModelOptions model;
@@ -127,6 +140,8 @@ struct CompressOptions {
   bool streaming = false;           ///< every token is coded as it is written
   std::optional<double> recommend;  ///< a method for each layer, for at most so many % more perplexity
   int64_t kivi_table = 0;           ///< bits of KIVI's table of errors; 0: none
+  std::string gqa_agg = "mean";
+  EvictionOptions eviction;
   bool no_timings = false;
   OutputOptions output;
 };
@@ -150,6 +165,7 @@ struct PruneOptions {
   OutputOptions output;
 };
 
+/// Sizes are texts such as 24GiB or 80GB (core/byte_size.hpp).
 struct ProfileOptions {
   CallOptions call;
   ModelOptions model;
@@ -170,20 +186,6 @@ struct ProfileOptions {
   std::string l2 = "50MB";  ///< of an H100
   std::filesystem::path access;
   OutputOptions output;
-};
-
-/// Settings of eviction policies; policy/policy.hpp says what each means.
-struct EvictionOptions {
-  std::optional<int64_t> sinks, recent;
-  bool per_query_head = false;
-  int64_t observation = 32, kernel = 5;
-  std::string pool = "average";
-  int64_t beta = 20;
-  double floor = 0.2;
-  int64_t lag = 128, future = 512;
-  double epsilon = 0;
-  int64_t refresh = 64;
-  bool operator==(const EvictionOptions&) const = default;
 };
 
 struct NeedleOptions {

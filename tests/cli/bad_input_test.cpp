@@ -127,3 +127,29 @@ TEST_CASE("[bad input] cache files and output folders") {
   check_refused(folder.path(), {"--out", "junk.h5/out"}, "junk.h5");
   check_refused(folder.path(), {"--out", "/proc/no"}, "/proc");
 }
+
+TEST_CASE("[bad input] numbers out of range are refused in few words, by every command") {
+  const test::TemporaryFolder folder;
+  const std::pair<std::vector<std::string>, const char*> mistakes[] = {
+      {{"compress", "--windows", "0"}, "--windows: got 0, expected 1 or more\n"},
+      {{"compress", "--recommend", "0"}, "--recommend: got 0, expected more than 0\n"},
+      {{"compress", "--recommend", "inf"}, "--recommend: got inf, expected more than 0\n"},
+      {{"tucker", "--windows", "-3"}, "--windows: got -3, expected 1 or more\n"},
+      {{"analyze", "--seq-len", "-1"}, "--seq-len: got -1, expected 0 or more\n"},
+      {{"analyze", "--seq-len", "many"}, "--seq-len: got many, expected 0 or more\n"},
+      {{"sinks", "--probe-tokens", "1"}, "--probe-tokens: got 1, expected 2 or more\n"},
+      {{"profile", "--lengths", "512,0"}, "--lengths: got 0, expected 1 or more\n"},
+      {{"simulate", "--epsilon", "nan"}, "--epsilon: got nan, expected 0 or more\n"},
+      {{"simulate", "--epsilon", "-0.5"}, "--epsilon: got -0.5, expected 0 or more\n"},
+  };
+  for (const auto& [arguments, message] : mistakes) {
+    CAPTURE(message);
+    const auto run = run_kvviz(arguments, folder.path());
+    CHECK(run.code == 2);
+    CHECK_MESSAGE(run.err.find(message) != std::string::npos, run.err);
+  }
+  const auto help = run_kvviz({"compress", "--help"}, folder.path()).out;
+  CHECK(help.find("--windows INT:1..=") != std::string::npos);
+  CHECK(help.find("INT:0..=0 ") != std::string::npos);
+  CHECK(help.find("--recommend FLOAT:>0 ") != std::string::npos);
+}

@@ -128,6 +128,14 @@ TEST_CASE("[compress] a policy and a code: bytes by hand, and each alone loses l
         number(both, "payload_bytes") + number(both, "metadata_bytes") + 4 * 2 * 16 * 64 * 2);
 }
 
+TEST_CASE("[compress] options of policies act: without its sinks streaming_llm is a window") {
+  const test::TemporaryFolder folder;
+  const json without = compress({"--method", "streaming_llm:64,window:64", "--sinks", "0"}, folder.path());
+  CHECK(outcome(without, "streaming_llm:64")["nll"] == outcome(without, "window:64")["nll"]);
+  const json with = compress({"--method", "streaming_llm:64"}, folder.path());
+  CHECK(number(outcome(with, "streaming_llm:64"), "nll") < number(outcome(without, "window:64"), "nll"));
+}
+
 TEST_CASE("[compress] a budget of all tokens evicts none: as if there were no policy") {
   const test::TemporaryFolder folder;
   const json result = compress({"--method", "q4_0,window:1.0 + q4_0,snapkv:1.0"}, folder.path());
@@ -264,6 +272,7 @@ TEST_CASE("[compress] the command line's mistakes") {
   CHECK(holds(refused({"--method", "q8_0 + q4_0"}), "codes twice"));
   CHECK(holds(refused({"--method", "h2o:0.5 + xkv:0.5"}), "between layers"));
   CHECK(holds(refused({"--method", "oracle:0.5"}), "kvviz simulate"));
+  CHECK(holds(refused({"--method", "q8_0", "--sinks", "2"}), "no policy"));
   CHECK(holds(refused({"--method", "h2oo:64"}), "h2o:0.25"));
   CHECK(holds(refused({"--method", "h2o:64", "--sides", "keys"}), "keys and values together"));
   CHECK(holds(refused({"--method", "groups:1.5"}), "correlation"));

@@ -51,6 +51,13 @@ TEST_CASE("[prune] nothing loses nothing, exactly; parts alone and together") {
         number(exact, "value_zeros_percent"));
   CHECK(number(variant(result, "all"), "saved_percent") > 12.5);
   CHECK(number(variant(result, "threshold:1:keys"), "value_error") == 0);
+  // What is removed is not there; elements behind a bitmap are written out for a layer's attention.
+  const json four = variant(result, "tokens:0-3"), small = variant(result, "threshold:1:keys");
+  CHECK(number(four, "resident_bytes") == number(four, "payload_bytes") + number(four, "metadata_bytes"));
+  CHECK(
+      (number(small, "resident_bytes") > number(small, "payload_bytes") + number(small, "metadata_bytes")) ==
+      (number(small, "metadata_bytes") > 0));
+  CHECK(result["tables"]["prune_heads"]["rows"].size() == 5 * 4 * 8);
   for (const json& one : result["tables"]["prune"]["rows"]) {
     CHECK(number(one, "ppl") == doctest::Approx(std::exp(number(one, "nll"))));
     CHECK(one["decode_ms"].is_null());
@@ -83,6 +90,12 @@ TEST_CASE("[prune] decoding is timed with a cache that is smaller, and only then
   CHECK(number(tokens, "full_decode_ms") > 0);
   CHECK(number(tokens, "decode_q1_ms") <= number(tokens, "decode_ms"));
   CHECK(number(tokens, "decode_ms") <= number(tokens, "decode_q3_ms"));
+  const json& summary = result["summary"];
+  CHECK(number(summary, "decode_q1_ms") <= number(summary, "decode_ms"));
+  CHECK(number(summary, "full_decode_ms") <= number(summary, "full_decode_q3_ms"));
+  const bool apart = number(summary, "decode_q3_ms") < number(summary, "full_decode_q1_ms") ||
+                     number(summary, "full_decode_q3_ms") < number(summary, "decode_q1_ms");
+  CHECK(summary["decode_percent"].is_null() != apart);
   CHECK(number(tokens, "full_store_bytes") == 256 * 4 * 4 * 2 * 16 * 4);
   CHECK(number(tokens, "store_bytes") == (256 - 197) * 4 * 4 * 2 * 16 * 4);
   CHECK(variant(result, "channels:0")["decode_ms"].is_null());
@@ -123,10 +136,16 @@ TEST_CASE("[prune] sweeps: every part once, as on its own, with metrics that ana
     CHECK(number(metric, "p_value") > 0);
     CHECK(metric["pairs"] == 16);
   }
-  CHECK(heads["summary"]["best_metric"] == metrics.front()["metric"]);
+  const double p = number(metrics.front(), "p_value");
+  CHECK(number(heads["summary"], "best_metric_p") == p);
+  if (p < 0.05) CHECK(heads["summary"]["best_metric"] == metrics.front()["metric"]);
 
   const json layers = prune({"--sweep", "layers", "--layers", "1-3"});
   CHECK(layers["tables"]["prune_sweep"]["rows"].size() == 3);
+  // Three pairs have six pairings, of which two are at least as strong.
+  CHECK(layers["summary"]["best_metric"].is_null());
+  CHECK(number(layers["summary"], "best_metric_p") >= 1.0 / 3);
+  CHECK(holds(layers["nulls"].dump(), "none with p < 0.05"));
   const json channels = prune({"--sweep", "channels", "--channel-block", "8", "--layers", "0"});
   CHECK(channels["tables"]["prune_sweep"]["rows"].size() == 4);
   const json block =

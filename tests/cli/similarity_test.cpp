@@ -76,7 +76,7 @@ TEST_CASE(
   CHECK(holds(refused({"--cache", "c.h5", "--map-bins", "8"}), "no queries"));
   const auto other = run_kvviz(
       {"analyze_similarity", "--cache", "caches/cache.h5", "--key-basis", "pre_rope"}, folder.path());
-  CHECK(other.code == 1);
+  CHECK(other.code == 2);
   CHECK(holds(other.err, "post_rope keys only"));
 }
 

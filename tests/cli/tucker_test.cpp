@@ -46,6 +46,13 @@ TEST_CASE("[tucker] default ranks compress; a layer's numbers add up; the bytes 
   const double stored = 4 * 16 * 8 + 4 * 4 + 256 * 16 + 16 * 8;
   CHECK(number(summary, "ratio") == doctest::Approx(4 * 256 * 16 / stored));
   CHECK(number(summary, "stored_bytes") == 2 * 8 * stored);
+  // One layer's keys and values are restored at a time.
+  CHECK(number(outcome(result, "tucker"), "resident_bytes") == 2 * 8 * stored + 2 * 2 * 4 * 256 * 16);
+  CHECK(result["tables"]["tucker_heads"]["rows"].size() == 3 * 4 * 8);
+  double head_errors = 0;
+  for (const json& one : result["tables"]["tucker_heads"]["rows"])
+    if (one["family"] == "tucker") head_errors += number(one, "output_error") / 32;
+  CHECK(head_errors == doctest::Approx(number(outcome(result, "tucker"), "output_error")));
   const json layer = row(result, "tucker_layers", {{"layer", 2}, {"half", "value"}});
   CHECK(number(layer, "stored") == stored);
   CHECK(number(layer, "stored_bytes") == 2 * stored);
@@ -162,6 +169,9 @@ TEST_CASE("[tucker] a cache file: the same decomposition, no loss, and the reaso
   CHECK(outcome(file, "svd")["delta_ppl_percent"].is_null());
   CHECK(number(outcome(file, "svd"), "key_error") > 0);
   CHECK_FALSE(file["tables"].contains("tucker_sensitivity"));
+  CHECK_FALSE(file["tables"].contains("tucker_heads"));
+  CHECK(number(outcome(file, "tucker"), "resident_bytes") ==
+        number(file["summary"], "stored_bytes") + 2 * 2 * 4 * 100 * 16);
   // The same tokens as the prefix of a text give the same numbers.
   const json text = test::result_of(
       {"tucker", "--samples", "0", "--prefix-tokens", "100", "--no-sensitivity"}, folder.path());

@@ -20,7 +20,7 @@ struct Judge {
   std::vector<CacheOutcome> operator()(std::span<const CachePlan> plans) const {
     TrialOptions o = trial_options(options);
     o.doing = doing;
-    return run_trials(runner, texts, plan_trials(runner.model.decoder, plans, sides_of(options)), o);
+    return run_trials(runner, texts, trials_of(runner.model.decoder, plans, options), o);
   }
 };
 

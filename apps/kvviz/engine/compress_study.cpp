@@ -9,6 +9,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/engine/simulate_run.hpp"
 
 namespace kvviz {
 namespace {
@@ -58,6 +59,13 @@ std::vector<CachePlan> plans_of(const CompressOptions& o) {
     if (o.sweep)
       for (const std::string& plan : swept_plans_of(text)) add(plan, true);
   }
+  const CompressOptions defaults;
+  const bool evicts = std::ranges::any_of(chosen, [](const CachePlan& plan) {
+    return std::ranges::any_of(plan.layers,
+                               [](const CacheSteps& steps) { return steps.eviction.has_value(); });
+  });
+  require<UsageError>(evicts || (o.eviction == defaults.eviction && o.gqa_agg == defaults.gqa_agg),
+                      "got an option of policies (--gqa-agg, --sinks, ...), and no policy among the methods");
   return chosen;
 }
 
@@ -107,10 +115,15 @@ CodedSides sides_of(const CompressOptions& o) {
   return o.sides == "both" ? CodedSides::both : o.sides == "keys" ? CodedSides::keys : CodedSides::values;
 }
 
+std::vector<CacheTrial> trials_of(const Decoder& decoder, std::span<const CachePlan> plans,
+                                  const CompressOptions& o) {
+  return plan_trials(decoder, plans, sides_of(o), policy_options(o.eviction, o.gqa_agg, o.texts.seed));
+}
+
 analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const TextInput> texts,
                                           std::span<const CachePlan> plans, const CompressOptions& o) {
   const ModelConfig& config = runner.model.decoder.config();
-  const auto trials = plan_trials(runner.model.decoder, plans, sides_of(o));
+  const auto trials = trials_of(runner.model.decoder, plans, o);
   analysis::CompressionStudy study = described(o, config.position == PositionKind::rope);
   study.layers = static_cast<int>(config.layers.size());
   study.query_heads = static_cast<int>(config.layers.front().heads);

@@ -27,6 +27,9 @@ void leave_out_unfit(std::vector<CachePlan>& plans, const KvShapes& shapes, cons
 TrialOptions trial_options(const CompressOptions& options);
 CodedSides sides_of(const CompressOptions& options);
 
+std::vector<CacheTrial> trials_of(const Decoder& decoder, std::span<const CachePlan> plans,
+                                  const CompressOptions& options);
+
 /// Codes the caches of every text by every plan and reads on with them.
 analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const TextInput> texts,
                                           std::span<const CachePlan> plans, const CompressOptions& options);

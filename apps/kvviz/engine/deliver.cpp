@@ -45,14 +45,18 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
     std::fputs(to_json(result).c_str(), stdout);
     return;
   }
-  std::printf("%s\n\n%s", delivery.heading.c_str(), summary_to_console(result).c_str());
-  const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO), .max_rows = delivery.shown_rows};
+  const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO),
+                           .max_rows = delivery.shown_rows,
+                           .all_columns = json.lexically_normal().string()};
+  std::printf("%s\n\n%s", delivery.heading.c_str(), summary_to_console(result, style.width).c_str());
   for (const Table& table : result.tables)
     if (std::ranges::count(delivery.shown_tables, table.name) > 0)
       std::printf("\n%s\n", to_console(table, style).c_str());
   if (!result.figures.empty()) std::printf("\nFigures:\n");
   for (const FigureFile& figure : result.figures)
     std::printf("  %s\n", (output.out / figure.path).lexically_normal().c_str());
+  if (!result.arrays.empty())
+    std::printf("Arrays: %s\n", (output.out / result.arrays).lexically_normal().c_str());
   if (!delivery.advice.is_null())
     std::printf("Advice: %s\n",
                 (json.parent_path() / (result.command + "_advice.json")).lexically_normal().c_str());

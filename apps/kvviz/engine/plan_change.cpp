@@ -19,7 +19,8 @@ using compress::Side;
 /// What policies keep of the prefixes they see: all of them in one run of a prefix, when the first is asked.
 class PrefixEvictions {
  public:
-  explicit PrefixEvictions(const Decoder& decoder) : decoder_(decoder) {}
+  PrefixEvictions(const Decoder& decoder, const policy::PolicyOptions& options)
+      : decoder_(decoder), options_(options) {}
 
   /// Its number; what is there already is not run again.
   size_t add(const Simulation& simulation) {
@@ -34,7 +35,8 @@ class PrefixEvictions {
   const std::vector<SimulatedSet>& sets(const SplitText& split, size_t eviction) {
     const auto prefix = split.prefix();
     if (prefix.data() != seen_.data() || prefix.size() != seen_.size()) {
-      result_ = simulate(decoder_, prefix, simulations_, {.prompt = std::ssize(prefix), .compare = false});
+      result_ = simulate(decoder_, prefix, simulations_,
+                         {.policy = options_, .prompt = std::ssize(prefix), .compare = false});
       seen_ = prefix;
     }
     return result_.texts[eviction].sets;
@@ -42,6 +44,7 @@ class PrefixEvictions {
 
  private:
   const Decoder& decoder_;
+  policy::PolicyOptions options_;
   std::vector<Simulation> simulations_;
   std::span<const int32_t> seen_;
   SimulationResult result_;
@@ -186,8 +189,8 @@ std::vector<ChangedLayer> coded_layers(std::span<const LayerKv> layers, const Ca
 }
 
 std::vector<CacheTrial> plan_trials(const Decoder& decoder, std::span<const CachePlan> plans,
-                                    CodedSides sides) {
-  const auto evictions = std::make_shared<PrefixEvictions>(decoder);
+                                    CodedSides sides, const policy::PolicyOptions& policies) {
+  const auto evictions = std::make_shared<PrefixEvictions>(decoder, policies);
   std::vector<CacheTrial> trials;
   for (const CachePlan& plan : plans) {
     std::map<size_t, size_t> numbers;  // of the evictions of the plan's entries

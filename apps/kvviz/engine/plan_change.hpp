@@ -16,7 +16,7 @@ enum class CodedSides { both, keys, values };
 /// in one run of it (a prefill with the full cache, cut once after its last token). Plans are for all layers,
 /// or for as many as there are.
 std::vector<CacheTrial> plan_trials(const Decoder& decoder, std::span<const CachePlan> plans,
-                                    CodedSides sides);
+                                    CodedSides sides, const policy::PolicyOptions& policies);
 
 /// The keys and values of a cache by a plan without evictions, layer by layer.
 std::vector<ChangedLayer> coded_layers(std::span<const LayerKv> layers, const CachePlan& plan,

@@ -6,6 +6,7 @@
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/kivi_errors.hpp"
+#include "kvviz/engine/simulate_run.hpp"
 #include "kvviz/figures/compress_figures.hpp"
 #include "kvviz/tables/compress_tables.hpp"
 #include "kvviz/tables/fields.hpp"
@@ -20,6 +21,9 @@ nlohmann::ordered_json effective_options(const CompressOptions& o, std::span<con
     add_options(effective, o.texts);
   else
     effective["cache"] = o.cache.string();
+  add_options(effective, o.eviction);
+  effective.erase("per-query-head");
+  effective["gqa-agg"] = o.gqa_agg;
   std::vector<std::string> names;
   for (const CachePlan& plan : plans) names.push_back(plan.text);
   effective.update({{"methods", names},

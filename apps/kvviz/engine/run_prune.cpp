@@ -52,7 +52,6 @@ std::vector<Fact> common_facts(const Study& study, const analysis::CacheOutcome&
 std::vector<Fact> facts_of(const analysis::PruningStudy& study) {
   const analysis::PruneVariant& last = study.variants.back();
   std::vector<Fact> facts = common_facts(study, last.outcome);
-  const double full = last.full_time.median;
   facts.push_back({"removed", last.outcome.method, "", "Removed"});
   facts.push_back({"saved_percent",
                    real(100 * (last.outcome.f16_bytes - last.outcome.bytes()) / last.outcome.f16_bytes), "%",
@@ -60,11 +59,18 @@ std::vector<Fact> facts_of(const analysis::PruningStudy& study) {
   facts.push_back({"ppl", real(last.outcome.ppl), "", "  perplexity with what is left"});
   facts.push_back(
       {"delta_ppl_percent", real(100 * last.outcome.delta_ppl / study.full_ppl), "%", "  increase of it"});
-  facts.push_back(
-      {"full_decode_ms", real(full, "not measured"), "ms", "  a decoded token with the full cache"});
-  facts.push_back({"decode_ms", real(last.time.median, "not measured"), "ms", "  with the smaller one"});
-  facts.push_back(
-      {"decode_percent", real(100 * (last.time.median / full - 1), "not measured"), "%", "  change of that"});
+  const auto add_time = [&](const std::string& key, const analysis::DecodeTime& time, const char* label) {
+    facts.push_back({key + "_ms", real(time.median, "not measured"), "ms", label});
+    facts.push_back({key + "_q1_ms", real(time.lower, "not measured"), "ms", "    first quartile"});
+    facts.push_back({key + "_q3_ms", real(time.upper, "not measured"), "ms", "    third quartile"});
+  };
+  add_time("full_decode", last.full_time, "  a decoded token with the full cache, median");
+  add_time("decode", last.time, "  with the smaller one, median");
+  const double change = 100 * (last.time.median / last.full_time.median - 1);
+  facts.push_back({"decode_percent",
+                   overlap(last.full_time, last.time) ? Cell(Null{"within the quartiles of both"})
+                                                      : real(change, "not measured"),
+                   "%", "  change of that"});
   return facts;
 }
 
@@ -80,17 +86,22 @@ std::vector<Fact> facts_of(const analysis::SweepStudy& study) {
   add("dearest", *order.back(), "Costs most to remove");
   const analysis::SweepCorrelation* best = best_correlation(study);
   const char* none = "fewer than 3 were removed, or all are alike";
-  facts.push_back({"best_metric", best == nullptr ? Cell(Null{none}) : Cell(best->metric), "",
-                   "Metric that orders them best"});
-  facts.push_back({"best_metric_rho", real(best == nullptr ? analysis::kNone : best->loss.rho, none), "",
+  const double p = best == nullptr ? analysis::kNone : best->loss.p_value;
+  const bool known = p < analysis::rank_significance;
+  if (best != nullptr && !known) none = "none with p < 0.05";
+  facts.push_back(
+      {"best_metric", known ? Cell(best->metric) : Cell(Null{none}), "", "Metric that orders them best"});
+  facts.push_back({"best_metric_rho", known ? Cell(best->loss.rho) : Cell(Null{none}), "",
                    "  its rank correlation with the loss"});
+  facts.push_back({"best_metric_p", real(p, none), "", "  p of the strongest correlation"});
   return facts;
 }
 
 /// Everything about the result that depends on the kind of run.
 void fill(Result& result, Delivery& delivery, const analysis::PruningStudy& study, bool plots) {
   result.summary = facts_of(study);
-  result.tables = {tables::prune_table(study), tables::prune_layers_table(study)};
+  result.tables = {tables::prune_table(study), tables::prune_layers_table(study),
+                   tables::prune_heads_table(study)};
   if (plots) delivery.figures = figures::prune_figures(study, delivery.subtitle);
   delivery.shown_tables = {"prune"};
 }

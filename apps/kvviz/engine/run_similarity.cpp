@@ -49,8 +49,8 @@ Subject subject_of_model(const SimilarityOptions& o) {
 Subject subject_of_file(const SimilarityOptions& o) {
   Subject subject = open_cache(o.cache);
   const std::string held = name_of(subject.cache.basis);
-  require(o.key_basis.empty() || o.key_basis == held, "--key-basis ", o.key_basis, ": ", o.cache.string(),
-          " holds ", held, " keys only; run the model in place of --cache");
+  require<UsageError>(o.key_basis.empty() || o.key_basis == held, "--key-basis ", o.key_basis, ": ",
+                      o.cache.string(), " holds ", held, " keys only; run the model in place of --cache");
   return subject;
 }
 
@@ -101,7 +101,8 @@ std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& resul
       {"compared", integer(result.compared), "tokens",
        "Tokens that layers, heads and channels are compared on"},
       {"positions", integer(std::ssize(result.positions)), "tokens", "Tokens compared with each other"},
-      {"key_basis", name_of(subject.cache.basis), "", "Keys before or after RoPE"}};
+      {"key_basis", subject.cache.pairing == RopePairing::none ? "no RoPE" : name_of(subject.cache.basis), "",
+       "Keys before or after RoPE"}};
   add_side(facts, result, Half::key);
   add_side(facts, result, Half::value);
   std::vector<double> attention;
@@ -111,6 +112,8 @@ std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& resul
   facts.push_back({"attention_similarity",
                    real(mean_of(attention), n == 1 ? "one query head" : "a cache file holds no queries"), "",
                    "Query heads: 1 - Jensen-Shannon distance of where they look, mean over pairs"});
+  facts.push_back({"savings", "upper bounds at no measured loss, not to be added up", "",
+                   "What the table savings holds"});
   return facts;
 }
 
@@ -145,7 +148,9 @@ int run(const SimilarityOptions& o) {
   delivery.heading = model.empty() ? subject.origin.text : cat(model, ", ", subject.origin.text);
   delivery.subtitle =
       cat(short_name(subject.origin.model), ", ", subject.origin.text, ", ", similarity.tokens, " tokens",
-          subject.cache.basis == KeyBasis::pre_rope ? ", keys before RoPE" : "");
+          subject.cache.pairing == RopePairing::none  ? ", no RoPE"
+          : subject.cache.basis == KeyBasis::pre_rope ? ", keys before RoPE"
+                                                      : "");
   delivery.shown_tables = {"savings"};
   delivery.write_arrays = [&](const auto& file) { write_similarity_arrays(file, similarity); };
   return deliver(std::move(result), std::move(delivery), o.output);

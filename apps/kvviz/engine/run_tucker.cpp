@@ -40,6 +40,7 @@ Work work_on_cache(const TuckerOptions& o) {
 std::vector<Table> tables_of(const TuckerStudy& study) {
   std::vector<Table> all{tables::tucker_table(study), tables::tucker_layers_table(study),
                          tables::tucker_ranks_table(study), tables::tucker_layer_ranks_table(study)};
+  if (study.has_model) all.push_back(tables::tucker_heads_table(study));
   if (!study.sensitivity.empty()) all.push_back(tables::tucker_sensitivity_table(study));
   if (!study.sweep.empty()) all.push_back(tables::tucker_sweep_table(study));
   return all;

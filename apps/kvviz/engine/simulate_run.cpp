@@ -134,23 +134,26 @@ std::vector<Simulation> simulations_of(const SimulateOptions& o, const ModelConf
   return all;
 }
 
+policy::PolicyOptions policy_options(const EvictionOptions& e, const std::string& gqa_agg, uint64_t seed) {
+  return {.sinks = e.sinks,
+          .recent = e.recent,
+          .aggregate = aggregate_of(gqa_agg),
+          .seed = seed,
+          .per_query_head = e.per_query_head,
+          .observation = e.observation,
+          .kernel = e.kernel,
+          .pool = e.pool == "max" ? policy::Pool::maximum : policy::Pool::average,
+          .beta = e.beta,
+          .floor = e.floor,
+          .lag = e.lag,
+          .future = e.future,
+          .epsilon = e.epsilon,
+          .refresh = e.refresh};
+}
+
 SimulationOptions settings_of(const SimulateOptions& o, const ModelConfig& config) {
-  const EvictionOptions& e = o.eviction;
   SimulationOptions settings;
-  settings.policy = {.sinks = e.sinks,
-                     .recent = e.recent,
-                     .aggregate = aggregate_of(o.gqa_agg),
-                     .seed = o.texts.seed,
-                     .per_query_head = e.per_query_head,
-                     .observation = e.observation,
-                     .kernel = e.kernel,
-                     .pool = e.pool == "max" ? policy::Pool::maximum : policy::Pool::average,
-                     .beta = e.beta,
-                     .floor = e.floor,
-                     .lag = e.lag,
-                     .future = e.future,
-                     .epsilon = e.epsilon,
-                     .refresh = e.refresh};
+  settings.policy = policy_options(o.eviction, o.gqa_agg, o.texts.seed);
   if (!o.budget_table.empty()) settings.policy.budgets = read_budgets(o.budget_table, config);
   settings.positions = o.positions == "cache" ? CachePositions::cache : CachePositions::original;
   settings.compare = !o.no_recall;

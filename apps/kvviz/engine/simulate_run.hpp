@@ -24,6 +24,10 @@ struct SimulateRun {
 /// Every policy at every budget, `full` once; all names and budgets are checked. Throws UsageError.
 std::vector<Simulation> simulations_of(const SimulateOptions& options, const ModelConfig& config);
 
+/// The settings of the policies.
+policy::PolicyOptions policy_options(const EvictionOptions& options, const std::string& gqa_agg,
+                                     uint64_t seed);
+
 /// The settings that all simulations share; `prompt` and `score_from` are each text's own.
 SimulationOptions settings_of(const SimulateOptions& options, const ModelConfig& config);
 

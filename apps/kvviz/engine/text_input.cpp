@@ -42,7 +42,7 @@ std::vector<int32_t> parse_ids(const std::filesystem::path& file) {
     const auto [next, error] = std::from_chars(at, end, id);
     require(error == std::errc() && id >= 0, file.string(), ": got \"",
             std::string(at, std::find_if(at, end - at < 12 ? end : at + 12, is_space)), "\" at byte ",
-            at - text.data(), "; expected token ids from 0 on, white space between them");
+            at - text.data(), "; expected token ids from 0 on, white space or commas between them");
     ids.push_back(id);
     at = next;
   }

@@ -73,15 +73,22 @@ void add_outcome(std::vector<Fact>& facts, const TuckerOutcome& o, const std::st
                    "  agreement of the most likely token"});
 }
 
+/// A family at the steps of a sweep.
+std::string in_words(std::string_view family) {
+  if (family == "svd") return "SVD of each head";
+  return family == "tucker" ? "Tucker, modes cut alike" : "Tucker, ranks of the least HOSVD error";
+}
+
 void add_smallest(std::vector<Fact>& facts, const TuckerStudy& study, int percent) {
   for (const std::string_view family : analysis::tucker_families) {
     const TuckerOutcome* best = analysis::smallest_within(study, family, percent);
-    const Null none{"no rank of the sweep that compresses does"};
+    const Null none{"no step of the sweep that compresses does"};
     const std::string key = cat("smallest_", percent, "_percent_", family);
     facts.push_back(
         {key,
-         best == nullptr ? Cell(none) : Cell(cat(tables::basis_name(best->basis), ", step ", best->step)), "",
-         cat("Fewest bytes for less than ", percent, " % more perplexity, ", family)});
+         best == nullptr ? Cell(none)
+                         : Cell(cat(tables::basis_name(best->basis, study.has_rope), ", step ", best->step)),
+         "", cat("Fewest bytes for less than ", percent, " % more perplexity, ", in_words(family))});
     facts.push_back({key + "_ratio", best == nullptr ? Cell(none) : Cell(best->outcome.ratio()), "",
                      "  how many times smaller than f16"});
   }
@@ -169,7 +176,7 @@ std::vector<Fact> summary_facts(const TuckerStudy& s) {
       {"sizes", tables::ranks_text(by_mode(s.parts, &TuckerPart::sizes)), "",
        "  KV heads x tokens x channels"},
       {"sides", s.sides, "", "What is decomposed"},
-      {"key_basis", s.has_rope ? Cell(tables::basis_name(s.basis)) : Cell(Null{"no RoPE"}), "", "  keys"},
+      {"key_basis", tables::basis_name(s.basis, s.has_rope), "", "  keys"},
       {"method", s.method, "", "  how"},
       {"ranks", tables::ranks_text(by_mode(s.parts, &TuckerPart::ranks)), "",
        "Ranks of heads x tokens x channels"},
@@ -186,9 +193,9 @@ std::vector<Fact> summary_facts(const TuckerStudy& s) {
   add_outcome(facts, tucker, "", "Tucker");
   for (const TuckerOutcome& o : s.outcomes) {
     if (!s.has_model || o.basis != s.basis || o.family == "tucker") continue;
-    add_outcome(
-        facts, o, o.family + "_",
-        o.family == "svd" ? "SVD of each head in the same bytes" : "Tucker at the best ranks of that size");
+    add_outcome(facts, o, o.family + "_",
+                o.family == "svd" ? "SVD of each head, same bytes (one direction at least)"
+                                  : "Tucker, ranks of the least HOSVD error of that size");
   }
   if (!s.sweep.empty())
     for (const int percent : {1, 10}) add_smallest(facts, s, percent);

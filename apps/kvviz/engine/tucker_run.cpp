@@ -113,6 +113,7 @@ CacheOutcome without_model(const KvCache& cache, std::span<const ChangedLayer> c
                               .output_error = analysis::kNone,
                               .bytes = bytes});
     outcome.payload_bytes += one.payload_bytes, outcome.metadata_bytes += one.metadata_bytes;
+    outcome.workspace_bytes = std::max(outcome.workspace_bytes, one.workspace_bytes);
     outcome.f16_bytes += static_cast<double>(2 * (one.key.numel() + one.value.numel()));
     outcome.key_error += one.key_error / layers, outcome.value_error += one.value_error / layers;
   }

@@ -106,6 +106,7 @@ std::vector<ChangedLayer> TuckerTrials::layers(const KvCache& cache, std::span<c
       into = coded.restored;
       one.payload_bytes += coded.bytes.payload;
       one.metadata_bytes += coded.bytes.metadata;
+      one.workspace_bytes += decomposed ? 2.0 * static_cast<double>(x.numel()) : 0;
       error = decomposed ? parts[next].error : relative_error(coded.restored, x);
       return decomposed ? parts[next++].energy : x.to(at::kDouble).square().sum().item<double>();
     };

@@ -18,6 +18,12 @@ struct DecodeTime {
   double median = kNone, lower = kNone, upper = kNone;  ///< lower, upper: first and third quartile
 };
 
+/// Whether the ranges from the first to the third quartile have a time in common: a change between two such
+/// runs is not told from chance. False where one was not measured.
+inline bool overlap(const DecodeTime& a, const DecodeTime& b) {
+  return a.lower <= b.upper && b.lower <= a.upper;
+}
+
 struct PruneVariant {
   CacheOutcome outcome;
   double key_zeros = 0, value_zeros = 0;  ///< share of keys (values) that are removed, or exactly 0
@@ -62,6 +68,9 @@ struct SweepStudy {
   std::vector<SweepItem> items;
   std::vector<SweepCorrelation> correlations;
 };
+
+/// p below which a correlation is named as the best.
+inline constexpr double rank_significance = 0.05;
 
 /// One entry a metric (and half), in the order of the metrics.
 std::vector<SweepCorrelation> correlations_of(const SweepStudy& study);

@@ -23,13 +23,8 @@ Split split(std::string_view method, std::string_view arguments) {
 }
 
 std::unique_ptr<Codec> make_xkv(std::string_view arguments) {
-  const Split parts = split("xkv", arguments);
-  XkvOptions options{.kept = parse_kept("xkv", parts.first)};
-  if (const auto numbers = whole_arguments("xkv", parts.rest, 1); !numbers.empty())
-    options.group = numbers[0];
-  require<UsageError>(options.group >= 1, "[xkv] got a group of ", options.group,
-                      " layers in 'xkv:", arguments, "', expected 1 or more");
-  return xkv_codec(options);
+  const GroupedKept parsed = parse_grouped_kept("xkv", arguments, XkvOptions{}.group);
+  return xkv_codec({.kept = parsed.kept, .group = parsed.group});
 }
 
 double interpolation(std::string_view text) {

@@ -93,8 +93,9 @@ class Svd final : public Codec {
  public:
   explicit Svd(const SvdOptions& options) : options_(options) {}
 
-  Coded code(const at::Tensor& x, Side /*side*/) const override {
+  Coded code(const at::Tensor& x, Side side) const override {
     const int64_t heads = x.size(0), tokens = x.size(1), channels = x.size(2);
+    if (options_.joint && options_.group > 0 && options_.group < heads) return code_in_groups(x, side);
     const at::Tensor in = options_.joint ? x.transpose(0, 1).contiguous() : x.contiguous();
     const at::Tensor out = at::empty(in.sizes(), in.options());
     const int64_t matrices = options_.joint ? 1 : heads;
@@ -115,6 +116,19 @@ class Svd final : public Codec {
   }
 
  private:
+  Coded code_in_groups(const at::Tensor& x, Side side) const {
+    Coded coded;
+    std::vector<at::Tensor> restored;
+    for (int64_t first = 0; first < x.size(0); first += options_.group) {
+      const Coded part = code(x.narrow(0, first, std::min(options_.group, x.size(0) - first)), side);
+      restored.push_back(part.restored);
+      coded.bytes.payload += part.bytes.payload;
+      coded.bytes.metadata += part.bytes.metadata;
+    }
+    coded.restored = at::cat(restored);
+    return coded;
+  }
+
   SvdOptions options_;
 };
 

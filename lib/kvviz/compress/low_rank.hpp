@@ -25,10 +25,19 @@ struct Kept {
 /// UsageError naming it.
 Kept parse_kept(std::string_view method, std::string_view text);
 
+/// "RANK|SHARE[:GROUP]": `group` is `otherwise` when it is not given. Throws UsageError, also for a group of
+/// 0.
+struct GroupedKept {
+  Kept kept;
+  int64_t group = 0;
+};
+GroupedKept parse_grouped_kept(std::string_view method, std::string_view arguments, int64_t otherwise);
+
 struct SvdOptions {
   Kept kept;
   bool center = false;  ///< the mean over tokens is subtracted and stored (PCA)
-  bool joint = false;   ///< one basis for all heads of the layer side by side: width = heads x head_dim
+  bool joint = false;   ///< one basis for heads of the layer side by side: width = heads x head_dim
+  int64_t group = 0;    ///< of a joint basis: so many neighbouring heads each, the last what is left; 0: all
 };
 
 /// Truncated SVD X = U S V' (Eckart & Young, Psychometrika 1, 1936) of each head's [tokens, head_dim], or of

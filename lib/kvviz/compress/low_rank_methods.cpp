@@ -37,7 +37,8 @@ std::unique_ptr<Codec> make_pca(std::string_view arguments) {
 }
 
 std::unique_ptr<Codec> make_svd_joint(std::string_view arguments) {
-  return svd_codec({.kept = parse_kept("svd_joint", arguments), .joint = true});
+  const GroupedKept parsed = parse_grouped_kept("svd_joint", arguments, 0);
+  return svd_codec({.kept = parsed.kept, .joint = true, .group = parsed.group});
 }
 
 std::unique_ptr<Codec> make_svd_energy(std::string_view arguments) {
@@ -74,6 +75,18 @@ Kept parse_kept(std::string_view method, std::string_view text) {
   return {.rank = rank_argument(method, text)};
 }
 
+GroupedKept parse_grouped_kept(std::string_view method, std::string_view arguments, int64_t otherwise) {
+  const size_t colon = arguments.find(':');
+  GroupedKept parsed{.kept = parse_kept(method, arguments.substr(0, colon)), .group = otherwise};
+  if (colon == arguments.npos) return parsed;
+  const auto numbers = whole_arguments(method, arguments.substr(colon + 1), 1);
+  require<UsageError>(numbers.size() == 1 && numbers[0] >= 1, "[", method, "] got '",
+                      arguments.substr(colon + 1), "' behind the ':' of '", method, ':', arguments,
+                      "', expected a group of 1 or more");
+  parsed.group = numbers[0];
+  return parsed;
+}
+
 std::span<const MethodInfo> low_rank_methods() {
   // Shares fit every model; ranks would not.
   static constexpr std::array<std::string_view, 6> shares{"0.75", "0.5", "0.375", "0.25", "0.125", "0.0625"};
@@ -89,7 +102,8 @@ std::span<const MethodInfo> low_rank_methods() {
                  make_svd_energy, energies},
       MethodInfo{"pca", "RANK|SHARE", "svd less the mean over tokens, which is stored", eckart, make_pca,
                  shares},
-      MethodInfo{"svd_joint", "RANK|SHARE", "one basis for all heads of a layer side by side, factors in f16",
+      MethodInfo{"svd_joint", "RANK|SHARE[:HEADS]",
+                 "one basis for all heads of a layer side by side, or for groups of HEADS, factors in f16",
                  "Chang et al., ICLR 2025 (arXiv 2407.21118)", make_svd_joint, shares},
       MethodInfo{
           "tucker", "HEADS:TOKENS:CHANNELS|SHARE",

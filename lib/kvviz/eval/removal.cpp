@@ -83,7 +83,7 @@ struct Side {
   bool chosen;  ///< its channels and small elements may go
   double threshold;
   at::Tensor held{}, kept{}, later_factor{};  ///< held: as it was; kept: what is left of it
-  double payload = 0, metadata = 0, zeros = 0, error = 0;
+  double payload = 0, metadata = 0, workspace = 0, zeros = 0, error = 0;
 };
 
 /// 1, or 0 for the removed channels of the heads where they are.
@@ -121,6 +121,7 @@ void count(Side& side, const Removal& removal, const std::vector<std::vector<int
     const bool sparse = here && side.threshold > 0 && bitmap + element_bytes * nonzero < dense;
     side.payload += sparse ? element_bytes * nonzero : dense;
     side.metadata += sparse ? bitmap : 0;
+    side.workspace += sparse ? dense : 0;
     side.zeros += static_cast<double>(x[g].numel()) - nonzero;
   }
   if (side.kept.is_same(side.held)) return;
@@ -148,6 +149,7 @@ ChangedLayer changed(const LayerKv& layer, const LayerConfig& shape, const Remov
   result.key_error = key.error, result.value_error = value.error;
   result.payload_bytes = key.payload + value.payload;
   result.metadata_bytes = key.metadata + value.metadata;
+  result.workspace_bytes = key.workspace + value.workspace;
   if (!removal.tokens.empty() && shape.window > 0) {
     size_t listed = 0;
     for (int64_t g = 0; g < shape.kv_heads; ++g)

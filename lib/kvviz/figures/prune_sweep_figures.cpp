@@ -70,11 +70,12 @@ plot::Panel map_panel(const SweepStudy& study, const std::string& title, plot::H
   return layer_panel(title, study.kind == SweepKind::heads ? "KV head" : "channel", std::move(map));
 }
 
-/// Where colours end: a few items that break the model would leave the others white.
-double colour_limit(const plot::Heatmap& map) {
+/// Where a scale of losses ends: a few items that break the model would leave the others white, or on the
+/// axis.
+double limit_of(const std::vector<double>& losses) {
   std::vector<double> sizes;
-  for (const double z : map.z)
-    if (std::isfinite(z)) sizes.push_back(std::abs(z));
+  for (const double loss : losses)
+    if (std::isfinite(loss)) sizes.push_back(std::abs(loss));
   if (sizes.empty()) return 1;
   std::ranges::sort(sizes);
   const double most = sizes.back();
@@ -89,7 +90,7 @@ plot::Panel loss_map(const SweepStudy& study, std::optional<Half> half) {
   map.decimals = 3;
   const double most =
       std::abs(std::ranges::max(map.z, {}, [](double z) { return std::isfinite(z) ? std::abs(z) : 0; }));
-  map.z_max = colour_limit(map), map.z_min = -*map.z_max;
+  map.z_max = limit_of(map.z), map.z_min = -*map.z_max;
   const bool cut = *map.z_max < most;
   plot::Panel panel =
       map_panel(study, half ? "What removing " + side_name(*half) + " costs" : "What removing it costs",
@@ -251,16 +252,33 @@ plot::Panel scatter(const SweepStudy& study, const SweepCorrelation& one) {
   const size_t m = metric_index(study, one.metric);
   plot::Series points{.stroke = plot::Stroke::points};
   if (one.half) points.colour = *one.half == Half::key ? plot::colours::key : plot::colours::value;
+  std::vector<double> losses;
+  for (const SweepItem& item : study.items)
+    if (item.half == one.half) losses.push_back(item.outcome.delta_nll);
+  const double limit = limit_of(losses);
+  plot::Series beyond{.colour = points.colour, .stroke = plot::Stroke::points};
+  beyond.marker = plot::Marker::triangle;
+  double most = 0;
   for (const SweepItem& item : study.items) {
     if (item.half != one.half) continue;
-    points.x.push_back(item.metrics[m]), points.y.push_back(item.outcome.delta_nll);
+    const double loss = item.outcome.delta_nll;
+    if (std::abs(loss) > limit) {
+      beyond.x.push_back(item.metrics[m]), beyond.y.push_back(std::copysign(limit, loss));
+      if (std::abs(loss) > std::abs(most)) most = loss;
+      continue;
+    }
+    points.x.push_back(item.metrics[m]), points.y.push_back(loss);
     points.errors.push_back(item.outcome.delta_nll_se);
   }
   plot::Panel panel;
+  if (!beyond.x.empty())
+    panel.note = fmt::format("Triangles: beyond the axis; the farthest at {:.3g} nats.", most);
   panel.title = fmt::format("{}{}", one.half ? side_name(*one.half) + ": " : "", rho_text(one));
   panel.x = {.label = metric_label(one.metric)};
   panel.y = {.label = "ΔNLL [nats]"};
-  panel.marks.emplace_back(plot::Lines{.series = {std::move(points)}});
+  plot::Lines lines{.series = {std::move(points)}};
+  if (!beyond.x.empty()) lines.series.push_back(std::move(beyond));
+  panel.marks.emplace_back(std::move(lines));
   panel.marks.emplace_back(plot::Reference{.at = 0, .label = "", .colour = plot::colours::neutral});
   return panel;
 }

@@ -31,7 +31,8 @@ plot::Panel errors_by_layer(const TuckerStudy& study) {
     const TuckerTotal sum = total(study.parts, half);
     plot::Series line{.label = fmt::format("{} (all layers: {:.3f})", half_label(study, half), sum.error)};
     line.colour = colour;
-    plot::Series best{.label = half_label(study, half) + ", HOSVD at the best ranks of this size"};
+    plot::Series best{.label =
+                          half_label(study, half) + ", HOSVD at the ranks of its least error of this size"};
     best.colour = colour;
     best.stroke = plot::Stroke::dashed;
     best.marker = plot::Marker::none;
@@ -87,7 +88,9 @@ plot::Figure layer_sensitivity(const TuckerStudy& study) {
   return figure;
 }
 
-std::string ranks_of(const TuckerStudy& study) {
+}  // namespace
+
+std::string ranks_label(const TuckerStudy& study) {
   const auto text = [&](Half half) {
     std::string ranks;
     for (size_t mode = 0; mode < tucker_modes.size(); ++mode) {
@@ -106,6 +109,8 @@ std::string ranks_of(const TuckerStudy& study) {
   if (!has_half(study, Half::key) || text(Half::key) == values) return values;
   return fmt::format("{} (keys), {} (values)", text(Half::key), values);
 }
+
+namespace {
 
 /// What was measured on what; `ranks`: how it was decomposed.
 std::string subtitle_of(const TuckerStudy& study, const std::string& what, const std::string& ranks) {
@@ -130,8 +135,9 @@ std::vector<NamedFigure> tucker_figures(const TuckerStudy& study, const std::str
                                    {"tucker/layer_sensitivity", layer_sensitivity(study)},
                                    {"tucker/error_curves", tucker_error_curves(study)}};
   const std::string method = study.method == "hooi" ? "HOOI" : "HOSVD";
-  std::string ranks = fmt::format(", {} at ranks {} (heads x tokens x channels)", method, ranks_of(study));
+  std::string ranks = fmt::format(", {} at ranks {} (heads x tokens x channels)", method, ranks_label(study));
   if (study.has_rope && has_half(study, Half::key)) ranks += ", " + keys_label(study, study.basis);
+  if (!study.has_rope) ranks += ", no RoPE";
   for (NamedFigure& named : figures) named.figure.subtitle = subtitle_of(study, what, ranks);
   if (study.sweep.empty()) return figures;
   figures.push_back({"tucker/rank_sensitivity", tucker_rank_sensitivity(study)});

@@ -17,8 +17,8 @@ constexpr double percent_of_step = 100.0 / tucker_steps;
 
 std::string family_label(const std::string& family) {
   if (family == "tucker") return "Tucker, modes cut alike";
-  if (family == "tucker_best") return "Tucker, best ranks of this size";
-  return "SVD of each head, same bytes";
+  if (family == "tucker_best") return "Tucker, ranks of the least HOSVD error of this size";
+  return "SVD of each head, same bytes, one direction at least";
 }
 
 /// One line of the sweep: a family with keys in one basis.
@@ -96,6 +96,7 @@ plot::Panel by_rank(const TuckerStudy& study, const std::string& title, const pl
 LossScale scale_of(const TuckerStudy& study) {
   std::vector<double> losses;
   for (const TuckerOutcome& point : study.sweep) losses.push_back(point.outcome.delta_ppl_percent());
+  losses.push_back(study.outcomes.front().outcome.delta_ppl_percent());
   return LossScale(losses);
 }
 
@@ -111,19 +112,27 @@ void add_point(plot::Series& series, const LossScale& scale, double x, const Cac
   series.errors.push_back(bar.below), series.errors_above.push_back(bar.above);
 }
 
-/// Which family is the smallest, in words, for the least loss that one of them keeps to.
+/// How small the ranks asked for are where they compress and keep to the limit; empty: they do not.
+std::string answer_of_asked(const TuckerStudy& study, double limit) {
+  const CacheOutcome& asked = study.outcomes.front().outcome;
+  if (!(asked.delta_ppl_percent() < limit) || asked.ratio() <= 1) return "";
+  return fmt::format(", ranks asked for {:.3g}x", asked.ratio());
+}
+
+/// How small each family gets, in words, for the least loss that one of them keeps to.
 std::string answer(const TuckerStudy& study) {
-  static constexpr std::array<const char*, 3> names{"Tucker", "Tucker at its best ranks", "SVD"};
+  static constexpr std::array<const char*, 3> names{"modes cut alike", "least HOSVD error", "SVD"};
   for (const double limit : {1.0, 10.0, 100.0}) {
     std::string text;
-    bool any = false;
+    const std::string asked = answer_of_asked(study, limit);
+    bool any = !asked.empty();
     for (size_t f = 0; f < tucker_families.size(); ++f) {
       const TuckerOutcome* best = smallest_within(study, tucker_families[f], limit);
       any = any || best != nullptr;
       text += fmt::format("{}{} {}", f == 0 ? "" : ", ", names[f],
                           best == nullptr ? "never" : fmt::format("{:.3g}x", best->outcome.ratio()));
     }
-    if (any) return fmt::format("Less than {:g} % more perplexity, smaller than f16: {}", limit, text);
+    if (any) return fmt::format("Less than {:g} % more perplexity: {}{}", limit, text, asked);
   }
   return "Nothing smaller than f16 keeps the perplexity below twice what it was";
 }
@@ -191,6 +200,13 @@ plot::Figure tucker_frontier(const TuckerStudy& study) {
       add_point(series, scale, point->outcome.bytes_per_token(), point->outcome);
     lines.series.push_back(std::move(series));
   }
+  const CacheOutcome& asked = study.outcomes.front().outcome;
+  plot::Series point{.label = "Tucker, ranks asked for: " + ranks_label(study)};
+  point.colour = plot::colours::text;
+  point.stroke = plot::Stroke::points;
+  point.marker = plot::Marker::diamond;
+  add_point(point, scale, asked.bytes_per_token(), asked);
+  lines.series.push_back(std::move(point));
   panel.marks.emplace_back(std::move(lines));
   const CacheOutcome& first = study.sweep.front().outcome;
   panel.marks.emplace_back(plot::Reference{plot::Reference::Direction::vertical,
@@ -198,7 +214,7 @@ plot::Figure tucker_frontier(const TuckerStudy& study) {
                                            plot::colours::neutral});
   plot::Figure figure;
   figure.title = "Tucker or the SVD of each head?";
-  figure.caption = strokes(study);
+  figure.caption = strokes(study) + "Above: how many times smaller than f16, at most.";
   figure.height = 900;
   figure.panels = {std::move(panel)};
   return figure;

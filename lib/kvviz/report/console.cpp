@@ -7,7 +7,13 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <ranges>
+#include <string_view>
+#include <vector>
 
 namespace kvviz {
 namespace {
@@ -35,8 +41,8 @@ int cells_of(std::string_view text) {
   return cells;
 }
 
-// Control characters spelt out, bad bytes replaced, cut to widest_text cells.
-std::string printable(std::string_view text) {
+// Control characters spelt out, bad bytes replaced, cut to `widest` cells.
+std::string printable(std::string_view text, int widest) {
   std::string out;
   std::string cut;
   int cells = 0;
@@ -53,9 +59,9 @@ std::string printable(std::string_view text) {
     }
     cells += shown.size() > bytes.size() ? static_cast<int>(shown.size()) : width;
     out += shown;
-    if (cells <= widest_text - 1) cut = out;
+    if (cells <= widest - 1) cut = out;
   });
-  return cells <= widest_text ? out : cut + "\xE2\x80\xA6";
+  return cells <= widest ? out : cut + "\xE2\x80\xA6";
 }
 
 // Decimals that show four significant digits of the largest number; -1: numbers so large or small take an
@@ -67,32 +73,53 @@ int decimals_for(double largest) {
   return std::clamp(3 - magnitude, 0, 7);
 }
 
+// Decimals that show two significant digits of a number that is not zero.
+int decimals_needed(double size) {
+  return std::max(0, 1 - static_cast<int>(std::floor(std::log10(size))));
+}
+
 // As decimals_for() of the largest, and more where the middle number needs them for three significant digits:
-// one number that is far greater must not take them from the others.
+// one number that is far greater must not take them from the others. A few more again where they show the
+// smaller ones, with one digit if not two; what is smaller still is not worth the width.
 int decimals_of(std::vector<double> sizes) {
-  constexpr int most_digits = 9;
+  constexpr int most_digits = 12, most_decimals = 7, worth_adding = 3;
   std::erase_if(sizes, [](double size) { return !(size > 0); });
   if (sizes.empty()) return 0;
   std::ranges::sort(sizes);
   const int enough = decimals_for(sizes.back()), middle = decimals_for(sizes[sizes.size() / 2]);
-  if (enough < 0 || middle <= 0) return enough;
+  if (enough < 0) return enough;
   const int whole = static_cast<int>(std::floor(std::log10(sizes.back()))) + 1;
-  return std::max(enough, std::min(middle - 1, most_digits - std::max(whole, 0)));
+  const int room = std::min(most_decimals, most_digits - std::max(whole, 0));
+  int decimals = std::max(enough, std::min(middle - 1, room));
+  const int most = std::min(decimals + worth_adding, room);
+  for (const double size : sizes)
+    if (const int needed = decimals_needed(size); needed <= most + 1)
+      decimals = std::max(decimals, std::min(needed, most));
+  return decimals;
 }
 
-std::string with_decimals(double number, int decimals) {
+enum class Thousands { plain, grouped };
+
+// The digits before the decimal point in threes.
+std::string grouped(std::string number) {
+  const size_t first = number.front() == '-' ? 1 : 0;
+  for (size_t at = std::min(number.find('.'), number.size()); at > first + 3;) number.insert(at -= 3, 1, ',');
+  return number;
+}
+
+std::string with_decimals(double number, int decimals, Thousands thousands) {
   if (decimals < 0) return number == 0 ? "0" : fmt::format("{:.3e}", number);
   std::string text = fmt::format("{:.{}f}", number, decimals);
-  const bool vanished = number != 0 && text.find_first_of("123456789") == std::string::npos;
-  if (vanished) return fmt::format("{:.1e}", number);
-  return number == 0 && text.front() == '-' ? text.substr(1) : text;
+  if (text.find_first_of("123456789") == std::string::npos) {
+    if (number == 0) return text.front() == '-' ? text.substr(1) : text;
+    return fmt::format("{}{:.{}f}", number > 0 ? "<" : ">-", std::pow(10.0, -decimals), decimals);
+  }
+  return thousands == Thousands::grouped ? grouped(std::move(text)) : text;
 }
 
-std::string grouped(int64_t number) {
-  std::string digits = std::to_string(number);
-  const size_t first = number < 0 ? 1 : 0;
-  for (size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
-  return digits;
+std::string with_decimals(int64_t number, Thousands thousands) {
+  std::string text = std::to_string(number);
+  return thousands == Thousands::grouped ? grouped(std::move(text)) : text;
 }
 
 struct Lines {
@@ -102,28 +129,58 @@ struct Lines {
   bool right = true;
 };
 
+bool is_key(const Table& table, size_t c) {
+  return std::ranges::find(table.key, table.columns[c].name) != table.key.end();
+}
+
 Lines lines_of(const Table& table, size_t c, size_t rows) {
   const Column& column = table.columns[c];
   Lines lines{.title = column.unit.empty() ? column.name : column.name + " [" + column.unit + "]",
               .cells = {},
               .right = column.type != ColumnType::text};
   std::vector<double> sizes;
-  for (const auto& row : table.rows) sizes.push_back(std::abs(number_in(row[c]).value_or(0)));
+  for (size_t r = 0; r < rows; ++r) sizes.push_back(std::abs(number_in(table.rows[r][c]).value_or(0)));
   const int decimals = decimals_of(std::move(sizes));
+  const Thousands thousands = is_key(table, c) ? Thousands::plain : Thousands::grouped;
   lines.width = cells_of(lines.title);
   for (size_t r = 0; r < rows; ++r) {
     const Cell& cell = table.rows[r][c];
     std::string text = "-";
     if (const auto* words = std::get_if<std::string>(&cell)) {
-      text = printable(*words);
+      text = printable(*words, widest_text);
     } else if (const auto number = number_in(cell)) {
-      text = column.type == ColumnType::integer ? std::to_string(std::get<int64_t>(cell))
-                                                : with_decimals(*number, decimals);
+      text = column.type == ColumnType::integer ? with_decimals(std::get<int64_t>(cell), thousands)
+                                                : with_decimals(*number, decimals, thousands);
     }
     lines.width = std::max(lines.width, cells_of(text));
     lines.cells.push_back(std::move(text));
   }
   return lines;
+}
+
+// The columns that are shown: the keys, and from the left as many of the others as fit and have a value.
+std::vector<size_t> shown_columns(const Table& table, const std::vector<Lines>& columns, int width) {
+  const int gap_width = cells_of(gap);
+  int room = width + gap_width;
+  for (size_t c = 0; c < columns.size(); ++c)
+    if (is_key(table, c)) room -= columns[c].width + gap_width;
+  std::vector<size_t> shown;
+  bool full = false;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const auto is_missing = [&](size_t r) { return !reason_of(table.rows[r][c]).empty(); };
+    const auto rows = std::views::iota(size_t{0}, columns[c].cells.size());
+    const bool nothing = !rows.empty() && std::ranges::all_of(rows, is_missing);
+    if (is_key(table, c)) {
+      shown.push_back(c);
+    } else if (!nothing) {
+      const int needed = columns[c].width + gap_width;
+      full = full || needed > room;
+      if (full) continue;
+      shown.push_back(c);
+      room -= needed;
+    }
+  }
+  return shown;
 }
 
 std::string padded(const std::string& text, const Lines& lines) {
@@ -136,40 +193,56 @@ void append_line(std::string& out, std::string line) {
   out += line + '\n';
 }
 
+// Words from `text` in lines of at most `width` cells, each but the first indented; a longer word stays
+// whole.
+std::string wrapped(const std::string& text, int width, int indent) {
+  std::string out;
+  int used = 0;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    const int cells = cells_of(word);
+    if (at > 0 && used + 1 + cells > width) {
+      out += '\n' + std::string(static_cast<size_t>(indent), ' ');
+      used = 0;
+    } else if (at > 0) {
+      out += ' ';
+      ++used;
+    }
+    out += word;
+    used += cells;
+    at = end + 1;
+  }
+  return out;
+}
+
+// "tokens" for one token. Symbols such as ms stay as they are.
+std::string unit_of(const Fact& fact) {
+  const bool noun = fact.unit.size() > 3 && fact.unit.back() == 's' &&
+                    std::ranges::all_of(fact.unit, [](char c) { return c >= 'a' && c <= 'z'; });
+  const bool one = number_in(fact.value) == 1.0;
+  return noun && one ? fact.unit.substr(0, fact.unit.size() - 1) : fact.unit;
+}
+
 }  // namespace
 
 int terminal_width(int descriptor) {
   winsize size{};
-  if (isatty(descriptor) == 0 || ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 100;
-  return size.ws_col;
+  if (isatty(descriptor) != 0 && ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return size.ws_col;
+  const std::string_view columns = std::getenv("COLUMNS") == nullptr ? "" : std::getenv("COLUMNS");
+  int width = 0;
+  const auto [end, error] = std::from_chars(columns.data(), columns.data() + columns.size(), width);
+  const bool given = error == std::errc() && end == columns.data() + columns.size() && width > 0;
+  return given ? width : 100;
 }
 
 std::string to_console(const Table& table, const ConsoleStyle& style) {
   validate(table);
   const auto rows = std::min(table.rows.size(), static_cast<size_t>(std::max<int64_t>(style.max_rows, 1)));
-  const auto is_key = [&](const Column& column) {
-    return std::find(table.key.begin(), table.key.end(), column.name) != table.key.end();
-  };
   std::vector<Lines> columns;
   for (size_t c = 0; c < table.columns.size(); ++c) columns.push_back(lines_of(table, c, rows));
-
-  const int gap_width = cells_of(gap);
-  int room = style.width + gap_width;
-  for (size_t c = 0; c < columns.size(); ++c)
-    if (is_key(table.columns[c])) room -= columns[c].width + gap_width;
-  std::vector<size_t> shown;
-  std::string hidden;
-  for (size_t c = 0; c < columns.size(); ++c) {
-    const int needed = columns[c].width + gap_width;
-    if (is_key(table.columns[c])) {
-      shown.push_back(c);
-    } else if (hidden.empty() && needed <= room) {
-      shown.push_back(c);
-      room -= needed;
-    } else {
-      hidden += (hidden.empty() ? "" : ", ") + table.columns[c].name;
-    }
-  }
+  const std::vector<size_t> shown = shown_columns(table, columns, style.width);
 
   std::string out = table.name + '\n';
   std::string line;
@@ -182,27 +255,32 @@ std::string to_console(const Table& table, const ConsoleStyle& style) {
     append_line(out, line);
   }
   if (rows < table.rows.size())
-    out += fmt::format("... {} more rows\n", grouped(static_cast<int64_t>(table.rows.size() - rows)));
-  if (!hidden.empty()) out += "not shown: " + hidden + '\n';
+    out += fmt::format("... {} more rows\n", grouped(std::to_string(table.rows.size() - rows)));
+  if (const size_t hidden = columns.size() - shown.size(); hidden > 0)
+    out += fmt::format("... {} more column{} in {}\n", hidden, hidden == 1 ? "" : "s", style.all_columns);
   return out;
 }
 
 std::string to_console(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return printable(*text);
-  if (const auto* whole = std::get_if<int64_t>(&cell)) return grouped(*whole);
+  if (const auto* text = std::get_if<std::string>(&cell))
+    return printable(*text, std::numeric_limits<int>::max());
+  if (const auto* whole = std::get_if<int64_t>(&cell)) return with_decimals(*whole, Thousands::grouped);
   const auto number = number_in(cell);
   if (!number) return "- (" + reason_of(cell) + ")";
-  return with_decimals(*number, decimals_for(std::abs(*number)));
+  return with_decimals(*number, decimals_for(std::abs(*number)), Thousands::grouped);
 }
 
-std::string summary_to_console(const Result& result) {
-  int width = 0;
-  for (const Fact& fact : result.summary) width = std::max(width, cells_of(fact.label));
+std::string summary_to_console(const Result& result, int width) {
+  constexpr int least_room = 20;
+  int label_width = 0;
+  for (const Fact& fact : result.summary) label_width = std::max(label_width, cells_of(fact.label));
+  const int indent = label_width + cells_of(gap);
   std::string out;
   for (const Fact& fact : result.summary) {
-    const std::string space(static_cast<size_t>(width - cells_of(fact.label)), ' ');
+    const std::string space(static_cast<size_t>(indent - cells_of(fact.label)), ' ');
     const bool unit = !fact.unit.empty() && reason_of(fact.value).empty();
-    append_line(out, fact.label + space + gap + to_console(fact.value) + (unit ? " " + fact.unit : ""));
+    const std::string value = to_console(fact.value) + (unit ? " " + unit_of(fact) : "");
+    append_line(out, fact.label + space + wrapped(value, std::max(width - indent, least_room), indent));
   }
   return out;
 }

@@ -11,20 +11,26 @@ namespace kvviz {
 struct ConsoleStyle {
   int width = 100;        ///< character cells in a line
   int64_t max_rows = 40;  ///< longer tables show their first rows and say how many follow
+  std::string all_columns = "the JSON result";  ///< where a reader finds the columns that are not shown
 };
 
-/// Width of the terminal behind a file descriptor (STDOUT_FILENO); 100 where there is none.
+/// Width of the terminal behind a file descriptor (STDOUT_FILENO). Where there is none, the environment's
+/// COLUMNS if it is a positive number, 100 else.
 int terminal_width(int descriptor);
 
 /// A table for reading: aligned, a column's numbers with the same decimals: four significant digits of the
-/// largest and three of the middle one. Columns that do not fit are left out from the right (key columns
-/// stay), and the last line names them. Values that do not exist are shown as "-".
+/// largest shown, three of the middle one, and up to three decimals more where smaller ones need them for
+/// two. What would still be 0 is shown as "<0.001". Thousands are separated, but not in key columns, which
+/// name rows. Columns that do not fit are left out from the right (key columns stay), and those in which no
+/// shown row has a value; the last line counts them. Values that do not exist are shown as "-", text is cut
+/// to 40 cells.
 std::string to_console(const Table& table, const ConsoleStyle& style = {});
 
-/// The summary of a result, one line per fact: label, value, unit.
-std::string summary_to_console(const Result& result);
+/// The summary of a result, one fact after the other: label, value, unit. Text is not cut: it goes on below
+/// itself, broken at spaces, where it is longer than `width` character cells.
+std::string summary_to_console(const Result& result, int width = 100);
 
-/// A number by itself, with four significant digits: "0.03125", "1235", "1.2e-07", "12,345,678".
+/// A value by itself, a number with four significant digits: "0.03125", "1,235", "1.250e-07", "12,345,678".
 std::string to_console(const Cell& cell);
 
 }  // namespace kvviz

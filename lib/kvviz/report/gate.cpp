@@ -9,10 +9,12 @@
 #include <optional>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
 
+constexpr std::string_view comparison_characters = "<>=!";
 constexpr size_t nearest_shown = 5;
 constexpr size_t rows_suggested = 200;
 constexpr std::array<std::string_view, 4> aggregates = {"min", "max", "mean", "sum"};
@@ -106,21 +108,6 @@ std::optional<Selection> select(const Table& table, std::string_view path) {
   return select(table, head, tail);
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
 std::string nearest_names(const std::string& path, const Result& result) {
   std::vector<std::string> names;
   for (const Fact& fact : result.summary) names.push_back(fact.key);
@@ -211,17 +198,30 @@ bool holds(Comparison comparison, double value, double number) {
   return false;
 }
 
+// Where the comparison stands: the last one, for a row's key may hold < > = too. A '!' or '=' of an
+// unfinished one counts, so that it can be named.
 struct Operator {
-  std::string_view text;
-  Comparison comparison;
+  size_t at = std::string_view::npos;
+  std::string_view text = {};
 };
-// Two characters before one, so that ">=" is not read as ">".
-constexpr std::array<Operator, 6> operators = {{{">=", Comparison::greater_equal},
-                                                {"<=", Comparison::less_equal},
-                                                {"==", Comparison::equal},
-                                                {"!=", Comparison::not_equal},
-                                                {">", Comparison::greater},
-                                                {"<", Comparison::less}}};
+Operator last_operator(std::string_view text) {
+  const size_t end = text.find_last_of(comparison_characters);
+  if (end == std::string_view::npos) return {};
+  const bool two =
+      text[end] == '=' && end > 0 && comparison_characters.find(text[end - 1]) != std::string_view::npos;
+  const size_t at = two ? end - 1 : end;
+  return {.at = at, .text = text.substr(at, end + 1 - at)};
+}
+
+std::optional<Comparison> comparison_of(std::string_view op) {
+  if (op == ">") return Comparison::greater;
+  if (op == ">=") return Comparison::greater_equal;
+  if (op == "<") return Comparison::less;
+  if (op == "<=") return Comparison::less_equal;
+  if (op == "==") return Comparison::equal;
+  if (op == "!=") return Comparison::not_equal;
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -231,19 +231,18 @@ Gate parse_gate(std::string_view text) {
                          "; expected PATH OP NUMBER with OP one of > >= < <= == ",
                          "!=, for example sink_rate<0.3 or layers.k_hoyer.max>0.5"));
   };
-  const size_t at = text.find_first_of("<>=!");
-  if (at == std::string_view::npos) refuse("no comparison");
-  const auto op = std::find_if(operators.begin(), operators.end(),
-                               [&](const Operator& o) { return text.substr(at).starts_with(o.text); });
-  if (op == operators.end()) refuse("got \"", text.substr(at, 1), "\" as the comparison");
-  const std::string_view path = trimmed(text.substr(0, at));
-  const std::string_view right = trimmed(text.substr(at + op->text.size()));
-  if (path.empty()) refuse("nothing before ", op->text);
-  if (path.find_first_of(" \t") != std::string_view::npos) refuse("got \"", path, "\" as the path");
+  const Operator op = last_operator(text);
+  if (op.text.empty()) refuse("no comparison");
+  const auto comparison = comparison_of(op.text);
+  if (!comparison) refuse("got \"", op.text, "\" as the comparison");
+  const std::string_view path = trimmed(text.substr(0, op.at));
+  const std::string_view right = trimmed(text.substr(op.at + op.text.size()));
+  if (path.empty()) refuse("nothing before ", op.text);
+  if (path.find_last_of(comparison_characters) == path.size() - 1)
+    refuse("got \"", path.back(), op.text, "\" as the comparison");
   const auto number = parse_number(right);
   if (!number) refuse("got \"", right, "\" as the number");
-  return {
-      .text = std::string(text), .path = std::string(path), .comparison = op->comparison, .number = *number};
+  return {.text = std::string(text), .path = std::string(path), .comparison = *comparison, .number = *number};
 }
 
 GateOutcome check_gate(const Gate& gate, const Result& result) {

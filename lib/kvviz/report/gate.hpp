@@ -9,18 +9,19 @@ namespace kvviz {
 
 enum class Comparison { greater, greater_equal, less, less_equal, equal, not_equal };
 
-/// `--fail-if PATH OP NUMBER`: OP is > >= < <= == or !=, spaces around the parts do not matter.
+/// `--fail-if PATH OP NUMBER`: OP is > >= < <= == or !=, spaces around the parts do not matter. The last OP
+/// of the text counts: keys in the path may hold spaces and any other character.
 ///
 /// PATH names one number of a result:
 ///   sink_rate                       a fact of the summary
 ///   layers.k_hoyer.max              a column of a table, aggregated over its rows: min, max, mean or sum
 ///   layers.3.k_hoyer                a column of one row. A row is named by its key columns, joined by @:
 ///   h2o@0.25.delta_ppl              row (policy h2o, budget 0.25); the table's name may be left out when
-///   only one
-///                                   table has such a row and column
+///                                   only one table has such a row and column
+///   compress.h2o:0.25 + q8_0.delta_ppl
+///                                   the row whose key is "h2o:0.25 + q8_0"
 ///   heads.3.entropy.mean            fewer key values than key columns: all rows that begin so; an aggregate
-///   is needed
-///                                   when there are several
+///                                   is needed when there are several
 /// Key values are compared as numbers in number columns (0.250 is 0.25), letter by letter in text columns.
 struct Gate {
   std::string text;  ///< as given

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kvviz/tables/cache_outcome_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz::tables {
@@ -37,7 +38,7 @@ Table compress_table(const CompressionStudy& study) {
   };
   std::vector<Field<Row>> fields = {
       {word("method"), [](const Row& r) { return Cell(r.method); }},
-      {{"bytes_per_token", "bytes"}, [](const Row& r) { return real(r.bytes_per_token()); }},
+      {{"bytes_per_token"}, [](const Row& r) { return real(r.bytes_per_token()); }},
       {{"ratio"}, [](const Row& r) { return real(r.ratio()); }},
       {{"delta_ppl_percent", "%"}, [=](const Row& r) { return real(r.delta_ppl_percent(), reason_none); }},
       {{"delta_ppl_percent_se", "%"},
@@ -93,29 +94,16 @@ Table compress_layers_table(const CompressionStudy& study) {
 }
 
 Table compress_heads_table(const CompressionStudy& study) {
-  struct Row {
-    const CacheOutcome* outcome;
-    const CacheOutcomeLayer* layer;
-    size_t head;
-  };
-  std::vector<Row> rows;
-  for (const CacheOutcome& outcome : study.outcomes)
-    for (const CacheOutcomeLayer& layer : outcome.layers)
-      for (size_t head = 0; head < layer.head_output_error.size(); ++head)
-        rows.push_back({&outcome, &layer, head});
-  const std::vector<Field<Row>> fields = {
-      {word("method"), [](const Row& r) { return Cell(r.outcome->method); }},
-      {whole("layer"), [](const Row& r) { return integer(r.layer->layer); }},
-      {whole("head"), [](const Row& r) { return integer(static_cast<int64_t>(r.head)); }},
-      {{"output_error"}, [](const Row& r) { return real(r.layer->head_output_error[r.head]); }}};
-  return make_table("compress_heads", {"method", "layer", "head"}, fields, rows);
+  std::vector<NamedOutcome> named;
+  for (const CacheOutcome& outcome : study.outcomes) named.push_back({{outcome.method}, &outcome});
+  return head_errors_table("compress_heads", {"method"}, named);
 }
 
 Table compress_frontier_table(const CompressionStudy& study) {
   using Row = CacheOutcome;
   const std::vector<Field<Row>> fields = {
       {word("method"), [](const Row& r) { return Cell(r.method); }},
-      {{"bytes_per_token", "bytes"}, [](const Row& r) { return real(r.bytes_per_token()); }},
+      {number("bytes_per_token"), [](const Row& r) { return real(r.bytes_per_token()); }},
       {{"ratio"}, [](const Row& r) { return real(r.ratio()); }},
       {{"delta_ppl_percent", "%"}, [](const Row& r) { return real(r.delta_ppl_percent()); }},
       {{"delta_ppl_percent_se", "%"}, [](const Row& r) { return real(r.delta_ppl_percent_se(), no_error); }},

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kvviz/tables/cache_outcome_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz::tables {
@@ -54,6 +55,8 @@ void add_rest(std::vector<Field<Row>>& fields, Get outcome) {
   number("output_error", "", &CacheOutcome::output_error);
   number("payload_bytes", "bytes", &CacheOutcome::payload_bytes);
   number("metadata_bytes", "bytes", &CacheOutcome::metadata_bytes);
+  fields.push_back(
+      {{"resident_bytes", "bytes"}, [=](const Row& r) { return real(outcome(r).resident_bytes()); }});
   number("f16_bytes", "bytes", &CacheOutcome::f16_bytes);
 }
 
@@ -112,6 +115,13 @@ Table prune_layers_table(const PruningStudy& study) {
       {number("value_error"), [](const Row& r) { return real(r.layer->value_error); }},
       {number("bytes", "bytes"), [](const Row& r) { return real(r.layer->bytes); }}};
   return make_table("prune_layers", {"removed", "layer"}, fields, rows);
+}
+
+Table prune_heads_table(const PruningStudy& study) {
+  std::vector<NamedOutcome> outcomes;
+  for (const PruneVariant& variant : study.variants)
+    outcomes.push_back({{variant.outcome.method}, &variant.outcome});
+  return head_errors_table("prune_heads", {"removed"}, outcomes);
 }
 
 Table prune_sweep_table(const SweepStudy& study) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/tables/cache_outcome_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz::tables {
@@ -85,12 +86,13 @@ void add_outcome(Outcomes& fields, const TuckerStudy& study) {
                       }});
   add("payload_bytes", "bytes", [](const Row& r) { return r.outcome.payload_bytes; });
   add("metadata_bytes", "bytes", [](const Row& r) { return r.outcome.metadata_bytes; });
+  add("resident_bytes", "bytes", [](const Row& r) { return r.outcome.resident_bytes(); });
   add("f16_bytes", "bytes", [](const Row& r) { return r.outcome.f16_bytes; });
 }
 
-Outcomes keys_of_outcomes() {
+Outcomes keys_of_outcomes(bool has_rope) {
   return {{word("family"), [](const TuckerOutcome& r) { return Cell(r.family); }},
-          {word("keys"), [](const TuckerOutcome& r) { return Cell(basis_name(r.basis)); }}};
+          {word("keys"), [has_rope](const TuckerOutcome& r) { return Cell(basis_name(r.basis, has_rope)); }}};
 }
 
 }  // namespace
@@ -99,7 +101,8 @@ std::string half_name(Half half) {
   return half == Half::key ? "key" : "value";
 }
 
-std::string basis_name(KeyBasis basis) {
+std::string basis_name(KeyBasis basis, bool has_rope) {
+  if (!has_rope) return "no RoPE";
   return basis == KeyBasis::pre_rope ? "pre_rope" : "post_rope";
 }
 
@@ -115,7 +118,7 @@ std::string ranks_text(const std::array<std::vector<double>, 3>& modes) {
 }
 
 Table tucker_table(const TuckerStudy& study) {
-  Outcomes fields = keys_of_outcomes();
+  Outcomes fields = keys_of_outcomes(study.has_rope);
   add_outcome(fields, study);
   fields.push_back({whole("texts"), [](const TuckerOutcome& r) { return integer(r.outcome.texts); }});
   fields.push_back(
@@ -123,8 +126,15 @@ Table tucker_table(const TuckerStudy& study) {
   return make_table("tucker", {"family", "keys"}, fields, study.outcomes);
 }
 
+Table tucker_heads_table(const TuckerStudy& study) {
+  std::vector<NamedOutcome> outcomes;
+  for (const TuckerOutcome& row : study.outcomes)
+    outcomes.push_back({{row.family, basis_name(row.basis, study.has_rope)}, &row.outcome});
+  return head_errors_table("tucker_heads", {"family", "keys"}, outcomes);
+}
+
 Table tucker_sweep_table(const TuckerStudy& study) {
-  Outcomes fields = keys_of_outcomes();
+  Outcomes fields = keys_of_outcomes(study.has_rope);
   fields.push_back({whole("step"), [](const TuckerOutcome& r) { return integer(r.step); }});
   add_outcome(fields, study);
   return make_table("tucker_sweep", {"family", "keys", "step"}, fields, study.sweep);
@@ -181,7 +191,7 @@ Table tucker_ranks_table(const TuckerStudy& study) {
   };
   const std::vector<Field<Row>> fields = {
       {word("half"), [](const Row& r) { return Cell(half_name(r.curve.half)); }},
-      {word("keys"), [](const Row& r) { return Cell(basis_name(r.curve.basis)); }},
+      {word("keys"), [&study](const Row& r) { return Cell(basis_name(r.curve.basis, study.has_rope)); }},
       {word("mode"), [](const Row& r) { return Cell(std::string(tucker_modes[r.curve.mode])); }},
       {whole("rank"), [](const Row& r) { return integer(r.rank); }},
       {{"error"}, at(&TuckerCurve::pooled)},

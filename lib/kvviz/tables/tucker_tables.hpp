@@ -7,7 +7,9 @@ namespace kvviz::tables {
 
 // Tucker decompositions as tidy tables; definitions of the numbers are in analysis/tucker_study.hpp.
 
-Table tucker_table(const analysis::TuckerStudy& study);         ///< key: family, keys
+Table tucker_table(const analysis::TuckerStudy& study);  ///< key: family, keys
+/// key: family, keys, layer, head (query heads): at the ranks asked for; no rows without a model.
+Table tucker_heads_table(const analysis::TuckerStudy& study);
 Table tucker_layers_table(const analysis::TuckerStudy& study);  ///< key: layer, half
 /// key: half, keys, mode, rank: error curves at a ladder of ranks, of all layers as one tensor and the least
 /// and greatest of a layer.
@@ -21,7 +23,7 @@ std::string ranks_text(const std::array<std::vector<double>, 3>& modes);
 
 /// "key", "value".
 std::string half_name(analysis::Half half);
-/// "pre_rope", "post_rope".
-std::string basis_name(KeyBasis basis);
+/// "pre_rope", "post_rope"; "no RoPE" for a model without.
+std::string basis_name(KeyBasis basis, bool has_rope = true);
 
 }  // namespace kvviz::tables

@@ -61,12 +61,19 @@ TEST_CASE("[frontier] by its definition on random points") {
 TEST_CASE("[frontier] of codecs: bytes with metadata against the loss") {
   using kvviz::analysis::CacheOutcome;
   std::vector<CacheOutcome> all{
-      {.method = "f16", .delta_nll = 0, .payload_bytes = 16, .tokens = 1},
-      {.method = "a", .delta_nll = 0.1, .payload_bytes = 4, .metadata_bytes = 13, .tokens = 1},
-      {.method = "b", .delta_nll = 0.1, .payload_bytes = 8, .metadata_bytes = 1, .tokens = 1}};
+      {.method = "f16", .ppl = 20, .delta_ppl = 0, .payload_bytes = 16, .tokens = 1},
+      {.method = "a", .ppl = 22, .delta_ppl = 2, .payload_bytes = 4, .metadata_bytes = 13, .tokens = 1},
+      {.method = "b", .ppl = 22, .delta_ppl = 2, .payload_bytes = 8, .metadata_bytes = 1, .tokens = 1},
+      // A gain changes as much as a loss, and what is not known is not small.
+      {.method = "gain", .ppl = 18, .delta_ppl = -2, .payload_bytes = 12, .tokens = 1},
+      {.method = "unsure", .ppl = 20, .delta_ppl = 0, .delta_ppl_se = 3, .payload_bytes = 12, .tokens = 1}};
   mark_frontier(all);
   CHECK(all[0].on_frontier);
   CHECK_FALSE(all[1].on_frontier);
   CHECK(all[2].on_frontier);
   CHECK(all[2].bytes() == 9);
+  CHECK_FALSE(all[3].on_frontier);
+  CHECK(all[3].change_percent() == doctest::Approx(10));
+  CHECK_FALSE(all[4].on_frontier);
+  CHECK(all[4].change_percent() == doctest::Approx(15));
 }

@@ -140,7 +140,7 @@ TEST_CASE("[codec] refused, with what was got and what is expected") {
                                 {"xkv", "got '', expected a rank"},
                                 {"xkv:0", "got '0', expected a rank"},
                                 {"xkv:1.5", "expected a share above 0 and below 1"},
-                                {"xkv:8:0", "got a group of 0 layers"},
+                                {"xkv:8:0", "expected a group of 1 or more"},
                                 {"xkv:8:4:2", "got 2 arguments"},
                                 {"xkv:8:x", "got 'x'"},
                                 {"minicache:1.5", "got '1.5', expected where between"},

@@ -253,3 +253,17 @@ TEST_CASE("[low_rank] arguments that are refused") {
       "channels), or a share of the bytes, like tucker:0.25",
       UsageError);
 }
+
+TEST_CASE("[low_rank] svd_joint in groups of heads: one head each is svd, and each group is alone") {
+  const at::Tensor x = at::randn({5, 20, 6});
+  CHECK(at::equal(coded("svd_joint:3:1", x).restored, coded("svd:3", x).restored));
+  CHECK(coded("svd_joint:3:1", x).bytes.total() == coded("svd:3", x).bytes.total());
+  CHECK(at::equal(coded("svd_joint:3:5", x).restored, coded("svd_joint:3", x).restored));
+  const Coded pairs = coded("svd_joint:3:2", x);
+  CHECK(at::equal(pairs.restored.narrow(0, 2, 2), coded("svd_joint:3", x.narrow(0, 2, 2)).restored));
+  // Two pairs and a lone head: U S [20, 3] each, V' [12, 3], [12, 3] and [6, 3].
+  CHECK(pairs.bytes.payload == 2 * 3 * 20 * 3);
+  CHECK(pairs.bytes.metadata == 2 * (12 + 12 + 6) * 3);
+  CHECK_THROWS_AS(parse_method("svd_joint:3:0"), UsageError);
+  CHECK_THROWS_AS(parse_method("svd_joint:3:2:2"), UsageError);
+}

@@ -74,7 +74,7 @@ TEST_CASE(
   size_t chosen = 0;
   for (const CacheOutcome& o : s.outcomes) chosen += o.on_frontier ? 1 : 0;
   CHECK(lines[2].x.size() == chosen);
-  CHECK(test::holds(panel.title, "Less than"));
+  CHECK(test::holds(panel.title, "Change below"));
   CHECK(test::holds(panel.title, "1 %: family_"));
   CHECK(test::holds(all[0].figure.caption, "Frontier: "));
   CHECK(test::holds(all[0].figure.subtitle, "2040 predictions"));

@@ -136,4 +136,14 @@ TEST_CASE("[prune figures] colours of a sweep end where few cost more") {
   CHECK(*map.z_max < 1);
   CHECK(*map.z_min == -*map.z_max);
   CHECK(test::holds(panel.note, "7 nats"));
+  // The points too: one that breaks the model stands at the top as a triangle.
+  const auto points = figures::sweep_figures(s)[2].figure.panels[0];
+  const auto& series = std::get<plot::Lines>(points.marks.front()).series;
+  REQUIRE(series.size() == 2);
+  CHECK(series[0].y.size() == 31);
+  CHECK(std::ranges::max(series[0].y) < 1);
+  REQUIRE(series[1].y.size() == 1);
+  CHECK(series[1].marker == plot::Marker::triangle);
+  CHECK(series[1].y[0] < 1);
+  CHECK(test::holds(points.note, "7 nats"));
 }

@@ -169,10 +169,16 @@ TEST_CASE(
 TEST_CASE("[tucker figures] the sweep: every family and basis a line, the other basis dashed") {
   const auto all = figures::tucker_figures(study({4, 4, 256, 16, {4, 16, 8}}, true, true), "demo");
   const auto& lines = std::get<plot::Lines>(figure(all, "frontier").panels[0].marks.front()).series;
-  REQUIRE(lines.size() == 6);
+  REQUIRE(lines.size() == 7);
   CHECK(std::ranges::count(lines, plot::Stroke::dashed, &plot::Series::stroke) == 3);
   CHECK(lines[0].x.size() == tucker_steps);
   CHECK(std::ranges::is_sorted(lines[0].x));
+  // The ranks asked for are none of the steps: a point of their own, which the headline counts too.
+  const plot::Series& asked = lines.back();
+  CHECK(asked.stroke == plot::Stroke::points);
+  CHECK(asked.x == std::vector<double>{70000.0 / 256});
+  CHECK(asked.y[0] == doctest::Approx(5));
+  CHECK(asked.label == "Tucker, ranks asked for: 4 x 16 x 8");
   const plot::Figure& ranks = figure(all, "rank_sensitivity");
   REQUIRE(ranks.panels.size() == 4);
   CHECK(ranks.legend.size() == tucker_families.size());

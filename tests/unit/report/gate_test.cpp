@@ -58,6 +58,26 @@ TEST_CASE("[gate] columns are aggregated, rows are named by their keys") {
   CHECK_FALSE(fires("h2o@0.25.delta_ppl>0.75"));
 }
 
+TEST_CASE("[gate] a row's key may hold spaces and any sign") {
+  Result result;
+  result.tables = {
+      {.name = "compress",
+       .columns = {{"method", "", ColumnType::text}, {"loss"}},
+       .key = {"method"},
+       .rows = {
+           {"q8_0", 1.0}, {"streaming_llm:0.25 + q8_0", 2.0}, {"a|b@c:1.5", 3.0}, {"x<=3 != y>2", 4.0}}}};
+  const auto of = [&](const std::string& gate) { return check_gate(parse_gate(gate), result); };
+  CHECK(of("compress.streaming_llm:0.25 + q8_0.loss>0.5").value == 2);
+  CHECK(of("streaming_llm:0.25 + q8_0.loss > 1.5").fired);
+  CHECK_FALSE(of("streaming_llm:0.25 + q8_0.loss >= 2.5").fired);
+  CHECK(of("compress.a|b@c:1.5.loss==3").fired);
+  CHECK(of("compress.x<=3 != y>2.loss<=4").fired);
+  CHECK(of("  x<=3 != y>2.loss  !=  4 ").value == 4);
+  CHECK_FALSE(of("x<=3 != y>2.loss!=4").fired);
+  CHECK(holds(message_of<UsageError>([&] { of("streaming_llm:0.25 + q4_0.loss>0"); }),
+              "has no streaming_llm:0.25 + q4_0.loss; nearest: streaming_llm:0.25 + q8_0.loss,"));
+}
+
 TEST_CASE("[gate] the message says what was found") {
   const GateOutcome outcome = check_gate(parse_gate("h2o@0.25.delta_ppl>0.5"), example_result());
   CHECK(outcome.message == "h2o@0.25.delta_ppl is 0.73: --fail-if h2o@0.25.delta_ppl>0.5");
@@ -72,8 +92,10 @@ TEST_CASE("[gate] syntax errors need no result") {
   CHECK(holds(refusal("sink_rate=0.3"), "got \"=\" as the comparison"));
   CHECK(holds(refusal("sink_rate!0.3"), "got \"!\" as the comparison"));
   CHECK(holds(refusal(">0.3"), "nothing before >"));
-  CHECK(holds(refusal("a b>0.3"), "got \"a b\" as the path"));
-  for (const char* number : {"", "x", "0.3x", "nan", "inf", "0,3", ">1", "1 2", "1e999"}) {
+  CHECK(holds(refusal("sink_rate>>1"), "got \">>\" as the comparison"));
+  CHECK(holds(refusal("sink_rate!>=1"), "got \"!>=\" as the comparison"));
+  CHECK(holds(refusal("sink_rate=>1"), "got \"=>\" as the comparison"));
+  for (const char* number : {"", "x", "0.3x", "nan", "inf", "0,3", "1 2", "1e999"}) {
     CAPTURE(number);
     CHECK(holds(refusal(std::string("sink_rate>") + number), "as the number; expected PATH OP NUMBER"));
   }

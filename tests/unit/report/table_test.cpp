@@ -7,7 +7,6 @@
 #include <stdexcept>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/report/console.hpp"
 #include "unit/report/example_result.hpp"
 
 namespace kvviz {
@@ -90,91 +89,6 @@ TEST_CASE("[table] JSON that is not a table is refused by name") {
               }),
               "column no"));
   CHECK(holds(refusal([](auto& j) { j["key"] = {"no"}; }), "the key no is not a column"));
-}
-
-TEST_CASE("[console] columns are aligned, numbers share their decimals") {
-  CHECK(to_console(layers_table()) ==
-        "layers\n"
-        "layer  hoyer_k  kind\n"
-        "    0   0.2500  local\n"
-        "    1   0.5000  sink\n"
-        "    2   0.3000  a,\"b\"\\n\n");
-  CHECK(to_console(policies_table()) ==
-        "policies\n"
-        "policy   budget  delta_ppl  recall\n"
-        "h2o      0.2500      0.730  0.9000\n"
-        "h2o      0.5000      0.100       -\n"
-        "window   0.2500      4.500       -\n"
-        "snap@kv  0.2500      1.500  0.5000\n");
-}
-
-TEST_CASE("[console] what does not fit is left out and named; key columns stay") {
-  CHECK(to_console(policies_table(), {.width = 25, .max_rows = 2}) ==
-        "policies\n"
-        "policy  budget  delta_ppl\n"
-        "h2o     0.2500      0.730\n"
-        "h2o     0.5000      0.100\n"
-        "... 2 more rows\n"
-        "not shown: recall\n");
-  CHECK(holds(to_console(policies_table(), {.width = 5}), "policy   budget\n"));
-}
-
-TEST_CASE(
-    "[console] width counts character cells; control characters and bad bytes are spelt out; long text is "
-    "cut") {
-  const Table table{
-      .name = "tokens",
-      .columns = {{"text", "", ColumnType::text}, {"mass", "%"}},
-      .key = {},
-      .rows = {{"\xE6\x97\xA5\xE6\x9C\xAC", 1.0}, {"\xC3\xA9\x01\xFF", 2.0}, {std::string(60, 'x'), 3.0}}};
-  CHECK(to_console(table) ==
-        "tokens\n"
-        "text                                      mass [%]\n"
-        "\xE6\x97\xA5\xE6\x9C\xAC                                         1.000\n"
-        "\xC3\xA9\\x01\xEF\xBF\xBD                                       2.000\n" +
-            std::string(39, 'x') + "\xE2\x80\xA6     3.000\n");
-}
-
-TEST_CASE("[console] single values") {
-  const auto shown = [](Cell cell) { return to_console(cell); };
-  CHECK(shown(0.03125) == "0.03125");
-  CHECK(shown(1234.56) == "1235");
-  CHECK(shown(1.25e-7) == "1.250e-07");
-  CHECK(shown(0.0) == "0");
-  CHECK(shown(-0.5) == "-0.5000");
-  CHECK(shown(int64_t{12345678}) == "12,345,678");
-  CHECK(shown(int64_t{-1234}) == "-1,234");
-  CHECK(shown(int64_t{-123}) == "-123");
-  CHECK(shown(Null{"one token"}) == "- (one token)");
-  CHECK(shown(std::nan("")) == "- (not a number)");
-  CHECK(summary_to_console(test::example_result()) ==
-        "Heads that look at the first token  0.3500\n"
-        "Length                              512 tokens\n"
-        "Mean entropy                        - (one token only)\n"
-        "Spread                              - (infinite)\n"
-        "Model                               demo\n");
-}
-
-TEST_CASE("[console] a small number beside a large one is not shown as zero") {
-  const Table table{.name = "t", .columns = {{"x"}}, .key = {}, .rows = {{1000.0}, {0.002}, {-0.0}, {2e12}}};
-  Table small = table;
-  small.rows.pop_back();
-  CHECK(to_console(small) == "t\n      x\n   1000\n2.0e-03\n      0\n");
-  CHECK(to_console(table) == "t\n        x\n1.000e+03\n2.000e-03\n        0\n2.000e+12\n");
-}
-
-TEST_CASE("[console] one number far greater than the others does not take their decimals") {
-  const Table table{.name = "t",
-                    .columns = {{"x"}, {"y"}},
-                    .key = {},
-                    .rows = {{3848.7243, 0.1}, {7.184, 0.2}, {7.488, 123456789.0}, {-0.0036, 0.3}}};
-  CHECK(to_console(table) ==
-        "t\n"
-        "       x          y\n"
-        " 3848.72    1.0e-01\n"
-        "    7.18    2.0e-01\n"
-        "    7.49  123456789\n"
-        "-3.6e-03    3.0e-01\n");
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ CacheOutcome outcome(const std::string& name, double delta_nll) {
           .metadata_bytes = 10,
           .f16_bytes = 160,
           .tokens = 10,
-          .layers = {{.layer = 0, .output_error = 0.5, .bytes = 70}}};
+          .layers = {{.layer = 0, .output_error = 0.5, .bytes = 70, .head_output_error = {0.4, 0.6}}}};
 }
 
 const Cell& cell(const Table& table, size_t row, const std::string& name) {
@@ -69,6 +69,22 @@ TEST_CASE("[prune tables] a row a removal; what was not timed says why") {
   CHECK(layers.rows.size() == 3);
   CHECK(number(layers, 0, "output_error") == 0.5);
   CHECK(number(layers, 0, "bytes") == 70);
+  CHECK(number(table, 0, "resident_bytes") == 70);
+  s.variants[0].outcome.workspace_bytes = 5;
+  CHECK(number(tables::prune_table(s), 0, "resident_bytes") == 75);
+  const Table heads = tables::prune_heads_table(s);
+  REQUIRE(heads.rows.size() == 6);
+  CHECK(cell(heads, 5, "removed") == Cell(std::string("tokens:1")));
+  CHECK(number(heads, 5, "head") == 1);
+  CHECK(number(heads, 5, "output_error") == 0.6);
+}
+
+TEST_CASE("[prune tables] times whose quartiles meet do not differ") {
+  CHECK(overlap({2, 1, 3}, {4, 3, 5}));
+  CHECK(overlap({4, 1, 9}, {4, 3, 5}));
+  CHECK_FALSE(overlap({2, 1, 2.5}, {4, 3, 5}));
+  CHECK_FALSE(overlap({4, 3, 5}, {2, 1, 2.5}));
+  CHECK_FALSE(overlap({}, {4, 3, 5}));
 }
 
 TEST_CASE("[prune tables] a sweep, the least loss first, with its metrics") {

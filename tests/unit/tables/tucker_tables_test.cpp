@@ -33,7 +33,12 @@ TuckerStudy study(bool has_model) {
   for (int layer = 0; layer < 2; ++layer)
     for (const Half half : {Half::key, Half::value}) s.parts.push_back(part(layer, half));
   TuckerOutcome row{.family = "tucker", .ranks = {2, 4, 2}, .key_error = 0.5, .value_error = 0.25};
-  row.outcome = {.payload_bytes = 30, .metadata_bytes = 10, .f16_bytes = 160, .tokens = 10};
+  row.outcome = {.payload_bytes = 30,
+                 .metadata_bytes = 10,
+                 .workspace_bytes = 80,
+                 .f16_bytes = 160,
+                 .tokens = 10,
+                 .layers = {{.layer = 1, .head_output_error = {0.25, 0.5}}}};
   if (has_model) {
     row.outcome.ppl = 22, row.outcome.delta_ppl = 2;
     s.sensitivity = {{.ppl = 21, .delta_ppl = 1, .layers = {{.key_error = 0.1}, {.key_error = 0}}},
@@ -65,12 +70,31 @@ TEST_CASE(
   CHECK(number(with, 0, "bytes_per_token") == 4);
   CHECK(number(with, 0, "delta_ppl_percent") == doctest::Approx(10));
   CHECK(number(with, 0, "rank_tokens") == 4);
+  CHECK(number(with, 0, "resident_bytes") == 120);
   CHECK(number(without, 0, "key_error") == 0.5);
   CHECK(reason_of(cell(without, 0, "delta_ppl_percent")) == "a cache file has no model and no queries");
   CHECK(reason_of(cell(without, 0, "output_error")) == "a cache file has no model and no queries");
   const Table sweep = tables::tucker_sweep_table(study(true));
   CHECK(number(sweep, 0, "step") == 3);
   CHECK(reason_of(cell(sweep, 0, "rank_heads")) == "each head has a rank of its own");
+}
+
+TEST_CASE("[tucker tables] query heads: errors of their outputs at the ranks asked for alone") {
+  const Table heads = tables::tucker_heads_table(study(true));
+  REQUIRE(heads.rows.size() == 2);
+  CHECK(heads.key == std::vector<std::string>{"family", "keys", "layer", "head"});
+  CHECK(cell(heads, 1, "family") == Cell(std::string("tucker")));
+  CHECK(number(heads, 1, "layer") == 1);
+  CHECK(number(heads, 1, "head") == 1);
+  CHECK(number(heads, 1, "output_error") == 0.5);
+}
+
+TEST_CASE("[tucker tables] keys of a model without RoPE are neither before nor after it") {
+  TuckerStudy s = study(true);
+  s.has_rope = false;
+  for (const Table& table : {tables::tucker_table(s), tables::tucker_sweep_table(s),
+                             tables::tucker_ranks_table(s), tables::tucker_heads_table(s)})
+    CHECK(cell(table, 0, "keys") == Cell(std::string("no RoPE")));
 }
 
 TEST_CASE("[tucker tables] layers: errors of pooled energies, sizes as means over the caches") {
