@@ -250,10 +250,4 @@ analysis::CacheOutcome coding_outcome(const CacheTrial& trial, std::span<const C
   return averaged(trial, sum);
 }
 
-double relative_error(const at::Tensor& restored, const at::Tensor& x) {
-  const double size = x.to(at::kDouble).square().sum().item<double>();
-  const double off = restored.to(at::kDouble).sub(x).square().sum().item<double>();
-  return size > 0 ? std::sqrt(off / size) : std::sqrt(off);
-}
-
 }  // namespace kvviz

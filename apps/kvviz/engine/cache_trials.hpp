@@ -51,7 +51,4 @@ std::vector<analysis::CacheOutcome> run_trials(const Runner& runner, std::span<c
 analysis::CacheOutcome coding_outcome(const CacheTrial& trial, std::span<const ChangedLayer> changed,
                                       std::span<const LayerKv> cache);
 
-/// |restored - x| / |x|, Frobenius, sums in fp64; |restored| where x is 0.
-double relative_error(const at::Tensor& restored, const at::Tensor& x);
-
 }  // namespace kvviz

@@ -9,6 +9,7 @@
 #include "kvviz/eval/continuation.hpp"
 #include "kvviz/eval/evicting_session.hpp"
 #include "kvviz/model/session.hpp"
+#include "kvviz/stats/channels.hpp"
 
 namespace kvviz {
 namespace {
@@ -166,7 +167,7 @@ analysis::EvictedText generate_evicting(const Runner& runner, const GenerationRe
                              .divergence = {},
                              .stopped = made.stopped,
                              .held = std::move(held),
-                             .seconds = analysis::median(made.step_seconds)};
+                             .seconds = stats::median(made.step_seconds)};
   text.divergence = divergence(full_pieces, text.pieces, text.equal, full.study, made);
   return text;
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/engine/plan_change.hpp"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <map>
@@ -60,30 +58,6 @@ struct HeldRows {
   }
 };
 
-/// The held rows of a head, [1, held, head_dim].
-at::Tensor rows(const at::Tensor& x, int64_t head, const std::vector<int32_t>& positions) {
-  at::Tensor index = at::empty({std::ssize(positions)}, at::kLong);
-  std::ranges::copy(positions, index.data_ptr<int64_t>());
-  return x[head].index_select(0, index).unsqueeze(0);
-}
-
-std::vector<at::Tensor> held_heads(const at::Tensor& x, const HeldRows& held) {
-  std::vector<at::Tensor> heads;
-  for (size_t g = 0; g < held.positions.size(); ++g)
-    heads.push_back(rows(x, static_cast<int64_t>(g), held.positions[g]));
-  return heads;
-}
-
-/// Heads that hold different numbers of tokens, below each other from row 0 on.
-at::Tensor padded(std::span<const at::Tensor> heads) {
-  int64_t most = 0;
-  for (const at::Tensor& head : heads) most = std::max(most, head.size(1));
-  const at::Tensor all = at::zeros({std::ssize(heads), most, heads[0].size(2)});
-  for (size_t g = 0; g < heads.size(); ++g)
-    all[static_cast<int64_t>(g)].narrow(0, 0, heads[g].size(1)).copy_(heads[g][0]);
-  return all;
-}
-
 /// One side of a layer, coded; the error is that of what is held.
 struct CodedSide {
   at::Tensor restored;
@@ -98,26 +72,25 @@ double workspace(const compress::Method& method, int64_t elements) {
 
 CodedSide code(const compress::Method& method, const at::Tensor& x, Side side, const HeldRows& held) {
   const compress::Codec& codec = *method.codec;
+  const at::Tensor kept = held.positions.empty() ? x : held_rows(x, held.positions);
   if (held.positions.empty() || held.even()) {
-    const at::Tensor kept = held.positions.empty() ? x : at::cat(held_heads(x, held));
     Coded coded = codec.code(kept, side);
     return {coded.restored, coded.bytes, relative_error(coded.restored, kept),
             workspace(method, kept.numel())};
   }
-  const std::vector<at::Tensor> heads = held_heads(x, held);
-  std::vector<at::Tensor> restored;
-  CodedSide result;
-  for (const at::Tensor& head : heads) {
-    Coded coded = codec.code(head, side);
-    restored.push_back(coded.restored);
+  CodedSide result{.restored = at::zeros_like(kept)};
+  for (size_t g = 0; g < held.positions.size(); ++g) {
+    const auto head = static_cast<int64_t>(g);
+    const auto part = [&](const at::Tensor& t) {
+      return t.narrow(0, head, 1).narrow(1, 0, std::ssize(held.positions[g]));
+    };
+    const Coded coded = codec.code(part(kept).contiguous(), side);
+    part(result.restored).copy_(coded.restored);
     result.bytes.payload += coded.bytes.payload;
     result.bytes.metadata += coded.bytes.metadata;
+    result.workspace += workspace(method, coded.restored.numel());
   }
-  result.restored = padded(restored);
-  result.error = relative_error(result.restored, padded(heads));
-  int64_t elements = 0;
-  for (const at::Tensor& head : heads) elements += head.numel();
-  result.workspace = workspace(method, elements);
+  result.error = relative_error(result.restored, kept);
   return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/stats/channels.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz {
@@ -12,12 +13,6 @@ namespace {
 
 constexpr SinkSubstitute substitutes[] = {SinkSubstitute::first_layer, SinkSubstitute::first_key,
                                           SinkSubstitute::zero};
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 void add(AttentionCost& sum, const AttentionCost& cost) {
   sum.flops += cost.flops;
@@ -76,8 +71,8 @@ ReuseRun repeated(int repeats, Run run) {
     attention.push_back(again.attention_seconds);
     whole.push_back(again.seconds);
   }
-  result.attention_seconds = median(attention);
-  result.seconds = median(whole);
+  result.attention_seconds = stats::median(attention);
+  result.seconds = stats::median(whole);
   return result;
 }
 

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "kvviz/stats/channels.hpp"
+
 namespace kvviz::analysis {
 namespace {
 
@@ -95,15 +97,8 @@ EvictedText full_text(const GenerationStudy& study) {
 double GenerationStudy::step_seconds() const {
   std::vector<double> all;
   for (const GenerationStep& step : steps) all.push_back(step.seconds);
-  return median(std::move(all));
-}
-
-double median(std::vector<double> values) {
-  std::erase_if(values, [](double x) { return !std::isfinite(x); });
-  if (values.empty()) return kNone;
-  std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  std::erase_if(all, [](double seconds) { return !std::isfinite(seconds); });
+  return stats::median(std::move(all));
 }
 
 }  // namespace kvviz::analysis

@@ -82,7 +82,4 @@ struct GenerationStudy {
 /// The text of the full cache as one of these, to stand beside them.
 EvictedText full_text(const GenerationStudy& study);
 
-/// Median of the finite values; kNone when there is none.
-double median(std::vector<double> values);
-
 }  // namespace kvviz::analysis

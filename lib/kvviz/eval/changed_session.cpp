@@ -3,9 +3,10 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
@@ -132,6 +133,25 @@ at::Tensor attend_store(const Store& store, const LayerQkv& x) {
 }
 
 }  // namespace
+
+double relative_error(const at::Tensor& restored, const at::Tensor& x) {
+  const double size = x.to(at::kDouble).square().sum().item<double>();
+  const double off = restored.to(at::kDouble).sub(x).square().sum().item<double>();
+  return size > 0 ? std::sqrt(off / size) : std::sqrt(off);
+}
+
+at::Tensor held_rows(const at::Tensor& x, std::span<const std::vector<int32_t>> positions) {
+  size_t most = 0;
+  for (const auto& head : positions) most = std::max(most, head.size());
+  const at::Tensor rows = at::zeros({x.size(0), static_cast<int64_t>(most), x.size(2)});
+  for (int64_t g = 0; g < x.size(0); ++g) {
+    const auto& held = positions[static_cast<size_t>(g)];
+    const at::Tensor index = at::empty({std::ssize(held)}, at::kLong);
+    std::ranges::copy(held, index.data_ptr<int64_t>());
+    rows[g].narrow(0, 0, index.size(0)).copy_(x[g].index_select(0, index));
+  }
+  return rows;
+}
 
 ChangedSession::ChangedSession(const Decoder& decoder, std::span<const ChangedLayer> layers, int64_t tokens)
     : decoder_(decoder), tokens_(tokens) {

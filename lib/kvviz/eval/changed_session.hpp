@@ -26,6 +26,13 @@ struct ChangedLayer {
   double key_error = 0, value_error = 0;  ///< |restored - x| / |x| over what is held; 0 is best
 };
 
+/// |restored - x| / |x|, Frobenius, sums in fp64; |restored| where x is 0.
+double relative_error(const at::Tensor& restored, const at::Tensor& x);
+
+/// The rows of `x` [kv_heads, tokens, head_dim] at these positions, by KV head, from row 0 on; a head with
+/// fewer than another is filled with zeros: [kv_heads, most of a head, head_dim].
+at::Tensor held_rows(const at::Tensor& x, std::span<const std::vector<int32_t>> positions);
+
 /// A sequence that goes on after a changed cache: later keys and values are kept as they are. Session with
 /// tokens and heads gone.
 class ChangedSession {

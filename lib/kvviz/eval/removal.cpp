@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/eval/removal.hpp"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,20 +61,6 @@ std::vector<int> silent_heads(const LayerConfig& shape, const Removal& removal) 
   return silent;
 }
 
-/// Rows of the held tokens, those of each head first in its part.
-at::Tensor packed(const at::Tensor& x, const std::vector<std::vector<int32_t>>& held) {
-  const auto most =
-      std::ranges::max(held, {}, [](const std::vector<int32_t>& head) { return head.size(); }).size();
-  const at::Tensor rows = at::zeros({x.size(0), static_cast<int64_t>(most), x.size(2)});
-  for (int64_t g = 0; g < x.size(0); ++g) {
-    const auto& positions = held[static_cast<size_t>(g)];
-    const at::Tensor index = at::empty({std::ssize(positions)}, at::kLong);
-    std::ranges::copy(positions, index.data_ptr<int64_t>());
-    rows[g].narrow(0, 0, index.size(0)).copy_(x[g].index_select(0, index));
-  }
-  return rows;
-}
-
 /// Keys or values of a layer and what is done to them.
 struct Side {
   const at::Tensor* original;
@@ -115,7 +99,7 @@ void count(Side& side, const Removal& removal, const std::vector<std::vector<int
     const auto tokens = std::ssize(held[static_cast<size_t>(g)]);
     const bool here = among(removal.heads, g);
     const double elements = static_cast<double>(tokens) * (here ? channels : static_cast<double>(x.size(2)));
-    const auto nonzero = side.kept[g].narrow(0, 0, tokens).count_nonzero().item().toDouble();
+    const auto nonzero = side.kept[g].narrow(0, 0, tokens).count_nonzero().item<double>();
     const double dense = element_bytes * elements;
     const double bitmap = std::ceil(elements / 8);
     const bool sparse = here && side.threshold > 0 && bitmap + element_bytes * nonzero < dense;
@@ -125,9 +109,7 @@ void count(Side& side, const Removal& removal, const std::vector<std::vector<int
     side.zeros += static_cast<double>(x[g].numel()) - nonzero;
   }
   if (side.kept.is_same(side.held)) return;
-  const auto squares = [](const at::Tensor& t) { return t.to(at::kDouble).square().sum().item<double>(); };
-  const double size = squares(side.held);
-  side.error = size > 0 ? std::sqrt(squares(side.kept.sub(side.held)) / size) : 0;
+  side.error = relative_error(side.kept, side.held);
 }
 
 ChangedLayer changed(const LayerKv& layer, const LayerConfig& shape, const Removal& removal,
@@ -139,7 +121,7 @@ ChangedLayer changed(const LayerKv& layer, const LayerConfig& shape, const Remov
   Side key{.original = &layer.key, .chosen = removal.keys, .threshold = below.key};
   Side value{.original = &layer.value, .chosen = removal.values, .threshold = below.value};
   for (Side* const side : {&key, &value}) {
-    side->held = all_held ? *side->original : packed(*side->original, held);
+    side->held = all_held ? *side->original : held_rows(*side->original, held);
     side->kept = side->held;
     cut_elements(*side, removal);
     count(*side, removal, held);

@@ -23,7 +23,16 @@ TEST_CASE("[generation_study] attention falls into four parts") {
   CHECK(window.prompt == 0.25);
   CHECK(window.generated == 0.5);
   CHECK(window.self == 0.25);
-  CHECK(median({3, NAN, 1, 2, 10}) == 2.5);
+}
+
+TEST_CASE("[generation_study] the time of a step: the median of those that were timed") {
+  GenerationStudy study;
+  CHECK(std::isnan(study.step_seconds()));
+  for (const double seconds : {3.0, double{NAN}, 1.0, 2.0, 10.0}) {
+    study.steps.emplace_back();
+    study.steps.back().seconds = seconds;
+  }
+  CHECK(study.step_seconds() == 2.5);
 }
 
 TEST_CASE("[generation_study] the full cache beside the evicted ones: what it holds after each token") {

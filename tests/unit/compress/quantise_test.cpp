@@ -44,43 +44,27 @@ TEST_CASE("[quantise] per tensor: the formula in double") {
   }
 }
 
-TEST_CASE("[quantise] per token: the formula in double, whole heads and groups of channels") {
-  for (const int bits : {2, 3, 4, 8}) {
-    for (const int64_t group : {0, 2, 24, 32, 500}) {
-      for (const Shape shape : kShapes) {
-        CAPTURE(bits);
-        CAPTURE(group);
-        CAPTURE(shape.tokens);
-        const at::Tensor x = cache_like(shape, 2);
-        Expected want(static_cast<size_t>(x.numel()));
-        const int64_t length = group == 0 ? shape.channels : group;
-        round_to_nearest(numbers(x),
-                         groups(shape, {.by_token = true, .length = length, .last = shape.tokens}), bits,
-                         want);
-        const std::string method =
-            "rtn_token:" + std::to_string(bits) + (group == 0 ? "" : ":" + std::to_string(group));
-        CHECK(misses(code(method, x).restored, want, kTolerance) == 0);
-      }
-    }
-  }
-}
-
-TEST_CASE("[quantise] per channel: the formula in double, all tokens and groups of them") {
-  for (const int bits : {2, 3, 4, 8}) {
-    for (const int64_t group : {0, 2, 24, 32, 500}) {
-      for (const Shape shape : kShapes) {
-        CAPTURE(bits);
-        CAPTURE(group);
-        CAPTURE(shape.tokens);
-        const at::Tensor x = cache_like(shape, 3);
-        Expected want(static_cast<size_t>(x.numel()));
-        const int64_t length = group == 0 ? shape.tokens : group;
-        round_to_nearest(numbers(x),
-                         groups(shape, {.by_token = false, .length = length, .last = shape.tokens}), bits,
-                         want);
-        const std::string method =
-            "rtn_channel:" + std::to_string(bits) + (group == 0 ? "" : ":" + std::to_string(group));
-        CHECK(misses(code(method, x).restored, want, kTolerance) == 0);
+TEST_CASE("[quantise] per token and per channel: the formula in double, whole rows and groups of them") {
+  for (const bool by_token : {true, false}) {
+    for (const int bits : {2, 3, 4, 8}) {
+      for (const int64_t group : {0, 2, 24, 32, 500}) {
+        for (const Shape shape : kShapes) {
+          CAPTURE(by_token);
+          CAPTURE(bits);
+          CAPTURE(group);
+          CAPTURE(shape.tokens);
+          const at::Tensor x = cache_like(shape, by_token ? 2 : 3);
+          Expected want(static_cast<size_t>(x.numel()));
+          const int64_t whole = by_token ? shape.channels : shape.tokens;
+          round_to_nearest(
+              numbers(x),
+              groups(shape,
+                     {.by_token = by_token, .length = group == 0 ? whole : group, .last = shape.tokens}),
+              bits, want);
+          const std::string method = (by_token ? "rtn_token:" : "rtn_channel:") + std::to_string(bits) +
+                                     (group == 0 ? "" : ":" + std::to_string(group));
+          CHECK(misses(code(method, x).restored, want, kTolerance) == 0);
+        }
       }
     }
   }
