@@ -64,6 +64,15 @@ BENCHMARK(attention_output)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
+// With ALiBi: one more pass over the logits.
+void attention_alibi(benchmark::State& state) {
+  Heads heads(state.range(0), state.range(0), state.range(1), state.range(1), state.range(2));
+  const std::vector<float> slopes(static_cast<size_t>(state.range(0)), 0.01F);
+  heads.problem.alibi_slopes = slopes;
+  run(state, heads, {}, causal_flops(state.range(0), state.range(1), state.range(2)));
+}
+BENCHMARK(attention_alibi)->Args({12, 2048, 64})->UseRealTime()->Unit(benchmark::kMillisecond);
+
 // Arguments: queries behind a cache of 4096 keys; 32 query heads on 8 KV heads of 64.
 void attention_cached(benchmark::State& state) {
   const int64_t queries = state.range(0), keys = 4096;

@@ -7,6 +7,7 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "kvviz/core/error.hpp"
@@ -37,7 +38,27 @@ at::Tensor hidden_keys(int64_t queries, int64_t keys, int64_t window) {
   return hidden;
 }
 
+// ALiBi: [query_heads, queries, keys].
+at::Tensor distance_bias(const AttentionSpec& spec, int64_t queries, int64_t keys,
+                         const at::TensorOptions& options) {
+  at::Tensor key = at::arange(keys);
+  if (!spec.key_positions.empty()) std::ranges::copy(spec.key_positions, key.data_ptr<int64_t>());
+  const at::Tensor distance = key.sub(key.narrow(0, keys - queries, queries).unsqueeze(1));
+  const at::Tensor slope = at::empty({std::ssize(spec.alibi_slopes), 1, 1}, at::kFloat);
+  std::ranges::copy(spec.alibi_slopes, slope.data_ptr<float>());
+  return slope.to(options).mul(distance.to(options));
+}
+
 }  // namespace
+
+AttentionSpec of_heads(const AttentionSpec& spec, std::span<const int64_t> query_heads) {
+  AttentionSpec some = spec;
+  if (spec.alibi_slopes.empty()) return some;
+  some.alibi_slopes.clear();
+  for (const int64_t head : query_heads)
+    some.alibi_slopes.push_back(spec.alibi_slopes[static_cast<size_t>(head)]);
+  return some;
+}
 
 at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionSpec& spec, const kernels::AttentionRequest& request,
@@ -55,6 +76,8 @@ at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const a
       .scale = static_cast<float>(spec.scale),
       .softcap = static_cast<float>(spec.softcap),
       .window = spec.window,
+      .alibi_slopes = spec.alibi_slopes,
+      .key_positions = spec.key_positions,
       .q = view(query),
       .k = view(key),
       .v = view(value),
@@ -71,6 +94,8 @@ at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   const at::Tensor key = shared_by(k, group);
   const at::Tensor value = shared_by(v, group);
   at::Tensor logits = at::matmul(q.mul(spec.scale), key.transpose(2, 3));
+  if (!spec.alibi_slopes.empty())
+    logits = logits.add(distance_bias(spec, q.size(2), k.size(2), logits.options()));
   if (spec.softcap > 0) logits = logits.div(spec.softcap).tanh().mul(spec.softcap);
   logits = logits.masked_fill(hidden_keys(q.size(2), k.size(2), spec.window),
                               -std::numeric_limits<double>::infinity());

@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kvviz/kernels/attention.hpp"
@@ -11,9 +13,18 @@ namespace kvviz {
 /// What distinguishes the attention of one layer from another's.
 struct AttentionSpec {
   double scale = 1;    ///< logits are scale * q.k
-  double softcap = 0;  ///< softcap * tanh(logit / softcap); 0: none
+  double softcap = 0;  ///< softcap * tanh(logit / softcap), after the bias of ALiBi; 0: none
   int64_t window = 0;  ///< sliding window in tokens; 0: none
+  /// [query_heads], or empty: ALiBi adds slope * (position of the key - position of the query) to the scaled
+  /// logit (alibi.hpp).
+  std::vector<float> alibi_slopes = {};
+  /// [keys] where the keys stood, ascending, for ALiBi where keys are missing between them; empty: 0, 1, ...
+  /// Borrowed. The queries stand where the last keys do; the window goes by rows.
+  std::span<const int32_t> key_positions = {};
 };
+
+/// The same for some of the query heads.
+AttentionSpec of_heads(const AttentionSpec& spec, std::span<const int64_t> query_heads);
 
 /// Causal attention of q [1, query_heads, queries, head_dim] over k, v [1, kv_heads, keys, head_dim] in f32;
 /// the queries are the last of the keys. Streams over blocks of queries: nothing of size queries x keys is

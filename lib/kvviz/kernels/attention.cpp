@@ -20,6 +20,8 @@ constexpr int64_t pack_block = 1024;
 void check(const AttentionProblem& p, const AttentionRequest& request) {
   assert(p.kv_heads > 0 && p.query_heads % p.kv_heads == 0 && p.head_dim > 0);
   assert(p.queries >= 0 && p.queries <= p.keys && p.window >= 0);
+  assert(p.alibi_slopes.empty() || std::ssize(p.alibi_slopes) == p.query_heads);
+  assert(p.key_positions.empty() || std::ssize(p.key_positions) == p.keys);
   static_cast<void>(p);
   for (const int64_t head : request.exact_heads) {
     require<UsageError>(head >= 0 && head < p.query_heads, "[attention] exact head ", head,

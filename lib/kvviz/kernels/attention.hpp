@@ -25,13 +25,20 @@ struct MutableHeadsView {
 /// Causal attention with grouped queries (query head h reads KV head h / (query_heads / kv_heads)).
 /// The queries are the last `queries` of the `keys` tokens: query i stands at position keys - queries + i and
 /// sees the keys j <= that position, and with a window > 0 only those with position - j < window. logit =
-/// softcap(scale * q.k), softcap(x) = softcap * tanh(x / softcap) when softcap > 0.
+/// softcap(scale * q.k + slope * (j - position)), softcap(x) = softcap * tanh(x / softcap) when softcap > 0.
+///
+/// The slopes are ALiBi's (Press et al. 2022, arXiv 2108.12409), one a query head; empty: no such term, at no
+/// cost. Where keys are missing from the middle, `key_positions` says where those that are there stood: the
+/// distance of a key from a query is then that of their positions, the query's being its own key's. The
+/// window goes by rows all the same. Distances are exact; the bias is rounded once.
 struct AttentionProblem {
   int64_t query_heads = 0, kv_heads = 0, head_dim = 0;
   int64_t queries = 0, keys = 0;
   float scale = 1;
   float softcap = 0;
   int64_t window = 0;
+  std::span<const float> alibi_slopes = {};     ///< [query_heads], or empty
+  std::span<const int32_t> key_positions = {};  ///< [keys], ascending; empty: 0, 1, ...
   HeadsView q = {}, k = {}, v = {};
   MutableHeadsView out = {};  ///< [query_heads, queries, head_dim]; overlaps no input
 };

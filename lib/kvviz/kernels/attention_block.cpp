@@ -50,6 +50,7 @@ void BlockAttention::run(const AttentionCall& call, const AttentionTask& task,
     fill_visible(block);
     block.strip = {strip_.at_least(group_rows * stride), stride, block.rows(), visible_.data()};
     fill_logits(block);
+    if (!problem.alibi_slopes.empty()) add_distances(block);
     if (problem.softcap > 0) call.simd.softcap(block.strip, problem.softcap);
     row_sums_.resize(static_cast<size_t>(block.rows()));
     inverse_.resize(row_sums_.size());
@@ -111,6 +112,21 @@ void BlockAttention::fill_logits(const Block& block) {
   }
   const float* const panels = block.task.keys.panels + (block.first_key - block.task.keys.first_key) * dim;
   block.call.simd.scores(block.strip, queries, panels, dim);
+}
+
+void BlockAttention::add_distances(const Block& block) {
+  const AttentionProblem& problem = block.call.problem;
+  const int64_t width = block.width();
+  const auto place = [&](int64_t key) {
+    return problem.key_positions.empty() ? key : problem.key_positions[static_cast<size_t>(key)];
+  };
+  distances_.start(width);
+  for (int64_t column = 0; column < width; ++column)
+    distances_.keys()[column] = static_cast<int32_t>(place(block.first_key + column));
+  for (int64_t row = 0; row < block.rows(); ++row)
+    distances_.add_row(problem.alibi_slopes[static_cast<size_t>(block.head(row))],
+                       place(problem.keys - problem.queries + block.query(row)));
+  block.call.simd.add_distances(block.strip, distances_.bias());
 }
 
 void BlockAttention::fill_segments(const Block& block) {

@@ -7,6 +7,7 @@
 #include "kvviz/kernels/aligned_floats.hpp"
 #include "kvviz/kernels/attention.hpp"
 #include "kvviz/kernels/attention_simd.hpp"
+#include "kvviz/kernels/distance_rows.hpp"
 #include "kvviz/kernels/top_mass.hpp"
 
 namespace kvviz::kernels {
@@ -68,6 +69,7 @@ class BlockAttention {
 
   void fill_visible(const Block& block);
   void fill_logits(const Block& block);
+  void add_distances(const Block& block);
   void fill_segments(const Block& block);
   void add_column_sums(const Block& block, Span columns);
   void add_row_statistics(const Block& block);
@@ -75,6 +77,7 @@ class BlockAttention {
 
   AlignedFloats queries_, strip_, out_, column_sums_;
   std::vector<Span> visible_;
+  DistanceRows distances_;
   std::vector<RowSums> row_sums_;
   std::vector<float> inverse_;
   std::vector<Segment> segments_;

@@ -21,6 +21,7 @@ const AttentionSimd& table() {
                                      .row_group = group_rows,
                                      .pack_keys = &pack_keys,
                                      .scores = &scores,
+                                     .add_distances = &add_distances,
                                      .softcap = &softcap,
                                      .softmax = &softmax,
                                      .weighted_values = &weighted_values,

@@ -28,6 +28,13 @@ struct RowSums {
   int64_t small = 0;    ///< columns with e < 0.01
 };
 
+/// A bias that grows with the distance of a key from its query (ALiBi), for the rows and columns of a strip.
+struct DistanceBias {
+  const float* slope = nullptr;    ///< [rows]
+  const int32_t* query = nullptr;  ///< [rows] where the row's query stands
+  const int32_t* key = nullptr;    ///< [columns] where the keys stand; readable to a multiple of 16
+};
+
 /// The vector kernels of streaming attention, for the best instruction set of this CPU.
 struct AttentionSimd {
   int64_t panel = 0;      ///< keys per panel of packed keys
@@ -41,6 +48,10 @@ struct AttentionSimd {
   /// logit[r][c] = q_r . k_c for every column some row of the row's group sees. Queries are packed in groups
   /// of [head_dim][row_group]; `panels` starts at column 0.
   void (*scores)(const Strip& strip, const float* queries, const float* panels, int64_t head_dim) = nullptr;
+
+  /// logit[r][c] += slope[r] (key[c] - query[r]) on the visible columns. The distance is a difference of
+  /// whole numbers, so that the bias has one rounding however far from the start the text is.
+  void (*add_distances)(const Strip& strip, const DistanceBias& bias) = nullptr;
 
   /// logit = cap tanh(logit / cap) on the visible columns.
   void (*softcap)(const Strip& strip, float cap) = nullptr;

@@ -12,6 +12,7 @@ EvictingScan::EvictingScan(const ScanShape& shape, std::vector<DecisionGroup> gr
                            const ScanOptions& options)
     : shape_(shape), options_(options) {
   assert(shape.kv_heads > 0 && shape.query_heads % shape.kv_heads == 0 && shape.head_dim > 0);
+  assert(shape.alibi_slopes.empty() || std::ssize(shape.alibi_slopes) == shape.query_heads);
   if (options.compare) comparisons_.resize(static_cast<size_t>(shape.query_heads));
   for (DecisionGroup& group : groups) {
     assert(!group.owners.empty() && group.rule != nullptr);

@@ -16,10 +16,13 @@ struct ScanShape {
   float scale = 1;
   float softcap = 0;   ///< softcap * tanh(logit / softcap); 0: none
   int64_t window = 0;  ///< the model's own sliding window in tokens; 0: none
+  /// [query_heads], or empty: ALiBi, as in AttentionProblem. The distance is that of the original positions;
+  /// under cache positions that of the ranks in the cache.
+  std::vector<float> alibi_slopes = {};
 };
 
 /// cos and sin of RoPE by position, [positions, pairs] each, dense; channels beyond 2 * pairs are not
-/// rotated.
+/// rotated. No pairs, and no tables: only ALiBi goes by position.
 struct RotaryTable {
   const float* cosine = nullptr;
   const float* sine = nullptr;
@@ -73,8 +76,9 @@ struct ScanOptions {
   Aggregate aggregate = Aggregate::mean;
   int64_t prompt = 0;    ///< full prefill: no key leaves before step prompt - 1 has been attended to
   bool compare = false;  ///< measure against attention over all keys (HeadComparison); costs another pass
-  const RotaryTable* cache_positions = nullptr;  ///< keys are rotated on use at their rank in the cache
-  int64_t block = 0;                             ///< steps per matrix product; 0: chosen by the shape
+  /// Keys are rotated on use at their rank in the cache, and ALiBi goes by these ranks.
+  const RotaryTable* cache_positions = nullptr;
+  int64_t block = 0;  ///< steps per matrix product; 0: chosen by the shape
 };
 
 /// One query head's evicting attention against attention over all keys, from the same q, k and v, both at the

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace kvviz::kernels {
 FullAttention::FullAttention(const ScanShape& shape, const SlotOwner& owner, bool outputs)
@@ -27,10 +28,22 @@ void FullAttention::fill(const ScanBlock& block, FullBuffers& b) {
                     b.visible.data()};
   const HeadsView& q = input.full_q.data != nullptr ? input.full_q : input.q;
   simd.scores(strip, pack_queries(block, shape_, owner_, q, b.queries), keys_.data(), shape_.head_dim);
+  if (!shape_.alibi_slopes.empty()) add_distances(block, strip, b.distances);
   if (shape_.softcap > 0) simd.softcap(strip, shape_.softcap);
   b.sums.resize(static_cast<size_t>(rows));
   simd.softmax(strip, b.sums.data(), false);
   if (outputs_ && input.full_out.data == nullptr) fill_outputs(block, strip, b.out);
+}
+
+void FullAttention::add_distances(const ScanBlock& block, const Strip& strip, DistanceRows& distances) const {
+  const int64_t keys = block.first_position + block.steps;
+  distances.start(keys);
+  std::iota(distances.keys(), distances.keys() + keys, 0);
+  for (int64_t row = 0; row < strip.rows; ++row)
+    distances.add_row(
+        shape_.alibi_slopes[static_cast<size_t>(owner_.first_query_head + row % owner_.query_heads)],
+        block.first_position + row / owner_.query_heads);
+  attention_simd().add_distances(strip, distances.bias());
 }
 
 void FullAttention::fill_outputs(const ScanBlock& block, const Strip& strip, AlignedFloats& outputs) {

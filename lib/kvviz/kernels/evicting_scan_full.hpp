@@ -5,6 +5,7 @@
 
 #include "kvviz/kernels/aligned_floats.hpp"
 #include "kvviz/kernels/attention_simd.hpp"
+#include "kvviz/kernels/distance_rows.hpp"
 #include "kvviz/kernels/evicting_scan_block.hpp"
 
 namespace kvviz::kernels {
@@ -15,6 +16,7 @@ struct FullBuffers {
   std::vector<Span> visible;
   std::vector<RowSums> sums;
   std::vector<float> inverse;
+  DistanceRows distances;
 };
 
 /// Attention of the queries of one slot set over all keys ever seen, block by block beside the evicting one;
@@ -35,6 +37,7 @@ class FullAttention {
   float error(const ScanBlock& block, int64_t row, const float* out, FullBuffers& buffers) const;
 
  private:
+  void add_distances(const ScanBlock& block, const Strip& strip, DistanceRows& distances) const;
   void fill_outputs(const ScanBlock& block, const Strip& strip, AlignedFloats& out);
   int64_t stride(const ScanBlock& block) const { return strip_stride(block.first_position + block.steps); }
 

@@ -130,7 +130,25 @@ void GroupScan::fill_logits(const ScanBlock& block, size_t set) {
   const float* const queries =
       pack_queries(block, shape_, sets_[set].owner(), block.input.q, buffers(set).queries);
   simd.scores(logits, queries, stores_[set].keys.data(), shape_.head_dim);
+  if (!shape_.alibi_slopes.empty()) add_distances(block, set, logits);
   if (shape_.softcap > 0) simd.softcap(logits, shape_.softcap);
+}
+
+void GroupScan::add_distances(const ScanBlock& block, size_t set, const Strip& logits) {
+  const SlotSet& slots = sets_[set];
+  const SlotOwner& owner = slots.owner();
+  DistanceRows& distances = buffers(set).distances;
+  const int64_t base = base_[set];
+  distances.start(base + block.steps);
+  for (int64_t column = 0; column < base; ++column)
+    distances.keys()[column] = static_cast<int32_t>(slots.position(column));
+  for (int64_t step = 0; step < block.steps; ++step)
+    distances.keys()[base + step] = static_cast<int32_t>(block.first_position + step);
+  for (int64_t row = 0; row < logits.rows; ++row)
+    distances.add_row(
+        shape_.alibi_slopes[static_cast<size_t>(owner.first_query_head + row % owner.query_heads)],
+        block.first_position + row / owner.query_heads);
+  attention_simd().add_distances(logits, distances.bias());
 }
 
 void GroupScan::rotate_logits(const ScanBlock& block, size_t set, int64_t step) {
@@ -172,7 +190,19 @@ void GroupScan::rotate_logits(const ScanBlock& block, size_t set, int64_t step) 
                                          .sine = table.sine},
                                         logits.data + head * logits.stride);
   }
+  if (!shape_.alibi_slopes.empty()) add_ranks(set, logits);
   if (shape_.softcap > 0) attention_simd().softcap(logits, shape_.softcap);
+}
+
+void GroupScan::add_ranks(size_t set, const Strip& logits) {
+  const SlotOwner& owner = sets_[set].owner();
+  ScanBuffers& b = buffers(set);
+  b.distances.start(std::ssize(b.rank));
+  std::ranges::copy(b.rank, b.distances.keys());
+  for (int64_t head = 0; head < owner.query_heads; ++head)
+    b.distances.add_row(shape_.alibi_slopes[static_cast<size_t>(owner.first_query_head + head)],
+                        sets_[set].kept() - 1);
+  attention_simd().add_distances(logits, b.distances.bias());
 }
 
 void GroupScan::weigh(const ScanBlock& block, size_t set, int64_t step) {

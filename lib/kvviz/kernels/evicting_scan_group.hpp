@@ -7,6 +7,7 @@
 
 #include "kvviz/kernels/aligned_floats.hpp"
 #include "kvviz/kernels/attention_simd.hpp"
+#include "kvviz/kernels/distance_rows.hpp"
 #include "kvviz/kernels/evicting_scan.hpp"
 #include "kvviz/kernels/evicting_scan_full.hpp"
 
@@ -19,6 +20,7 @@ struct ScanBuffers {
   std::vector<Span> visible;
   std::vector<float> inverse;
   std::vector<int32_t> rank;
+  DistanceRows distances;
   FullBuffers full;
 };
 
@@ -39,7 +41,9 @@ class GroupScan {
   int64_t block_steps() const;
   void append(const ScanBlock& block, size_t set);
   void fill_logits(const ScanBlock& block, size_t set);
+  void add_distances(const ScanBlock& block, size_t set, const Strip& logits);
   void rotate_logits(const ScanBlock& block, size_t set, int64_t step);
+  void add_ranks(size_t set, const Strip& logits);
   void weigh(const ScanBlock& block, size_t set, int64_t step);
   void compare(const ScanBlock& block, size_t set, int64_t step);
   void write_output(const ScanBlock& block, size_t set);

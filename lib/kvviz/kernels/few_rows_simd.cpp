@@ -3,25 +3,25 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kvviz/kernels/few_rows_simd.cpp"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+
+#include "kvviz/kernels/halves-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvviz::kernels {
 namespace HWY_NAMESPACE {
 namespace {
-namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t prefetch_floats = 512;  // ahead of the reads: the hardware's prefetcher stops at page ends
-
-// R rows of x against C rows of W: R * C sums in registers, every vector of W loaded once.
-template <int R, int C>
-HWY_INLINE void block(const FewRowsProduct& p, int64_t row, int64_t column) {
+// R rows of x against C rows of W that are `apart` rows from each other: R * C sums in registers, every
+// vector of W loaded once.
+template <class Weights, int R, int C>
+HWY_INLINE void block(const FewRowsProduct& p, int64_t row, int64_t column, int64_t apart) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const float* const x = p.x + row * p.in;
-  const float* const w = p.w + column * p.w_stride;
+  const auto* const w = static_cast<const typename Weights::Stored*>(p.w) + column * p.w_stride;
+  const int64_t step = apart * p.w_stride;
   hn::Vec<decltype(d)> sum[R][C];
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < C; ++c) sum[r][c] = hn::Zero(d);
@@ -31,40 +31,54 @@ HWY_INLINE void block(const FewRowsProduct& p, int64_t row, int64_t column) {
     hn::Vec<decltype(d)> a[R];
     for (int r = 0; r < R; ++r) a[r] = hn::LoadU(d, x + r * p.in + k);
     for (int c = 0; c < C; ++c) {
-      hwy::Prefetch(w + c * p.w_stride + k + prefetch_floats);
-      const auto b = hn::LoadU(d, w + c * p.w_stride + k);
+      const auto b = Weights::load(d, w + c * step + k);
       for (int r = 0; r < R; ++r) sum[r][c] = hn::MulAdd(a[r], b, sum[r][c]);
     }
   }
   for (int c = 0; c < C; ++c) {
+    const int64_t o = column + c * apart;
     for (int r = 0; r < R; ++r) {
       float total = hn::GetLane(hn::SumOfLanes(d, sum[r][c]));
-      for (int64_t i = k; i < p.in; ++i) total += x[r * p.in + i] * w[c * p.w_stride + i];
-      p.y[(row + r) * p.y_stride + column + c] = total + (p.b != nullptr ? p.b[column + c] : 0.0F);
+      for (int64_t i = k; i < p.in; ++i) total += x[r * p.in + i] * Weights::value(w[c * step + i]);
+      p.y[(row + r) * p.y_stride + o] = total + (p.b != nullptr ? p.b[o] : 0.0F);
     }
   }
 }
 
-template <int R>
+// Rows of W far from each other are that many streams to the hardware's prefetcher; neighbours, which may
+// share a page, are half as fast as one stream. (So are reads behind prefetch instructions of our own.)
+template <class Weights, int R>
 HWY_INLINE void rows_block(const FewRowsProduct& p, int64_t row) {
   constexpr int C = R == 1 ? 8 : 4;
-  int64_t column = 0;
-  for (; column + C <= p.out; column += C) block<R, C>(p, row, column);
-  for (; column < p.out; ++column) block<R, 1>(p, row, column);
+  const int64_t apart = p.out / C;
+  for (int64_t column = 0; column < apart; ++column) block<Weights, R, C>(p, row, column, apart);
+  for (int64_t column = apart * C; column < p.out; ++column) block<Weights, R, 1>(p, row, column, 0);
+}
+
+template <class Weights>
+void all_rows(const FewRowsProduct& p) {
+  int64_t row = 0;
+  for (; row + 4 <= p.rows; row += 4) rows_block<Weights, 4>(p, row);
+  switch (p.rows - row) {
+    case 3:
+      return rows_block<Weights, 3>(p, row);
+    case 2:
+      return rows_block<Weights, 2>(p, row);
+    case 1:
+      return rows_block<Weights, 1>(p, row);
+    default:
+      return;
+  }
 }
 
 void product(const FewRowsProduct& p) {
-  int64_t row = 0;
-  for (; row + 4 <= p.rows; row += 4) rows_block<4>(p, row);
-  switch (p.rows - row) {
-    case 3:
-      return rows_block<3>(p, row);
-    case 2:
-      return rows_block<2>(p, row);
-    case 1:
-      return rows_block<1>(p, row);
-    default:
-      return;
+  switch (p.type) {
+    case WeightType::f32:
+      return all_rows<F32Weights>(p);
+    case WeightType::bf16:
+      return all_rows<Bf16Weights>(p);
+    case WeightType::f16:
+      return all_rows<F16Weights>(p);
   }
 }
 

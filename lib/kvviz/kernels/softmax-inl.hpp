@@ -130,6 +130,21 @@ inline void softmax(const Strip& strip, RowSums* sums, bool all_sums) {
   all_sums ? softmax_rows<true>(strip, sums) : softmax_rows<false>(strip, sums);
 }
 
+inline void add_distances(const Strip& strip, const DistanceBias& bias) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  const int64_t n = lanes();
+  for (int64_t r = 0; r < strip.rows; ++r) {
+    float* const row = strip.data + r * strip.stride;
+    const auto slope = hn::Set(d, bias.slope[r]);
+    const auto query = hn::Set(di, bias.query[r]);
+    for (int64_t c = strip.visible[r].begin / n * n; c < strip.visible[r].end; c += n) {
+      const auto distance = hn::ConvertTo(d, hn::Sub(hn::LoadU(di, bias.key + c), query));
+      hn::Store(hn::MulAdd(slope, distance, hn::Load(d, row + c)), d, row + c);
+    }
+  }
+}
+
 inline void softcap(const Strip& strip, float cap) {
   const Floats d;
   const int64_t n = lanes();

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/kernels/thread_pool.hpp"
 
+#include <hwy/cache_control.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -48,6 +50,15 @@ int allowed_cpus() {
   return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U));
 }
 
+/// Waits a moment without sleeping: to wake a thread costs tens of microseconds, as much as one layer's
+/// weights take to be read. Longer waits sleep.
+template <class Ready>
+void wait_awake(const Ready& ready) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::microseconds(50);
+  while (!ready() && Clock::now() < end) hwy::Pause();
+}
+
 class Pool {
  public:
   int threads() const { return threads_; }
@@ -74,11 +85,19 @@ class Pool {
       // A worker that has not woken up by now finds no job: nobody waits for it.
       std::unique_lock lock(mutex_);
       job_ = nullptr;
+      if (busy_ > 0 && stays_awake()) {
+        lock.unlock();
+        wait_awake([this] { return busy_ == 0; });
+        lock.lock();
+      }
       done_.wait(lock, [this] { return busy_ == 0; });
     }
   }
 
  private:
+  /// More threads than CPUs would wait in each other's way.
+  bool stays_awake() const { return threads_ <= cpus_; }
+
   void start_workers(int helpers) {
     try {
       while (static_cast<int>(workers_.size()) < helpers) {
@@ -92,8 +111,9 @@ class Pool {
 
   void serve(int index) {
     uint64_t seen = 0;
-    std::unique_lock lock(mutex_);
     while (true) {
+      if (stays_awake()) wait_awake([&] { return generation_ != seen; });
+      std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] { return job_ != nullptr && generation_ != seen && index < job_->helpers; });
       seen = generation_;
       Job& job = *job_;
@@ -110,9 +130,10 @@ class Pool {
   std::condition_variable wake_, done_;
   std::vector<std::thread> workers_;
   Job* job_ = nullptr;
-  uint64_t generation_ = 0;
-  int busy_ = 0;
-  std::atomic<int> threads_ = allowed_cpus();
+  std::atomic<uint64_t> generation_ = 0;  // this and busy_ change under the mutex
+  std::atomic<int> busy_ = 0;
+  const int cpus_ = allowed_cpus();
+  std::atomic<int> threads_ = cpus_;
 };
 
 // Never destroyed: the workers sleep until the process ends, whichever way it ends.

@@ -20,10 +20,12 @@ struct QueryModel {
   Eigen::VectorXf linear;
   FloatMatrix quadratic;
   double log_sum = 0;  ///< of e^z over the held keys at the last fit
+  double slope = 0;    ///< of ALiBi
 };
 
 /// z = scale mu'.k + scale^2 / 2 k^T S' k, the log of the expected e^logit of a Gaussian query turned to the
-/// mean of the positions ahead; score = (softmax z + epsilon) |v|.
+/// mean of the positions ahead; score = (softmax z + epsilon) |v|. ALiBi adds slope * position of the key to
+/// z: where the queries ahead stand is the same factor for every key.
 class ExpectedWeight : public Scorer {
  public:
   ExpectedWeight(const RuleContext& context, size_t owner)
@@ -36,6 +38,10 @@ class ExpectedWeight : public Scorer {
     QueryModel model{.sum = Eigen::VectorXd::Zero(dim_), .products = Matrix::Zero(dim_, dim_)};
     model.waiting.resize(options_.refresh, dim_);
     models_.assign(static_cast<size_t>(context.owners[owner].query_heads), model);
+    const std::vector<float>& slopes = context.shape.alibi_slopes;
+    for (size_t g = 0; g < models_.size() && !slopes.empty(); ++g)
+      models_[g].slope =
+          static_cast<double>(slopes[static_cast<size_t>(context.owners[owner].first_query_head) + g]);
   }
 
   void observe(const kernels::ScanStep& step, kernels::SlotSet& set) override {
@@ -56,7 +62,8 @@ class ExpectedWeight : public Scorer {
     }
     if (fitted_at_ < 0) return;
     double weight = 0;
-    for (const QueryModel& model : models_) weight += std::exp(log_weight(model, row) - model.log_sum);
+    for (const QueryModel& model : models_)
+      weight += std::exp(log_weight(model, row) + distance_bias(model, step.position) - model.log_sum);
     set.scores().back() = score(weight, row);
   }
 
@@ -70,6 +77,9 @@ class ExpectedWeight : public Scorer {
     for (QueryModel& model : models_) {
       fit(model, step.position);
       log_weights(model, z);
+      for (size_t row = 0; row < rows; ++row) {
+        if (held(row)) z[row] += distance_bias(model, keys_.position(static_cast<int64_t>(row)));
+      }
       double top = -std::numeric_limits<double>::infinity(), total = 0;
       for (size_t row = 0; row < rows; ++row) {
         if (held(row)) top = std::max(top, z[row]);
@@ -90,6 +100,9 @@ class ExpectedWeight : public Scorer {
  private:
   bool held(size_t row) const { return keys_.position(static_cast<int64_t>(row)) >= 0; }
   const float* key(size_t row) const { return keys_.data() + static_cast<int64_t>(row) * (dim_ + 1); }
+  double distance_bias(const QueryModel& model, int64_t position) const {
+    return model.slope * static_cast<double>(position - fitted_at_);
+  }
   double score(double weight, const float* row) const {
     return (weight / static_cast<double>(models_.size()) + options_.epsilon) * static_cast<double>(row[dim_]);
   }
@@ -108,7 +121,7 @@ class ExpectedWeight : public Scorer {
     const auto n = static_cast<double>(seen_);
     Eigen::VectorXd mean = model.sum / n;
     Matrix covariance = model.products / n - mean * mean.transpose();
-    if (rotary_ != nullptr) {
+    if (rotary_ != nullptr && rotary_->pairs > 0) {
       const Matrix turn = mean_rotation(position);
       mean = turn * mean;
       covariance = turn * covariance * turn.transpose();

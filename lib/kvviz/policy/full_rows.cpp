@@ -19,6 +19,12 @@ std::span<const float> FullRows::next(const kernels::ScanStep& step, const kerne
     const Eigen::Map<const Eigen::VectorXf> query(step.input.q.at(owner.first_query_head + head, step.row),
                                                   dim);
     row_ = (seen * query).array() * shape.scale;
+    if (!shape.alibi_slopes.empty()) {
+      const float slope = shape.alibi_slopes[static_cast<size_t>(owner.first_query_head + head)];
+      row_ +=
+          slope *
+          Eigen::ArrayXi::LinSpaced(row_.size(), static_cast<int>(first - step.position), 0).cast<float>();
+    }
     if (shape.softcap > 0) row_ = shape.softcap * (row_ / shape.softcap).tanh();
     row_ = (row_ - row_.maxCoeff()).exp();
     row_ /= row_.sum();

@@ -49,6 +49,7 @@ void check_against_reference(const AttentionCase& c, const AttentionRequest& req
   CAPTURE(c.keys);
   CAPTURE(c.window);
   CAPTURE(c.softcap);
+  CAPTURE(c.alibi);
   AttentionData data(c);
   const AttentionProblem& p = data.problem();
   const std::vector<HeadAttention> heads = attention(p, request);
@@ -146,6 +147,52 @@ TEST_CASE("[attention] soft-capped logits") {
       const AttentionCase c{.queries = queries, .keys = 150, .scale = 2, .softcap = softcap};
       check_against_reference(c, everything(c));
     }
+  }
+}
+
+TEST_CASE("[attention] ALiBi: every head its slope times the distance of key and query, then the soft cap") {
+  for (const float slope : {0.5F, 0.01F, -0.02F}) {
+    for (const int64_t queries : {1, 5, 7, 8, 50, 211}) {
+      const AttentionCase c{
+          .query_heads = 6, .kv_heads = 2, .head_dim = 24, .queries = queries, .keys = 211, .alibi = slope};
+      check_against_reference(c, everything(c));
+      AttentionCase windowed = c, capped = c, apart = c;
+      windowed.window = 37;
+      check_against_reference(windowed, everything(windowed));
+      capped.softcap = 3;
+      check_against_reference(capped, everything(capped));
+      apart.first_position = 5;
+      apart.gap = 3;
+      check_against_reference(apart, everything(apart));
+    }
+  }
+}
+
+TEST_CASE("[attention] ALiBi far into a text is as exact as at its start") {
+  // Positions that f32 does not hold: only their difference is small.
+  for (const int64_t queries : {3, 60}) {
+    AttentionCase c{
+        .queries = queries, .keys = 130, .scale = 0, .alibi = 0.25F, .first_position = 20'000'001};
+    check_against_reference(c, everything(c));
+    AttentionData far(c);
+    c.first_position = 0;
+    AttentionData near(c);
+    attention(far.problem(), {});
+    attention(near.problem(), {});
+    CHECK(far.out == near.out);
+  }
+}
+
+TEST_CASE("[attention] a slope of zero is no bias, bit for bit") {
+  for (const int64_t queries : {2, 90}) {
+    const AttentionCase c{.queries = queries, .keys = 90};
+    AttentionData plain(c), biased(c);
+    attention(plain.problem(), {});
+    AttentionProblem problem = biased.problem();
+    const std::vector<float> slopes(static_cast<size_t>(c.query_heads), 0.0F);
+    problem.alibi_slopes = slopes;
+    attention(problem, {});
+    CHECK(plain.out == biased.out);
   }
 }
 
@@ -309,7 +356,7 @@ TEST_CASE("[attention] every instruction set of this CPU gives the reference") {
         }
       }
     }
-    const AttentionCase capped{.queries = 90, .keys = 90, .softcap = 5};
+    const AttentionCase capped{.queries = 90, .keys = 90, .softcap = 5, .alibi = 0.1F};
     check_against_reference(capped, everything(capped));
   }
   hwy::SetSupportedTargetsForTest(0);

@@ -147,7 +147,7 @@ Run run(ScanData& data, const ScanCase& c, ScanOptions options, int64_t stride) 
   const RotaryTable table = data.table();
   options.aggregate = c.aggregate;
   options.prompt = c.prompt;
-  if (c.rotary_pairs > 0) options.cache_positions = &table;
+  if (c.by_rank()) options.cache_positions = &table;
   EvictingScan scan(data.shape(), groups(c, data, result.seen), options);
   for (int64_t first = 0; first < c.tokens; first += stride)
     scan.advance(data.input(first, std::min(stride, c.tokens - first)));
@@ -225,6 +225,7 @@ void check_against_reference(const ScanCase& c, const ScanOptions& options) {
   CAPTURE(c.window);
   CAPTURE(c.prompt);
   CAPTURE(c.rotary_pairs);
+  CAPTURE(c.alibi);
   ScanData data(c);
   const Run got = run(data, c, options, c.tokens);
   CHECK(got.comparisons.size() == (options.compare ? static_cast<size_t>(c.query_heads) : 0));

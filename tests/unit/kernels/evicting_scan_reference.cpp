@@ -89,9 +89,10 @@ class Loop {
   }
 
  private:
-  double logit(const std::vector<double>& query, const std::vector<double>& key) const {
+  double logit(const std::vector<double>& query, const std::vector<double>& key, double bias) const {
     const double x =
-        static_cast<double>(c_.scale) * std::inner_product(query.begin(), query.end(), key.begin(), 0.0);
+        static_cast<double>(c_.scale) * std::inner_product(query.begin(), query.end(), key.begin(), 0.0) +
+        bias;
     const auto cap = static_cast<double>(c_.softcap);
     return cap > 0 ? cap * std::tanh(x / cap) : x;
   }
@@ -118,15 +119,20 @@ class Loop {
     for (int64_t h = owner.first_query_head; h < owner.first_query_head + owner.query_heads; ++h) {
       std::map<int64_t, double> logits, full_logits;
       int64_t rank = 0;
+      const double slope = static_cast<double>(c_.alibi / static_cast<float>(h + 1));
       for (const int64_t p : held) {
-        logits[p] = c_.rotary_pairs > 0
-                        ? logit(rotated(input_.query_pre_rope.at(h, t), c_, std::ssize(held) - 1),
-                                rotated(input_.key_pre_rope.at(owner.kv_head, p), c_, rank++))
-                        : logit(row(input_.q, h, t), row(input_.k, owner.kv_head, p));
+        const int64_t last = std::ssize(held) - 1;
+        logits[p] = c_.by_rank() ? logit(rotated(input_.query_pre_rope.at(h, t), c_, last),
+                                         rotated(input_.key_pre_rope.at(owner.kv_head, p), c_, rank),
+                                         slope * static_cast<double>(rank - last))
+                                 : logit(row(input_.q, h, t), row(input_.k, owner.kv_head, p),
+                                         slope * static_cast<double>(p - t));
+        ++rank;
       }
       for (int64_t p = c_.window > 0 ? std::max<int64_t>(t + 1 - c_.window, 0) : 0; p <= t; ++p)
         full_logits[p] = logit(row(c_.own_full ? input_.q : input_.full_q, h, t),
-                               row(c_.own_full ? input_.k : input_.full_k, owner.kv_head, p));
+                               row(c_.own_full ? input_.k : input_.full_k, owner.kv_head, p),
+                               slope * static_cast<double>(p - t));
       heads.push_back(softmax(logits));
       full_heads.push_back(softmax(full_logits));
       compare(t, h, i, heads.back(), full_heads.back());
@@ -268,12 +274,15 @@ ScanData::ScanData(const ScanCase& c)
 }
 
 kernels::ScanShape ScanData::shape() const {
-  return {.query_heads = c_.query_heads,
-          .kv_heads = c_.kv_heads,
-          .head_dim = c_.head_dim,
-          .scale = c_.scale,
-          .softcap = c_.softcap,
-          .window = c_.window};
+  kernels::ScanShape shape{.query_heads = c_.query_heads,
+                           .kv_heads = c_.kv_heads,
+                           .head_dim = c_.head_dim,
+                           .scale = c_.scale,
+                           .softcap = c_.softcap,
+                           .window = c_.window};
+  for (int64_t h = 0; c_.alibi != 0 && h < c_.query_heads; ++h)
+    shape.alibi_slopes.push_back(c_.alibi / static_cast<float>(h + 1));
+  return shape;
 }
 
 std::vector<kernels::SlotOwner> ScanData::owners() const {

@@ -35,9 +35,12 @@ struct ScanCase {
   Choice choice = Choice::least_weight;
   int64_t rotary_pairs = 0;  ///< > 0: cache positions
   bool interleaved = false;
+  float alibi = 0;       ///< the first head's slope; head h has this / (h + 1)
+  bool ranks = false;    ///< cache positions without rotary pairs, for ALiBi
   bool own_full = true;  ///< false: queries, keys and outputs of the full attention are given
   int64_t gap = 3;
   unsigned seed = 1;
+  bool by_rank() const { return rotary_pairs > 0 || ranks; }
 };
 
 class ScanData {

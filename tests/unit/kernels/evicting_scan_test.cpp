@@ -138,6 +138,35 @@ TEST_CASE("[evicting_scan] cache positions: keys are rotated at their rank among
   }
 }
 
+TEST_CASE("[evicting_scan] ALiBi goes by original positions, under cache positions by ranks") {
+  for (const Choice choice : choices) {
+    for (const bool ranks : {false, true}) {
+      const ScanCase c{.query_heads = 6,
+                       .kv_heads = 2,
+                       .head_dim = 24,
+                       .tokens = 130,
+                       .scale = 0.3F,
+                       .budget = 31,
+                       .choice = choice,
+                       .alibi = 0.07F,
+                       .ranks = ranks};
+      check_against_reference(c);
+      check_against_reference(c, {});
+      ScanCase other = c;
+      other.softcap = 2;
+      other.window = 50;
+      other.one_group = true;
+      other.prompt = 20;
+      other.own_full = false;
+      check_against_reference(other);
+      other.per_query_head = true;
+      check_against_reference(other);
+    }
+  }
+  // Both: keys are rotated and biased by their rank.
+  check_against_reference({.query_heads = 4, .rotary_pairs = 5, .alibi = 0.05F});
+}
+
 TEST_CASE("[evicting_scan] cache positions without evictions are the original ones") {
   const ScanCase c{.choice = Choice::nothing, .rotary_pairs = 8};
   ScanCase original = c;
@@ -233,8 +262,10 @@ TEST_CASE("[evicting_scan] where nothing leaves, it is attention over all keys b
                        .head_dim = softcap > 0 ? 24 : 64,
                        .tokens = 1050,
                        .softcap = softcap,
-                       .budget = 1050};
+                       .budget = 1050,
+                       .alibi = softcap / 100};
       ScanData data(c);
+      const ScanShape shape = data.shape();
       const ScanInput input = data.input();
       attention({.query_heads = c.query_heads,
                  .kv_heads = c.kv_heads,
@@ -243,6 +274,7 @@ TEST_CASE("[evicting_scan] where nothing leaves, it is attention over all keys b
                  .keys = c.tokens,
                  .scale = c.scale,
                  .softcap = c.softcap,
+                 .alibi_slopes = shape.alibi_slopes,
                  .q = input.q,
                  .k = input.k,
                  .v = input.v,
@@ -251,7 +283,7 @@ TEST_CASE("[evicting_scan] where nothing leaves, it is attention over all keys b
       const std::vector<float> want = data.out;
       for (const int64_t block : {0, 7}) {
         std::fill(data.out.begin(), data.out.end(), -7.0F);
-        EvictingScan scan(data.shape(), newest(data, c.tokens), {.compare = block == 0, .block = block});
+        EvictingScan scan(shape, newest(data, c.tokens), {.compare = block == 0, .block = block});
         scan.advance(data.input());
         CHECK(data.out == want);
         for (const HeadComparison& head : scan.comparisons()) {
@@ -305,6 +337,7 @@ TEST_CASE("[evicting_scan] every instruction set of this CPU gives the reference
     for (const Choice choice : choices) {
       for (const int64_t head_dim : {24, 80}) {
         ScanCase c{.query_heads = 6, .head_dim = head_dim, .tokens = 75, .scale = 0.3F, .choice = choice};
+        c.alibi = head_dim == 24 ? 0.1F : 0;
         c.window = head_dim == 24 ? 33 : 0;
         check_against_reference(c);
         c.rotary_pairs = head_dim / 2 - 1;

@@ -31,6 +31,10 @@ AttentionData::AttentionData(const AttentionCase& c) {
   for (auto* tensor : {&q, &k, &v}) tensor->resize(tensor->size() - static_cast<size_t>(c.gap));
   for (auto* tensor : {&q, &k, &v}) tensor->shrink_to_fit();
   out.assign(static_cast<size_t>(c.query_heads * c.queries * row), -7.0F);
+  for (int64_t h = 0; c.alibi != 0 && h < c.query_heads; ++h)
+    slopes_.push_back(c.alibi / static_cast<float>(h + 1));
+  for (int64_t j = 0; c.first_position >= 0 && j < c.keys; ++j)
+    positions_.push_back(static_cast<int32_t>(c.first_position + j + j / 3));
   problem_ = {.query_heads = c.query_heads,
               .kv_heads = c.kv_heads,
               .head_dim = c.head_dim,
@@ -39,6 +43,8 @@ AttentionData::AttentionData(const AttentionCase& c) {
               .scale = c.scale,
               .softcap = c.softcap,
               .window = c.window,
+              .alibi_slopes = slopes_,
+              .key_positions = positions_,
               .q = {q.data(), c.queries * row, row},
               .k = {k.data(), c.keys * row, row},
               .v = {v.data(), c.keys * row, row},
@@ -74,6 +80,12 @@ ReferenceHead reference_head(const kernels::AttentionProblem& p, const kernels::
         logit += static_cast<double>(p.q.at(head, i)[c]) * static_cast<double>(p.k.at(kv, j)[c]);
       }
       logit *= static_cast<double>(p.scale);
+      if (!p.alibi_slopes.empty()) {
+        const auto at = [&](int64_t key) {
+          return static_cast<double>(p.key_positions.empty() ? key : p.key_positions[size(key)]);
+        };
+        logit += static_cast<double>(p.alibi_slopes[size(head)]) * (at(j) - at(position));
+      }
       if (p.softcap > 0)
         logit = static_cast<double>(p.softcap) * std::tanh(logit / static_cast<double>(p.softcap));
       a.push_back(logit);

@@ -14,7 +14,9 @@ struct AttentionCase {
   int64_t query_heads = 2, kv_heads = 2, head_dim = 16, queries = 8, keys = 8;
   float scale = 0.25F, softcap = 0, spread = 1;
   int64_t window = 0;
-  int64_t gap = 0;  ///< floats between one token's row and the next
+  int64_t gap = 0;              ///< floats between one token's row and the next
+  float alibi = 0;              ///< the first head's slope; head h has this / (h + 1)
+  int64_t first_position = -1;  ///< >= 0: key j stands at this + j + j / 3
   unsigned seed = 1;
 };
 
@@ -25,6 +27,8 @@ class AttentionData {
   std::vector<float> q, k, v, out;
 
  private:
+  std::vector<float> slopes_;
+  std::vector<int32_t> positions_;
   kernels::AttentionProblem problem_;
 };
 

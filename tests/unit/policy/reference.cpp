@@ -46,6 +46,10 @@ size_t kv_head(const test::Text& text, size_t query_head) {
   return query_head * static_cast<size_t>(text.shape.kv_heads) / static_cast<size_t>(text.shape.query_heads);
 }
 
+double slope(const test::Text& text, size_t query_head) {
+  return text.shape.alibi_slopes.empty() ? 0 : static_cast<double>(text.shape.alibi_slopes[query_head]);
+}
+
 bool passed(const test::Text& text, size_t now, size_t key) {
   return text.shape.window > 0 && now - key >= static_cast<size_t>(text.shape.window);
 }
@@ -69,7 +73,8 @@ struct Logits {
       Rows logits(q.size(), std::vector<double>(k.size(), -infinity));
       for (size_t i = 0; i < q.size(); ++i) {
         for (size_t j = 0; j <= i; ++j)
-          logits[i][j] = static_cast<double>(text.shape.scale) * dot(q[i], k[j]);
+          logits[i][j] = static_cast<double>(text.shape.scale) * dot(q[i], k[j]) -
+                         slope(text, h) * static_cast<double>(i - j);
       }
       of_head.push_back(logits);
     }
@@ -221,8 +226,10 @@ Replay replay(const test::Text& text, const test::Run& run, const Decide& decide
     views[s].full = full[s];
     views[s].key = rows_of(text.k, text, kv_head(text, sets[s].front()));
     views[s].value = rows_of(text.v, text, kv_head(text, sets[s].front()));
-    for (const size_t h : sets[s])
+    for (const size_t h : sets[s]) {
       views[s].query.push_back(rows_of(text.q_pre.empty() ? text.q : text.q_pre, text, h));
+      views[s].slope.push_back(slope(text, h));
+    }
   }
   std::vector<std::set<size_t>> stored(sets.size());
   const auto tokens = static_cast<size_t>(text.tokens), prompt = static_cast<size_t>(options.prompt);

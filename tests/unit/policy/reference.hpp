@@ -27,6 +27,7 @@ struct View {
   Rows full;                      ///< [step][key]: the same over all keys
   Rows key, value;                ///< [key][channel]
   std::vector<Rows> query;        ///< [query head of the set][step][channel], before RoPE
+  std::vector<double> slope;      ///< [query head of the set] of ALiBi
   std::vector<size_t> decisions;  ///< steps at which keys had to leave, this one among them
 };
 

@@ -164,7 +164,8 @@ ScoreKeys expected(const test::Text& text, const ExpectedOptions& options) {
       }
     }
     std::vector<double> weight(view.now + 1);
-    for (const Rows& query : view.query) {
+    for (size_t head = 0; head < view.query.size(); ++head) {
+      const Rows& query = view.query[head];
       // Turned queries: their mean and covariance are R mu and R S R^T.
       Rows turned;
       for (size_t i = options.sinks; i <= fit; ++i) {
@@ -183,7 +184,9 @@ ScoreKeys expected(const test::Text& text, const ExpectedOptions& options) {
         double variance = 0;
         for (const std::vector<double>& row : turned)
           variance += (dot(view.key[p], row) - centre) * (dot(view.key[p], row) - centre) / n;
-        return options.scale * centre + options.scale * options.scale * variance / 2;
+        // ALiBi for the next query; for a later one every key gets the same more.
+        const double bias = view.slope[head] * (static_cast<double>(p) - static_cast<double>(fit + 1));
+        return options.scale * centre + options.scale * options.scale * variance / 2 + bias;
       };
       double top = -infinity, total = 0;
       for (const size_t p : view.held[fit]) top = std::max(top, z(p));

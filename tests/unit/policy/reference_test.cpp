@@ -132,6 +132,7 @@ TEST_CASE("[policy] h2o:fullrow and h2o:global against the reference") {
           for (const int64_t window : {0, 18}) {
             Text text = test::random_text({.kv_heads = kv_heads, .tokens = 80}, seed);
             text.shape.window = window;
+            if (seed == 3) text.shape.alibi_slopes = {0.3F, 0.1F, 0.04F, 0.01F};
             RunOptions options = grid_options(budget, prompt, seed == 3 ? 2 : 0);
             options.policy.per_query_head = seed == 2;
             options.totals = reference::total_weights(text, options.policy);
@@ -287,10 +288,12 @@ TEST_CASE("[policy] lagkv against the reference") {
 
 TEST_CASE("[policy] expected_attention against the reference") {
   Count count;
-  for (const bool rotated : {true, false}) {
+  enum class Places { rotary, alibi, none };
+  for (const Places places : {Places::rotary, Places::alibi, Places::none}) {
     for (const int64_t kv_heads : {4, 1}) {
       const TextSize size{.kv_heads = kv_heads, .head_dim = 8, .tokens = 70};
-      const Text text = rotated ? test::rotated_text(size, 3) : test::random_text(size, 3);
+      Text text = places == Places::rotary ? test::rotated_text(size, 3) : test::random_text(size, 3);
+      if (places == Places::alibi) text.shape.alibi_slopes = {0.3F, 0.1F, 0.04F, 0.01F};
       for (const int64_t budget : {7, 22}) {
         for (const int64_t prompt : {0, 45}) {
           RunOptions options = grid_options(budget, prompt, {});
