@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/formats/torch_file.hpp"
+
+#include "fuzz_target.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace kvviz;
+  return test::survives([&] { test::touch(parse_torch_file(test::as_bytes(data, size), "input.bin")); });
+}
