@@ -32,9 +32,8 @@ bool later(const Bpe::Workspace::Candidate& a, const Bpe::Workspace::Candidate& 
 
 Bpe::Bpe(BpeRules rules) : rules_(std::move(rules)) {
   pairs_.reserve(rules_.merges.size());
-  for (size_t rank = 0; rank < rules_.merges.size(); ++rank) {
-    const BpeMerge& merge = rules_.merges[rank];
-    pairs_[pair_key(merge.left, merge.right)] = {static_cast<int32_t>(rank), merge.result};
+  for (const BpeMerge& merge : rules_.merges) {
+    pairs_[pair_key(merge.left, merge.right)] = {merge.rank, merge.result};
   }
   rules_.merges = {};
 }

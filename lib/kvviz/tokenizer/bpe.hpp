@@ -18,11 +18,12 @@ struct TextHash {
 };
 using TextIds = std::unordered_map<std::string, int32_t, TextHash, std::equal_to<>>;
 
-/// Tokens `left` and `right` become `result`.
+/// Tokens `left` and `right` become `result`. The lowest rank is merged first.
 struct BpeMerge {
   int32_t left;
   int32_t right;
   int32_t result;
+  int32_t rank;
 };
 
 /// What a byte-pair encoding is made of; ids are already checked against the vocabulary.
@@ -33,9 +34,9 @@ struct BpeRules {
                  ///< `unknown`
   };
   Alphabet alphabet = Alphabet::bytes;
-  std::vector<BpeMerge> merges;                         ///< the first is applied first
+  std::vector<BpeMerge> merges;                         ///< of a pair that is there twice the last counts
   std::array<std::optional<int32_t>, 256> byte_tokens;  ///< bytes: the alphabet; characters: the fallback
-  TextIds text_tokens;                                  ///< tokens by their text (characters, whole words)
+  TextIds text_tokens;       ///< tokens by their text: characters, and words for `whole_words`
   bool whole_words = false;  ///< a word that is a token stays whole ("ignore_merges")
   std::optional<int32_t> unknown;
   bool fuse_unknown = false;  ///< neighbouring unknown characters are one unknown token

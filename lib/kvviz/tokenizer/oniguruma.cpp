@@ -132,17 +132,39 @@ class Translation {
     copy(1);
     if (starts("^")) copy(1);
     if (starts("]")) copy(1);
+    class_members();
+    copy(1);
+  }
+
+  // Up to the closing bracket. A class in a class is the union of the two, so its members are written in
+  // line.
+  void class_members() {
     while (!starts("]")) {
       if (at_ >= pattern_.size()) refuse("a class without end");
-      if (starts("[")) refuse("a class in a class");
       if (starts("&&")) refuse("a class intersection");
-      if (starts("\\")) {
+      if (starts("[")) {
+        inner_class();
+      } else if (starts("\\")) {
         escape(Place::in_class);
+      } else if (starts("-[")) {
+        replace(1, "\\-");
       } else {
         copy(1);
       }
     }
-    copy(1);
+  }
+
+  void inner_class() {
+    if (starts("[:")) refuse("a POSIX class");
+    if (starts("[^")) refuse("a negated class in a class");
+    ++at_;
+    if (starts("]")) replace(1, "\\]");
+    if (starts("-")) replace(1, "\\-");
+    class_members();
+    // A hyphen at the end of the inner class, or after it, means itself.
+    if (out_.ends_with('-') && !out_.ends_with("\\-")) out_.insert(out_.size() - 1, 1, '\\');
+    ++at_;
+    if (starts("-")) replace(1, "\\-");
   }
 
   void group() {

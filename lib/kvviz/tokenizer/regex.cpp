@@ -45,8 +45,10 @@ Regex::Regex(const std::string& pattern) {
   pcre2_match_context* limits = pcre2_match_context_create(nullptr);
   limits_ = std::shared_ptr<void>(
       limits, [](void* p) { pcre2_match_context_free(static_cast<pcre2_match_context*>(p)); });
-  // A page of blanks backtracks once a blank; PCRE2's default limits would refuse it.
-  pcre2_set_match_limit(limits, UINT32_MAX);
+  // A page of blanks backtracks once a blank; PCRE2's default limits would refuse it. A pattern that
+  // backtracks without end still comes to one.
+  constexpr uint32_t most_steps = 200'000'000;
+  pcre2_set_match_limit(limits, most_steps);
   pcre2_set_depth_limit(limits, UINT32_MAX);
   pcre2_set_heap_limit(limits, UINT32_MAX);
 }
@@ -59,6 +61,12 @@ std::string literal_pattern(std::string_view text) {
     pattern += c;
   }
   return pattern;
+}
+
+bool Regex::may_be_empty() const {
+  uint32_t empty = 1;
+  pcre2_pattern_info(static_cast<const pcre2_code*>(code_.get()), PCRE2_INFO_MATCHEMPTY, &empty);
+  return empty != 0;
 }
 
 std::vector<ByteRange> Regex::find_all(std::string_view text) const {

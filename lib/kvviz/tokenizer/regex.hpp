@@ -24,8 +24,12 @@ class Regex {
   /// A PCRE2 pattern. Throws DataError with PCRE2's message and the offset.
   explicit Regex(const std::string& pattern);
 
-  /// All matches that are not empty, left to right, none overlapping. `text` must be valid UTF-8.
+  /// All matches that are not empty, left to right, none overlapping. `text` must be valid UTF-8. Throws
+  /// DataError when one match takes more than 200 million steps.
   std::vector<ByteRange> find_all(std::string_view text) const;
+
+  /// Whether the pattern could match nothing at all.
+  bool may_be_empty() const;
 
  private:
   std::shared_ptr<const void> code_;

@@ -9,8 +9,9 @@
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/sha256.hpp"
-#include "kvviz/tokenizer/bpe_tokenizer.hpp"
+#include "kvviz/tokenizer/pipeline_tokenizer.hpp"
 #include "kvviz/tokenizer/sentencepiece_api.hpp"
+#include "kvviz/tokenizer/sentencepiece_check.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
 
 namespace kvviz {
@@ -34,14 +35,16 @@ class Buffer {
 
 class Model {
  public:
-  Model(const std::filesystem::path& file, const KvvizSpApi& api) : api_(api) {
-    const std::string bytes = read_file(file);
+  Model(std::string_view bytes, const std::string& name, const KvvizSpApi& api) : api_(api) {
+    check(bytes, name);
     Buffer error(api);
     model_ = api.open(bytes.data(), bytes.size(), error.out());
-    require(model_ != nullptr, "[tokenizer] ", file.string(),
-            " is not a SentencePiece model: ", error.text());
+    require(model_ != nullptr, "[tokenizer] ", name, " is not a SentencePiece model: ", error.text());
   }
-  ~Model() { api_.close(model_); }
+  ~Model() {
+    if (model_ != nullptr) api_.close(model_);
+  }
+  Model(Model&& other) noexcept : api_(other.api_), model_(std::exchange(other.model_, nullptr)) {}
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -74,6 +77,14 @@ class Model {
   }
 
  private:
+  static void check(std::string_view bytes, const std::string& name) {
+    try {
+      check_sentencepiece(bytes);
+    } catch (const DataError& error) {
+      throw DataError(cat("[tokenizer] ", name, " is not a SentencePiece model: ", error.what()));
+    }
+  }
+
   static std::optional<int32_t> known(int32_t id) { return id < 0 ? std::nullopt : std::optional(id); }
 
   const KvvizSpApi& api_;
@@ -81,23 +92,20 @@ class Model {
 };
 
 // SentencePiece writes a byte as <0xE4> and a space as U+2581.
-BpeToken token_of(std::string_view piece, KvvizSpKind kind) {
+Token token_of(std::string_view piece, KvvizSpKind kind) {
   if (kind == KVVIZ_SP_BYTE && piece.size() == 6) {
     uint8_t byte = 0;
     std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
-    return {BpeToken::Kind::text, std::string{static_cast<char>(byte)}};
+    return {Token::Kind::text, std::string{static_cast<char>(byte)}};
   }
-  if (kind != KVVIZ_SP_TEXT) return {BpeToken::Kind::special, std::string(piece)};
-  return {BpeToken::Kind::text, replaced(piece, metaspace, " ")};
+  if (kind != KVVIZ_SP_TEXT) return {Token::Kind::special, std::string(piece)};
+  return {Token::Kind::text, replaced(piece, metaspace, " ")};
 }
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  SentencePieceTokenizer(const std::filesystem::path& file, const TokenizerConfig& config)
-      : model_(file, sentencepiece_api()) {
-    std::vector<std::filesystem::path> files = {file};
-    files.insert(files.end(), config.files.begin(), config.files.end());
-    hash_ = sha256_files(files);
+  SentencePieceTokenizer(Model&& model, const TokenizerConfig& config, std::string hash)
+      : model_(std::move(model)), hash_(std::move(hash)) {
     size_ = model_.size();
     std::unordered_map<std::string, int32_t> ids;
     for (int32_t id = 0; id < size_; ++id) {
@@ -127,13 +135,12 @@ class SentencePieceTokenizer final : public Tokenizer {
       run.clear();
     };
     for (const int32_t id : ids) {
-      require(
-          id >= 0 && id < vocabulary() && tokens_[static_cast<size_t>(id)].kind != BpeToken::Kind::missing,
-          "[tokenizer] token id ", id, " is not in the vocabulary of ", vocabulary(), " tokens");
-      const BpeToken& token = tokens_[static_cast<size_t>(id)];
+      require(id >= 0 && id < vocabulary() && tokens_[static_cast<size_t>(id)].kind != Token::Kind::missing,
+              "[tokenizer] token id ", id, " is not in the vocabulary of ", vocabulary(), " tokens");
+      const Token& token = tokens_[static_cast<size_t>(id)];
       if (id < size_) {
         run.push_back(id);
-      } else if (token.kind == BpeToken::Kind::text) {
+      } else if (token.kind == Token::Kind::text) {
         flush();
         text += token.bytes;
       }
@@ -144,8 +151,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::string piece(int32_t id) const override {
     if (id < 0 || id >= vocabulary()) return cat("<id ", id, '>');
-    const BpeToken& token = tokens_[static_cast<size_t>(id)];
-    return token.kind == BpeToken::Kind::missing ? cat("<id ", id, '>') : to_utf8(token.bytes, BadBytes::hex);
+    const Token& token = tokens_[static_cast<size_t>(id)];
+    return token.kind == Token::Kind::missing ? cat("<id ", id, '>') : to_utf8(token.bytes, BadBytes::hex);
   }
 
   int32_t vocabulary() const override { return static_cast<int32_t>(tokens_.size()); }
@@ -162,14 +169,14 @@ class SentencePieceTokenizer final : public Tokenizer {
             token.id);
     if (token.id < size_) return;
     if (token.id >= vocabulary()) tokens_.resize(static_cast<size_t>(token.id) + 1);
-    tokens_[static_cast<size_t>(token.id)] = {token.special ? BpeToken::Kind::special : BpeToken::Kind::text,
+    tokens_[static_cast<size_t>(token.id)] = {token.special ? Token::Kind::special : Token::Kind::text,
                                               token.text};
     ids.emplace(token.text, token.id);
   }
 
   Model model_;
-  std::vector<BpeToken> tokens_;  ///< by id: the model's, then the added ones
-  int32_t size_ = 0;              ///< of the model alone
+  std::vector<Token> tokens_;  ///< by id: the model's, then the added ones
+  int32_t size_ = 0;           ///< of the model alone
   SequenceEnds ends_;
   std::string hash_;
 };
@@ -178,7 +185,13 @@ class SentencePieceTokenizer final : public Tokenizer {
 
 std::unique_ptr<Tokenizer> open_sentencepiece(const std::filesystem::path& file,
                                               const TokenizerConfig& config) {
-  return std::make_unique<SentencePieceTokenizer>(file, config);
+  return std::make_unique<SentencePieceTokenizer>(Model(read_file(file), file.string(), sentencepiece_api()),
+                                                  config, hash_of({file}, config));
+}
+
+std::unique_ptr<Tokenizer> parse_sentencepiece(std::string_view bytes, const TokenizerConfig& config) {
+  return std::make_unique<SentencePieceTokenizer>(Model(bytes, "tokenizer.model", sentencepiece_api()),
+                                                  config, sha256(bytes));
 }
 
 }  // namespace kvviz

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "kvviz/tokenizer/tokenizer.hpp"
 #include "kvviz/tokenizer/tokenizer_config.hpp"
@@ -13,5 +14,8 @@ namespace kvviz {
 /// a SentencePiece model, the library is missing).
 std::unique_ptr<Tokenizer> open_sentencepiece(const std::filesystem::path& file,
                                               const TokenizerConfig& config);
+
+/// The same from the model's bytes. The hash is that of the bytes.
+std::unique_ptr<Tokenizer> parse_sentencepiece(std::string_view bytes, const TokenizerConfig& config);
 
 }  // namespace kvviz

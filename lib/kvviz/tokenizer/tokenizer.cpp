@@ -1,26 +1,52 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tokenizer/tokenizer.hpp"
 
+#include <algorithm>
+
 #include "kvviz/core/error.hpp"
+#include "kvviz/formats/gguf.hpp"
 #include "kvviz/tokenizer/bpe_files.hpp"
+#include "kvviz/tokenizer/gguf_tokenizer.hpp"
 #include "kvviz/tokenizer/sentencepiece_tokenizer.hpp"
 #include "kvviz/tokenizer/tokenizer_config.hpp"
+#include "kvviz/tokenizer/tokenizer_json.hpp"
 
 namespace kvviz {
+namespace {
 
-std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
-  const auto has = [&](const char* name) { return std::filesystem::is_regular_file(folder / name); };
-  require(std::filesystem::is_directory(folder), "[tokenizer] ", folder.string(), " is not a folder");
-  const TokenizerConfig config = read_tokenizer_config(folder);
-  if (has("tokenizer.model")) return open_sentencepiece(folder / "tokenizer.model", config);
-  if (has("tokenizer.json")) return open_tokenizer_json(folder / "tokenizer.json", config);
+namespace fs = std::filesystem;
+
+// The files of a split model are named alike; the first holds the vocabulary.
+std::optional<fs::path> first_gguf(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().extension() == ".gguf") files.push_back(entry.path());
+  }
+  const auto first = std::min_element(files.begin(), files.end());
+  return first == files.end() ? std::nullopt : std::optional(*first);
+}
+
+std::unique_ptr<Tokenizer> open_gguf(const fs::path& file) {
+  return open_gguf_tokenizer(GgufFile::open(file));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& path) {
+  if (fs::is_regular_file(path) && path.extension() == ".gguf") return open_gguf(path);
+  require(fs::is_directory(path), "[tokenizer] ", path.string(), " is not a folder, nor a .gguf file");
+  const auto has = [&](const char* name) { return fs::is_regular_file(path / name); };
+  const TokenizerConfig config = read_tokenizer_config(path);
+  if (has("tokenizer.json")) return open_tokenizer_json(path / "tokenizer.json", config);
+  if (has("tokenizer.model")) return open_sentencepiece(path / "tokenizer.model", config);
   const bool vocab = has("vocab.json");
   const bool merges = has("merges.txt");
-  if (vocab && merges) return open_vocab_and_merges(folder / "vocab.json", folder / "merges.txt", config);
+  if (vocab && merges) return open_vocab_and_merges(path / "vocab.json", path / "merges.txt", config);
+  if (const std::optional<fs::path> gguf = first_gguf(path)) return open_gguf(*gguf);
   throw DataError(
-      cat("[tokenizer] no tokenizer in ", folder.string(),
-          ": looked for tokenizer.model (SentencePiece), tokenizer.json (BPE) and vocab.json with merges.txt "
-          "(byte-level BPE)",
+      cat("[tokenizer] no tokenizer in ", path.string(),
+          ": looked for tokenizer.json (BPE, Unigram), tokenizer.model (SentencePiece), vocab.json "
+          "with merges.txt (byte-level BPE) and a .gguf file",
           vocab ? "; vocab.json is there, merges.txt is missing"
                 : (merges ? "; merges.txt is there, vocab.json is missing" : "")));
 }

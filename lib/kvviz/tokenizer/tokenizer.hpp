@@ -35,15 +35,19 @@ class Tokenizer {
   virtual std::optional<int32_t> eos() const = 0;
   /// Whether the tokenizer's own configuration puts a BOS first (`--bos auto`).
   virtual bool adds_bos() const = 0;
+  /// Special tokens, by name, that the tokenizer's own post-processor puts around a text besides that BOS (an
+  /// EOS of BERT's kin). They are never added.
+  virtual std::vector<std::string> left_out() const { return {}; }
   /// SHA-256 over the vocabulary file(s), then tokenizer_config.json, special_tokens_map.json and
   /// added_tokens.json where they exist.
   virtual const std::string& hash() const = 0;
 };
 
-/// Opens the tokenizer of a model folder: tokenizer.model (SentencePiece), else tokenizer.json (byte-level
-/// BPE, or BPE over characters with byte fallback), else vocab.json + merges.txt (byte-level BPE of GPT-2 or
-/// Qwen2). Throws DataError: none of the files there (names them), a kind that is not supported (names the
+/// Opens the tokenizer of a model: a folder with tokenizer.json (BPE or a unigram model), else
+/// tokenizer.model (SentencePiece), else vocab.json + merges.txt (byte-level BPE of GPT-2 or Qwen2), else a
+/// .gguf file; or a .gguf file itself. As in transformers, tokenizer.json goes first: it knows the added
+/// tokens. Throws DataError: none of the files there (names them), a kind that is not supported (names the
 /// kind and what is), a corrupt file.
-std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& path);
 
 }  // namespace kvviz

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "kvviz/core/atomic_file.hpp"
-#include "kvviz/core/error.hpp"
+#include "kvviz/core/sha256.hpp"
 
 namespace kvviz {
 namespace {
@@ -23,11 +23,32 @@ std::optional<std::string> token_text(const json& object, const char* key) {
   return std::nullopt;
 }
 
-std::optional<int32_t> token_id(const json& object, const char* key) {
+std::optional<int32_t> end_id(const json& object, const char* key) {
   if (!object.contains(key)) return std::nullopt;
   const json& value = object.at(key);
   const json& first = value.is_array() && !value.empty() ? value.front() : value;
-  return first.is_number_unsigned() ? std::optional(first.get<int32_t>()) : std::nullopt;
+  return first.is_number_unsigned() ? std::optional(token_id(first, key)) : std::nullopt;
+}
+
+// How deep brackets stand in brackets, outside of strings.
+int nesting(std::string_view text) {
+  int depth = 0;
+  int deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
 }
 
 int32_t parse_id(const std::string& digits) {
@@ -80,16 +101,47 @@ void read_added_tokens(const json& object, const std::set<std::string>& special,
   for (const auto& [text, id] : object.items()) {
     const auto known = [&, &t = text](const AddedToken& token) { return token.text == t; };
     if (std::any_of(config.added.begin(), config.added.end(), known)) continue;
-    config.added.push_back({.id = id.get<int32_t>(), .text = text, .special = special.contains(text)});
+    const bool marks = special.contains(text);
+    config.added.push_back({.id = token_id(id, text), .text = text, .special = marks, .normalized = !marks});
   }
 }
 
 }  // namespace
 
+std::string hash_of(std::vector<std::filesystem::path> files, const TokenizerConfig& config) {
+  files.insert(files.end(), config.files.begin(), config.files.end());
+  return sha256_files(files);
+}
+
+void check_token_id(int64_t id, std::string_view token) {
+  require(id >= 0 && id < most_tokens, "[tokenizer] the token '", token, "' has the id ", id,
+          ", expected 0 to ", most_tokens - 1);
+}
+
+int32_t token_id(const json& value, std::string_view token) {
+  if (!value.is_number_integer()) {
+    throw DataError(
+        cat("[tokenizer] the token '", token, "' has the id ", value.dump(), ", expected an integer"));
+  }
+  const auto id = value.get<int64_t>();
+  check_token_id(id, token);
+  return static_cast<int32_t>(id);
+}
+
+json parse_json(std::string_view text) {
+  constexpr int deepest = 64;
+  require(nesting(text) <= deepest, "brackets stand in more than ", deepest, " others");
+  try {
+    return json::parse(text);
+  } catch (const json::exception& error) {
+    throw DataError(error.what());
+  }
+}
+
 json read_json(const std::filesystem::path& file) {
   try {
-    return json::parse(read_file(file));
-  } catch (const json::exception& error) {
+    return parse_json(read_file(file));
+  } catch (const DataError& error) {
     throw DataError(cat("[tokenizer] ", file.string(), " is not valid JSON: ", error.what()));
   }
 }
@@ -98,8 +150,9 @@ AddedToken added_token(int32_t id, const json& entry) {
   AddedToken token{.id = id, .text = entry.at("content").get<std::string>()};
   token.special = entry.value("special", false);
   token.normalized = entry.value("normalized", !token.special);
-  token.plain =
-      !entry.value("lstrip", false) && !entry.value("rstrip", false) && !entry.value("single_word", false);
+  token.lstrip = entry.value("lstrip", false);
+  token.rstrip = entry.value("rstrip", false);
+  token.single_word = entry.value("single_word", false);
   return token;
 }
 
@@ -115,8 +168,8 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
       require(object.is_object(), "an object is expected");
       if (name == std::string_view("config.json")) {
         if (object.contains("model_type")) config.model_type = object.at("model_type").get<std::string>();
-        config.bos_id = token_id(object, "bos_token_id");
-        config.eos_id = token_id(object, "eos_token_id");
+        config.bos_id = end_id(object, "bos_token_id");
+        config.eos_id = end_id(object, "eos_token_id");
         continue;
       }
       config.files.push_back(file);

@@ -6,9 +6,17 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "kvviz/core/error.hpp"
+
 namespace kvviz {
+
+/// What an error about an unknown kind says.
+constexpr std::string_view supported_tokenizers =
+    "SentencePiece (tokenizer.model), BPE and Unigram (tokenizer.json), byte-level BPE of GPT-2 and Qwen2 "
+    "(vocab.json + merges.txt), GGUF's llama and gpt2";
 
 /// A token beside those of the vocabulary's own training, as tokenizer.json's "added_tokens",
 /// tokenizer_config.json's "added_tokens_decoder" or added_tokens.json lists it.
@@ -17,8 +25,10 @@ struct AddedToken {
   std::string text;
   bool special =
       false;  ///< marks structure (<s>, <|im_end|>): never found in text, never part of decoded text
-  bool normalized = false;  ///< looked for after normalisation
-  bool plain = true;        ///< false: it takes blanks along or wants word boundaries
+  bool normalized = false;   ///< looked for after normalisation
+  bool lstrip = false;       ///< takes the white space before it along
+  bool rstrip = false;       ///< and that after it
+  bool single_word = false;  ///< found only where no part of a word is beside it
 };
 
 /// What the files beside the vocabulary say. Absent where no file says it.
@@ -28,7 +38,7 @@ struct TokenizerConfig {
   std::optional<bool> adds_bos;
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;  ///< of config.json; of several EOS the first
-  bool adds_prefix_space = false;
+  std::optional<bool> adds_prefix_space;
   std::vector<AddedToken> added;
   std::vector<std::filesystem::path>
       files;  ///< the files read that belong to the tokenizer (not config.json)
@@ -38,7 +48,32 @@ struct TokenizerConfig {
 /// exists. tokenizer_config.json goes before special_tokens_map.json. Throws DataError on corrupt JSON.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
 
-/// The JSON of a file. Throws DataError naming the file and the place of a syntax error.
+/// The SHA-256 over `files` and the configuration's.
+std::string hash_of(std::vector<std::filesystem::path> files, const TokenizerConfig& config);
+
+/// What `work` gives; its errors name the file.
+template <class Work>
+auto naming_file(const std::filesystem::path& file, const Work& work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    throw DataError(cat(error.what(), " (", file.string(), ')'));
+  }
+}
+
+/// Ids are below this.
+constexpr int64_t most_tokens = 1 << 22;
+
+/// `value`, which stands for `token`. Throws DataError unless it is an integer in [0, most_tokens).
+int32_t token_id(const nlohmann::json& value, std::string_view token);
+
+/// Throws DataError unless `id` is in [0, most_tokens).
+void check_token_id(int64_t id, std::string_view token);
+
+/// JSON text. Throws DataError for a syntax error, naming its place, and for more than 64 levels.
+nlohmann::json parse_json(std::string_view text);
+
+/// The JSON of a file. Throws DataError as parse_json(), naming the file.
 nlohmann::json read_json(const std::filesystem::path& file);
 
 /// An entry of "added_tokens" or "added_tokens_decoder".

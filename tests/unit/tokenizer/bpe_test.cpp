@@ -19,9 +19,11 @@ BpeRules random_rules(int letters, int merges, std::mt19937& generator) {
   for (int32_t id = 0; id < letters; ++id) rules.byte_tokens[static_cast<size_t>('a' + id)] = id;
   for (int32_t id = letters; id < letters + merges; ++id) {
     std::uniform_int_distribution<int32_t> any(0, id - 1);
-    rules.merges.push_back({any(generator), any(generator), id});
+    rules.merges.push_back({any(generator), any(generator), id, 0});
   }
   std::shuffle(rules.merges.begin(), rules.merges.end(), generator);
+  int32_t rank = 0;
+  for (BpeMerge& merge : rules.merges) merge.rank = rank++;
   return rules;
 }
 
@@ -83,7 +85,7 @@ TEST_CASE("[bpe] merges as by definition, whatever the merges and words") {
 TEST_CASE("[bpe] a word of a million bytes takes no quadratic time") {
   BpeRules rules;
   rules.byte_tokens[static_cast<size_t>('a')] = 0;
-  for (int32_t id = 1; id <= 10; ++id) rules.merges.push_back({id - 1, id - 1, id});
+  for (int32_t id = 1; id <= 10; ++id) rules.merges.push_back({id - 1, id - 1, id, id});
   const std::vector<int32_t> ids = encoded(Bpe(rules), std::string(1'000'000, 'a'));
   CHECK(ids.size() == 976 + 2);  // 1e6 = 976 * 1024 + 576, and 576 = 512 + 64
   CHECK(ids.front() == 10);

@@ -37,18 +37,19 @@ TEST_CASE("[tokenizer files] a folder without a tokenizer names what is looked f
   folder.remove("vocab.json");
   folder.write("merges.txt", "");
   CHECK(contains(open_error(folder), "vocab.json is missing"));
-  CHECK(contains(error_of<DataError>([&] { open_tokenizer(folder.path() / "nowhere"); }), "is not a folder"));
+  CHECK(contains(error_of<DataError>([&] { open_tokenizer(folder.path() / "nowhere"); }),
+                 "is not a folder, nor a .gguf file"));
 }
 
-TEST_CASE("[tokenizer files] tokenizer.model goes before tokenizer.json before vocab.json") {
+TEST_CASE("[tokenizer files] tokenizer.json goes before tokenizer.model before vocab.json") {
   const TempFolder folder;
   folder.link_all(fixtures() / "bytes-gpt2");
   CHECK(open_tokenizer(folder.path())->vocabulary() == 500);
-  folder.link("tokenizer.json", fixtures() / "bytes" / "tokenizer.json");
-  CHECK(open_tokenizer(folder.path())->vocabulary() > 600);
   folder.link("tokenizer.model", fixtures() / "sentencepiece-bpe" / "tokenizer.model");
   CHECK(open_tokenizer(folder.path())->vocabulary() == 500);
   CHECK(open_tokenizer(folder.path())->piece(1) == "<s>");
+  folder.link("tokenizer.json", fixtures() / "bytes" / "tokenizer.json");
+  CHECK(open_tokenizer(folder.path())->vocabulary() > 600);
 }
 
 TEST_CASE("[tokenizer files] corrupt JSON is named with its place") {
@@ -58,6 +59,8 @@ TEST_CASE("[tokenizer files] corrupt JSON is named with its place") {
   CHECK(contains(open_error(folder), "column"));
   folder.write("tokenizer.json", "[1]");
   CHECK(contains(open_error(folder), "\"model\""));
+  folder.write("tokenizer.json", std::string(100'000, '['));
+  CHECK(contains(open_error(folder), "more than 64 others"));
   folder.link("ok.json", fixtures() / "bytes" / "tokenizer.json");
   for (const char* name :
        {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"}) {
@@ -71,20 +74,24 @@ TEST_CASE("[tokenizer files] corrupt JSON is named with its place") {
 }
 
 TEST_CASE("[tokenizer files] kinds that are not supported are named, with those that are") {
-  for (const char* kind : {"Unigram", "WordPiece", "WordLevel"}) {
+  for (const char* kind : {"WordPiece", "WordLevel"}) {
     const std::string message = error_with("/model/type", kind);
     CHECK(contains(message, kind));
     CHECK(contains(message, "supported: SentencePiece"));
     CHECK(contains(message, "tokenizer.json"));
   }
+  CHECK(contains(error_with("/model/type", "Unigram"), "Unigram model after a ByteLevel"));
+  CHECK(contains(error_with("/model", {{"vocab", {{"a", 0}}}}), "'WordPiece or WordLevel'"));
   CHECK(
       contains(error_with("/pre_tokenizer", nullptr), "neither a ByteLevel pre-tokeniser nor byte_fallback"));
-  CHECK(contains(error_with("/pre_tokenizer", {{"type", "Whitespace"}}), "'Whitespace'"));
+  CHECK(contains(error_with("/pre_tokenizer", {{"type", "UnicodeScripts"}}), "'UnicodeScripts'"));
   CHECK(contains(error_with("/normalizer", {{"type", "BertNormalizer"}}), "'BertNormalizer'"));
   CHECK(contains(error_with("/decoder", {{"type", "WordPiece"}}), "decoder 'WordPiece'"));
   CHECK(contains(error_with("/model/dropout", 0.1), "dropout 0.1"));
   CHECK(contains(error_with("/model/end_of_word_suffix", "</w>"), "end_of_word_suffix"));
-  CHECK(contains(error_with("/added_tokens/2/lstrip", true), "lstrip"));
+  CHECK(contains(error_with("/decoder", {{"type", "Strip"}, {"content", " "}, {"start", 2}, {"stop", 0}}),
+                 "one space at the start"));
+  CHECK(contains(error_with("/post_processor", {{"type", "Nonsense"}}), "post-processor 'Nonsense'"));
 }
 
 TEST_CASE("[tokenizer files] vocab.json + merges.txt needs a tokenizer class whose words are known") {
@@ -101,7 +108,9 @@ TEST_CASE("[tokenizer files] vocabularies and merges that do not fit together ar
   CHECK(contains(error_with("/model/vocab/zzz", 5), "two tokens have the id 5"));
   CHECK(contains(error_with("/model/vocab/zzz", -1), "has the id -1"));
   CHECK(contains(error_with("/model/vocab/zzz", 1 << 30), "has the id"));
-  CHECK(contains(error_with("/model/vocab/zzz", "x"), "tokenizer.json"));
+  CHECK(contains(error_with("/model/vocab/zzz", "x"), "expected an integer"));
+  CHECK(contains(error_with("/model/vocab/zzz", 5.0), "expected an integer"));
+  CHECK(contains(error_with("/added_tokens/0/id", 4'294'967'296), "has the id 4294967296"));
   CHECK(contains(error_with("/model/vocab", json::object()), "vocabulary"));
   CHECK(contains(error_with("/model/merges/0", "onlyone"), "'onlyone'"));
   CHECK(contains(error_with("/model/merges/0", "a b c"), "'a b c'"));

@@ -49,12 +49,22 @@ TEST_CASE("[regex] what Oniguruma and PCRE2 read differently means what Onigurum
   CHECK(matches(R"(\p{^L}+)", "ab12") == Texts{"12"});
 }
 
+TEST_CASE("[regex] a class in a class is the union of both") {
+  CHECK(matches(R"([^(\s|[.,!])]+)", "a(b |c.d]e)f") == Texts{"a", "b", "c", "d]e", "f"});
+  CHECK(matches(R"([a[b-d]]+)", "abcde") == Texts{"abcd"});
+  CHECK(matches(R"([a-[c]]+)", "abc-c") == Texts{"a", "c-c"});
+  CHECK(matches(R"([[a]-c]+)", "abc-c") == Texts{"a", "c-c"});
+  CHECK(matches(R"([x[a-]c]+)", "abc-x") == Texts{"a", "c-x"});
+  CHECK(matches(R"([x[-a]]+)", "-ax") == Texts{"-ax"});
+}
+
 TEST_CASE("[regex] case-insensitive contractions take the long s") {
   CHECK(matches(R"((?i:'s|'t)|\p{L}+)", "it'S'\xC5\xBFx") == Texts{"it", "'S", "'\xC5\xBF", "x"});
 }
 
 TEST_CASE("[regex] constructs of another meaning are refused by name and place") {
-  CHECK(contains(refusal("a[[:alpha:]]"), "class in a class at offset 2"));
+  CHECK(contains(refusal("a[[:alpha:]]"), "POSIX class at offset 2"));
+  CHECK(contains(refusal("a[b[^c]]"), "negated class in a class at offset 3"));
   CHECK(contains(refusal("[a-z&&b]"), "class intersection"));
   CHECK(contains(refusal("(?i)a"), "group (?i)"));
   CHECK(contains(refusal("(?m:a)"), "group (?m:"));

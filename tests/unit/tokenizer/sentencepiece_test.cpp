@@ -6,6 +6,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/tokenizer/sentencepiece_check.hpp"
 #include "kvviz/tokenizer/tokenizer.hpp"
 #include "unit/tokenizer/support.hpp"
 
@@ -66,6 +67,41 @@ TEST_CASE("[sentencepiece] what is not a model is refused, and nothing crashes o
   CHECK(contains(open_error("IQ== 0\nIg== 1\n"), "is not a SentencePiece model"));
   CHECK(contains(open_error(model.substr(0, model.size() / 2)), "is not a SentencePiece model"));
   CHECK(contains(open_error(std::string(4096, '\xFF')), "tokenizer.model"));
+}
+
+TEST_CASE("[sentencepiece] a normaliser's table that leads outside of itself is refused") {
+  const auto field = [](char number, const std::string& bytes) {
+    const auto low = static_cast<char>(0x80 | (bytes.size() & 0x7F));
+    return std::string{static_cast<char>(number << 3 | 2), low, static_cast<char>(bytes.size() >> 7)} + bytes;
+  };
+  // A trie of 256 units, its size before it and the texts after it; the root is unit 0, a unit's label its
+  // low byte.
+  const auto model = [&](const std::vector<std::pair<size_t, uint32_t>>& units, const std::string& texts,
+                         char spec) {
+    std::string trie(1024, '\x80');
+    for (const auto& [place, bits] : units) {
+      for (size_t i = 0; i < 4; ++i) trie[4 * place + i] = static_cast<char>(bits >> 8 * i);
+    }
+    return field(spec, field(2, std::string("\0\x04\0\0", 4) + trie + texts));
+  };
+  const auto refusal = [](const std::string& bytes) {
+    return error_of<DataError>([&] { check_sentencepiece(bytes); });
+  };
+  const std::string text("b\0", 2);
+  const uint32_t leaf = 'a' | 1U << 8 | ('a' ^ 7U) << 10;  // at place 'a', with its value at place 7
+  for (const char spec : {'\3', '\5'}) {
+    CHECK(refusal(model({{0, 0}, {'a', leaf}, {7, 0}}, text, spec)) == "");
+    CHECK(contains(refusal(model({{0, 0}, {'a', leaf}, {7, 2}}, text, spec)), "text at 2 of 2"));
+    CHECK(contains(refusal(model({{0, 0}, {'a', 'a' | 1U << 19}}, text, spec)), "leads to unit"));
+    CHECK(contains(refusal(model({{0, 256U << 10}}, text, spec)), "leads to unit 511 of 256"));
+    CHECK(contains(refusal(model({{0, 0}}, "b", spec)), "do not end"));
+    CHECK(contains(refusal(model({{0, 0}}, "", spec)), "for a trie of 1024"));
+    CHECK(contains(refusal(field(spec, field(2, "abc"))), "is cut"));
+  }
+  CHECK(refusal(model({{0, 256U << 10}}, text, '\4')) == "");  // another field
+  CHECK(contains(refusal("\x1A\x05"), "5 bytes with 0 left"));
+  CHECK(contains(refusal("\x1B"), "no known kind"));
+  CHECK(contains(refusal(std::string(12, '\xFF')), "does not end"));
 }
 
 TEST_CASE("[sentencepiece] invalid UTF-8 is refused with its offset") {

@@ -79,6 +79,105 @@ TEST_CASE(
   CHECK(without->eos() == std::nullopt);
 }
 
+TEST_CASE("[special tokens] which classes follow add_bos_token and which the post-processor") {
+  const auto adds = [](const json& config) {
+    return with_config("bytes", "tokenizer_config.json", config)->adds_bos();
+  };
+  const json bos = {{"bos_token", "<|begin_of_text|>"}};
+  const auto with = [&](const char* name, json more) {
+    more.update(bos);
+    more["tokenizer_class"] = name;
+    return more;
+  };
+  // The file's own post-processor puts a BOS first; transformers lets only some classes overrule it.
+  CHECK(adds(with("PreTrainedTokenizerFast", {{"add_bos_token", false}})));
+  CHECK(adds(with("PreTrainedTokenizerFast", json::object())));
+  CHECK_FALSE(adds(with("LlamaTokenizerFast", {{"add_bos_token", false}})));
+  CHECK(adds(with("GemmaTokenizerFast", json::object())));
+  CHECK_FALSE(adds(with("GPTNeoXTokenizerFast", json::object())));
+  CHECK(adds(with("GPTNeoXTokenizerFast", {{"add_bos_token", true}})));
+}
+
+TEST_CASE("[special tokens] OPT: vocab.json + merges.txt, and </s> first") {
+  const TempFolder folder;
+  folder.link("merges.txt", fixtures() / "bytes-gpt2" / "merges.txt");
+  json vocabulary = load_json(fixtures() / "bytes-gpt2" / "vocab.json");
+  vocabulary["</s>"] = 500;
+  folder.write_json("vocab.json", vocabulary);
+  folder.write_json("tokenizer_config.json", json{{"tokenizer_class", "GPT2Tokenizer"},
+                                                  {"add_bos_token", true},
+                                                  {"bos_token", {{"content", "</s>"}}},
+                                                  {"eos_token", {{"content", "</s>"}}}});
+  const auto tokenizer = open_tokenizer(folder.path());
+  CHECK(tokenizer->adds_bos());
+  CHECK(tokenizer->bos() == 500);
+  CHECK(tokenizer->eos() == 500);
+  CHECK(tokenizer->encode("the") == open_tokenizer(fixtures() / "bytes-gpt2")->encode("the"));
+}
+
+TEST_CASE("[special tokens] what the post-processor adds besides a BOS is named and never added") {
+  const auto with_processor = [](const json& processor) {
+    json description = load_json(fixtures() / "bytes" / "tokenizer.json");
+    description["post_processor"] = processor;
+    const TempFolder folder;
+    folder.write_json("tokenizer.json", description);
+    return open_tokenizer(folder.path());
+  };
+  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const auto mark = [](const char* name) { return json{{"SpecialToken", {{"id", name}, {"type_id", 0}}}}; };
+  const json ids = {
+      {"<|begin_of_text|>", {{"ids", {0}}}}, {"<|end_of_text|>", {{"ids", {1}}}}, {"two", {{"ids", {3, 4}}}}};
+  const auto from = [&](const json& single) {
+    return with_processor({{"type", "TemplateProcessing"}, {"single", single}, {"special_tokens", ids}});
+  };
+  const json bos = mark("<|begin_of_text|>");
+  const json eos = mark("<|end_of_text|>");
+  const auto framed = from({bos, text, eos});
+  CHECK(framed->bos() == 0);
+  CHECK(framed->adds_bos());
+  CHECK(framed->left_out() == std::vector<std::string>{"<|end_of_text|>"});
+  CHECK(framed->encode("the") == open_tokenizer(fixtures() / "bytes")->encode("the"));
+  const auto bare = from({text, eos});
+  CHECK_FALSE(bare->adds_bos());
+  CHECK(bare->left_out().size() == 1);
+  const auto pair = with_processor(
+      {{"type", "RobertaProcessing"}, {"sep", {"<|end_of_text|>", 1}}, {"cls", {"<|begin_of_text|>", 0}}});
+  CHECK(pair->bos() == 0);
+  CHECK(pair->adds_bos());
+  CHECK(pair->left_out() == std::vector<std::string>{"<|end_of_text|>"});
+  const json bytes = {{"type", "ByteLevel"}};
+  const json whole = {{"type", "TemplateProcessing"}, {"single", {bos, text}}, {"special_tokens", ids}};
+  CHECK(with_processor({{"type", "Sequence"}, {"processors", {bytes, whole}}})->adds_bos());
+  CHECK_FALSE(with_processor(bytes)->adds_bos());
+
+  const auto error = [&](const json& single) { return error_of<DataError>([&] { from(single); }); };
+  CHECK(contains(error({bos, eos, text}), "'<|begin_of_text|>' and '<|end_of_text|>' before the text"));
+  CHECK(contains(error(json::array({bos})), "without the text"));
+  CHECK(contains(error({text, text}), "twice"));
+  CHECK(contains(error({mark("three"), text}), "'three'"));
+  CHECK(contains(error({mark("two"), text}), "one id"));
+  CHECK(contains(error_of<DataError>([&] {
+                   with_processor({{"type", "Sequence"}, {"processors", {whole, whole}}});
+                 }),
+                 "two steps"));
+}
+
+TEST_CASE(
+    "[special tokens] tokenizer_config.json adds tokens and makes them special, and may put a space first") {
+  const json token = {{"content", "<more>"}, {"special", false}};
+  const json tool = {{"content", "<tool>"}, {"special", true}};
+  const json config = {{"added_tokens_decoder", {{"720", token}, {"700", tool}}}};
+  const auto tokenizer = with_config("bytes", "tokenizer_config.json", config);
+  CHECK(tokenizer->encode("<more>") == std::vector<int32_t>{720});
+  CHECK(tokenizer->encode("<tool>").size() > 1);
+  json description = load_json(fixtures() / "bytes" / "tokenizer.json");
+  description["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  const TempFolder folder;
+  folder.write_json("tokenizer.json", description);
+  folder.write_json("tokenizer_config.json", json{{"add_prefix_space", true}});
+  CHECK(open_tokenizer(folder.path())->decode(open_tokenizer(folder.path())->encode("x")) == " x");
+}
+
 TEST_CASE("[special tokens] tokenizer_config.json goes before special_tokens_map.json before config.json") {
   const TempFolder folder;
   folder.link("tokenizer.json", fixtures() / "bytes" / "tokenizer.json");

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "kvviz/tokenizer/text_steps.hpp"
+#include "kvviz/tokenizer/pre_tokenizer.hpp"
 
+#include <cassert>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <utility>
+#include <string>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/tokenizer/byte_alphabet.hpp"
 #include "kvviz/tokenizer/oniguruma.hpp"
 #include "kvviz/tokenizer/regex.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
@@ -19,21 +21,13 @@ using nlohmann::json;
 constexpr std::string_view gpt2_words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::optional<NormalForm> normal_form(std::string_view type) {
-  if (type == "NFC") return NormalForm::nfc;
-  if (type == "NFD") return NormalForm::nfd;
-  if (type == "NFKC") return NormalForm::nfkc;
-  if (type == "NFKD") return NormalForm::nfkd;
-  return std::nullopt;
-}
-
-std::string literal_of(const json& pattern, std::string_view owner) {
-  require(pattern.contains("String"), "[tokenizer] ", owner, " with the pattern ", pattern.dump(),
-          " is not supported; supported: a String");
-  auto text = pattern.at("String").get<std::string>();
-  require(!text.empty(), "[tokenizer] ", owner, " with an empty pattern");
-  return text;
-}
+// PCRE2 patterns of the kinds that are written without one. Whitespace keeps words as Rust's \w sees them
+// (UTS 18, annex C) and runs of what is neither word nor blank.
+constexpr const char* digit = R"(\p{N})";
+constexpr const char* punctuation = R"([\p{P}!-\/:-@\[-`{-~])";
+constexpr const char* blank = R"(\p{White_Space})";
+constexpr const char* words_and_marks =
+    R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+)";
 
 // What becomes of the matches of a Split, named as in tokenizer.json.
 enum class Behaviour { removed, isolated, merged_with_previous, merged_with_next, contiguous };
@@ -44,7 +38,9 @@ Behaviour behaviour_of(const std::string& name) {
   if (name == "MergedWithPrevious") return Behaviour::merged_with_previous;
   if (name == "MergedWithNext") return Behaviour::merged_with_next;
   if (name == "Contiguous") return Behaviour::contiguous;
-  throw DataError(cat("[tokenizer] the Split behaviour '", name, "' is not supported"));
+  throw DataError(cat("[tokenizer] the Split behaviour '", name,
+                      "' is not supported; supported: Removed, Isolated, MergedWithPrevious, MergedWithNext, "
+                      "Contiguous"));
 }
 
 struct Cut {
@@ -98,18 +94,44 @@ void Split::operator()(Stretch stretch, const PreTokenizer::Sink& sink) const {
   }
 }
 
-Split split_from(const json& description) {
-  const json& pattern = description.at("pattern");
-  const std::string regex = pattern.contains("Regex")
-                                ? pcre_from_oniguruma(pattern.at("Regex").get<std::string>())
-                                : literal_pattern(literal_of(pattern, "a Split"));
-  return {Regex(regex), behaviour_of(description.at("behavior").get<std::string>()),
-          description.value("invert", false)};
+Regex split_pattern(const json& pattern) {
+  if (pattern.contains("Regex")) {
+    Regex regex(pcre_from_oniguruma(pattern.at("Regex").get<std::string>()));
+    require(!regex.may_be_empty(), "[tokenizer] a Split with the pattern ", pattern.dump(),
+            ", which can match nothing, is not supported");
+    return regex;
+  }
+  const auto text = pattern.at("String").get<std::string>();
+  require(!text.empty(), "[tokenizer] a Split with an empty pattern");
+  return Regex(literal_pattern(text));
+}
+
+/// A step that is a Split; none for another kind.
+std::optional<Split> split_from(const std::string& type, const json& description) {
+  if (type == "Split") {
+    return Split{split_pattern(description.at("pattern")),
+                 behaviour_of(description.at("behavior").get<std::string>()),
+                 description.value("invert", false)};
+  }
+  if (type == "Digits") {
+    const bool individual = description.value("individual_digits", false);
+    return Split{Regex(digit), individual ? Behaviour::isolated : Behaviour::contiguous};
+  }
+  if (type == "Punctuation") {
+    return Split{Regex(punctuation), behaviour_of(description.value("behavior", "Isolated"))};
+  }
+  if (type == "Whitespace") return Split{Regex(words_and_marks), Behaviour::removed, true};
+  if (type == "WhitespaceSplit") return Split{Regex(blank), Behaviour::removed};
+  return std::nullopt;
 }
 
 void prefix_space(Stretch stretch, const PreTokenizer::Sink& sink) {
   if (stretch.text.starts_with(' ')) return sink(stretch);
   sink({cat(' ', stretch.text), stretch.first});
+}
+
+void to_byte_characters(Stretch stretch, const PreTokenizer::Sink& sink) {
+  sink({byte_characters(stretch.text), stretch.first});
 }
 
 enum class Prefix { always, first, never };
@@ -120,7 +142,8 @@ Prefix prefix_of(const json& description) {
                                  : (description.value("add_prefix_space", true) ? "always" : "never");
   if (scheme == "always") return Prefix::always;
   if (scheme == "first") return Prefix::first;
-  require(scheme == "never", "[tokenizer] the Metaspace prepend_scheme '", scheme, "' is not supported");
+  require(scheme == "never", "[tokenizer] the Metaspace prepend_scheme '", scheme,
+          "' is not supported; supported: always, first, never");
   return Prefix::never;
 }
 
@@ -135,38 +158,6 @@ PreTokenizer::Step metaspace_step(Prefix prefix) {
 
 }  // namespace
 
-Normalizer::Normalizer(const json& description) {
-  add(description);
-}
-
-void Normalizer::add(const json& description) {
-  if (description.is_null()) return;
-  const auto type = description.at("type").get<std::string>();
-  if (type == "Sequence") {
-    for (const json& part : description.at("normalizers")) add(part);
-  } else if (const std::optional<NormalForm> form = normal_form(type)) {
-    steps_.emplace_back([form](const std::string& text) { return normalized(text, *form); });
-  } else if (type == "Prepend") {
-    steps_.emplace_back([prefix = description.at("prepend").get<std::string>()](std::string text) {
-      return text.empty() ? text : prefix + text;
-    });
-  } else if (type == "Replace") {
-    steps_.emplace_back([from = literal_of(description.at("pattern"), "a Replace"),
-                         to = description.at("content").get<std::string>()](const std::string& text) {
-      return replaced(text, from, to);
-    });
-  } else {
-    throw DataError(cat("[tokenizer] the normalizer '", type,
-                        "' is not supported; supported: NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence"));
-  }
-}
-
-std::string Normalizer::operator()(std::string_view text) const {
-  std::string result(text);
-  for (const Step& step : steps_) result = step(std::move(result));
-  return result;
-}
-
 PreTokenizer::PreTokenizer(const json& description) {
   add(description);
 }
@@ -174,36 +165,50 @@ PreTokenizer::PreTokenizer(const json& description) {
 void PreTokenizer::add(const json& description) {
   if (description.is_null()) return;
   const auto type = description.at("type").get<std::string>();
-  require(!byte_level_, "[tokenizer] the pre-tokeniser '", type, "' after ByteLevel is not supported");
   if (type == "Sequence") {
     for (const json& part : description.at("pretokenizers")) add(part);
+    return;
+  }
+  std::optional<Split> split = split_from(type, description);
+  require(split || type == "ByteLevel" || type == "Metaspace", "[tokenizer] the pre-tokeniser '", type,
+          "' is not supported; supported: ByteLevel, Split, Digits, Punctuation, Whitespace, "
+          "WhitespaceSplit, Metaspace, Sequence");
+  require(split || !byte_level_, "[tokenizer] the pre-tokeniser '", type,
+          "' after ByteLevel is not supported");
+  if (split) {
+    if (byte_level_ && !in_byte_characters_) steps_.emplace_back(to_byte_characters);
+    in_byte_characters_ = byte_level_;
+    steps_.emplace_back(std::move(*split));
   } else if (type == "ByteLevel") {
     if (description.value("add_prefix_space", true)) steps_.emplace_back(prefix_space);
     if (description.value("use_regex", true))
       steps_.emplace_back(Split{Regex(pcre_from_oniguruma(gpt2_words))});
     byte_level_ = true;
-  } else if (type == "Split") {
-    steps_.emplace_back(split_from(description));
-  } else if (type == "Digits") {
-    const bool individual = description.value("individual_digits", false);
-    steps_.emplace_back(Split{Regex("\\p{N}"), individual ? Behaviour::isolated : Behaviour::contiguous});
-  } else if (type == "Metaspace") {
-    require(description.value("replacement", std::string(metaspace)) == metaspace,
-            "[tokenizer] a Metaspace replacement other than U+2581 is not supported");
-    steps_.push_back(metaspace_step(prefix_of(description)));
-    if (description.value("split", true)) {
-      steps_.emplace_back(Split{Regex(literal_pattern(metaspace)), Behaviour::merged_with_next});
-    }
   } else {
-    throw DataError(cat("[tokenizer] the pre-tokeniser '", type,
-                        "' is not supported; supported: ByteLevel, Split, Digits, Metaspace, Sequence"));
+    add_metaspace(description);
+  }
+}
+
+void PreTokenizer::add_metaspace(const json& description) {
+  require(description.value("replacement", std::string(metaspace)) == metaspace,
+          "[tokenizer] a Metaspace replacement other than U+2581 is not supported");
+  const Prefix prefix = prefix_of(description);
+  tells_first_ = tells_first_ || prefix == Prefix::first;
+  steps_.push_back(metaspace_step(prefix));
+  if (description.value("split", true)) {
+    steps_.emplace_back(Split{Regex(literal_pattern(metaspace)), Behaviour::merged_with_next});
   }
 }
 
 void PreTokenizer::run(size_t step, Stretch stretch, const Sink& word) const {
   if (stretch.text.empty()) return;
-  if (step == steps_.size()) return word(stretch);
-  steps_[step](stretch, [&](Stretch part) { run(step + 1, part, word); });
+  if (step < steps_.size()) {
+    return steps_[step](stretch, [&](Stretch part) { run(step + 1, part, word); });
+  }
+  if (!in_byte_characters_) return word(stretch);
+  const std::optional<std::string> bytes = bytes_of(stretch.text);
+  assert(bytes);
+  word({*bytes, stretch.first});
 }
 
 }  // namespace kvviz
