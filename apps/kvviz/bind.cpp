@@ -38,10 +38,20 @@ CLI::Validator not_empty() {
                         "", "");
 }
 
-void bind(CLI::App& app, ModelOptions& o) {
+void bind_model_name(CLI::App& app, ModelOptions& o) {
   app.add_option("--model", o.model,
-                 "model folder (config.json, safetensors, tokenizer), a hub id in the local cache, or demo")
+                 "model folder, .gguf file, hub id in the local cache (kvviz models pull), or demo")
       ->check(not_empty())
+      ->group("Model");
+}
+
+void bind(CLI::App& app, ModelOptions& o) {
+  bind_model_name(app, o);
+  app.add_option("--dtype", o.dtype,
+                 "that the model's matrices are kept in (auto: f32); products are summed in f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+      ->group("Model");
+  app.add_flag("--force", o.force, "load the model although it is not expected to fit into memory")
       ->group("Model");
 }
 

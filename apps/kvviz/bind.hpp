@@ -24,6 +24,8 @@ CLI::Validator at_least(int64_t least);
 /// A number greater than `bound`: "got 0, expected more than 0"; shown as ">0" in the help.
 CLI::Validator above(int64_t bound);
 
+/// --model alone, for commands that load no weights.
+void bind_model_name(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, TextOptions& options);
 void bind(CLI::App& app, TextsOptions& options);

@@ -80,7 +80,7 @@ void check(const ProfileOptions& o) {
 
 Action declare_profile(CLI::App& app) {
   auto o = std::make_shared<ProfileOptions>();
-  bind(app, o->model);
+  bind_model_name(app, o->model);
   bind_geometry(app, *o);
   bind_sizes(app, *o);
   bind_blocks(app, *o);

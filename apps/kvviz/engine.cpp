@@ -60,6 +60,10 @@ int run_in_engine(const PruneOptions& options) {
 int run_in_engine(const TuckerOptions& options) {
   return call("kvviz_tucker", options);
 }
+int run_in_engine(const ModelsInfoOptions& options) {
+  return call("kvviz_models_info", options);
+}
+
 int run_in_engine(const ProfileOptions& options) {
   return call("kvviz_profile", options);
 }

@@ -14,6 +14,7 @@ int run_in_engine(const SimulateOptions& options);
 int run_in_engine(const CompressOptions& options);
 int run_in_engine(const PruneOptions& options);
 int run_in_engine(const TuckerOptions& options);
+int run_in_engine(const ModelsInfoOptions& options);
 int run_in_engine(const ProfileOptions& options);
 int run_in_engine(const GenerationOptions& options);
 int run_in_engine(const SimilarityOptions& options);

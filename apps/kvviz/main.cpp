@@ -32,11 +32,22 @@ std::string configuration(const CLI::App& app) {
   return text;
 }
 
-std::string unknown_command(const std::string& typed) {
+std::string command_path(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr ? command.get_name() : command_path(*parent) + ' ' + command.get_name();
+}
+
+// The command that was chosen, down to `kvviz models pull`.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : innermost(*chosen.front());
+}
+
+std::string unknown_command(const std::string& typed, const CLI::App& among) {
   std::vector<std::string> names;
   std::string list;
-  for (const Command& command : commands()) {
-    names.emplace_back(command.name);
+  for (const CLI::App* command : among.get_subcommands({})) {
+    names.push_back(command->get_name());
     list += (list.empty() ? "" : ", ") + names.back();
   }
   const std::string meant = likely_meant(typed, names);
@@ -47,7 +58,7 @@ std::string unknown_command(const std::string& typed) {
 // What to say of an option that `command` does not have; empty: nothing.
 std::string advice_on(const std::string& option, const CLI::App& command) {
   std::vector<std::string> names;
-  for (const CLI::App* app : {&command, command.get_parent()})
+  for (const CLI::App* app = &command; app != nullptr; app = app->get_parent())
     for (const CLI::Option* known : app->get_options())
       for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
   const std::string meant = likely_meant(option, names);
@@ -64,17 +75,19 @@ std::string unexpected(const CLI::App& app, const std::vector<std::string>& give
     ordered.push_back(argument);
     extras.erase(extra);
   }
-  const auto chosen = app.get_subcommands();
+  const CLI::App& chosen = innermost(app);
   const auto is_option = [](const std::string& argument) { return argument.starts_with("-"); };
   const auto word = std::ranges::find_if_not(ordered, is_option);
-  if (chosen.empty() && word != ordered.end()) return unknown_command(*word);
+  const bool takes_command =
+      &chosen == &app || (!chosen.get_subcommands({}).empty() && word == ordered.begin());
+  if (takes_command && word != ordered.end()) return unknown_command(*word, chosen);
   std::string text = "got";
   for (const std::string& argument : ordered) text += ' ' + argument;
   text += ", which nothing takes";
   const auto option = std::ranges::find_if(ordered, is_option);
-  if (chosen.empty()) return text + "; options go after a command";
-  if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), *chosen.front());
-  return cat(text, "; options: kvviz ", chosen.front()->get_name(), " --help");
+  if (&chosen == &app) return text + "; options go after a command";
+  if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), chosen);
+  return cat(text, "; options: ", command_path(chosen), " --help");
 }
 
 int run(int argc, char** argv) {

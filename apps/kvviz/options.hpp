@@ -16,6 +16,7 @@
 #include "kvviz/analysis/sinks.hpp"
 #include "kvviz/analysis/synthetic_sinks.hpp"
 #include "kvviz/analysis/tokens.hpp"
+#include "kvviz/hub/model_name.hpp"
 
 namespace kvviz {
 
@@ -29,7 +30,9 @@ struct CallOptions {
 
 /// Which model, or which cache in its place.
 struct ModelOptions {
-  std::string model = "demo";  ///< a folder, a hub id in the local Hugging Face cache, or "demo"
+  std::string model = "demo";  ///< a folder, a GGUF file, a hub id in the local Hugging Face cache, or "demo"
+  std::string dtype = "auto";  ///< that its matrices are kept in: f32, bf16, f16; auto: f32
+  bool force = false;          ///< load it although the estimate says that memory will not do
 };
 
 /// Which text. At most one of prompt, prompt_file, tokens and use_wikitext; none: the first sample text.
@@ -279,6 +282,46 @@ struct CaptureOptions {
   std::string cache_dtype = "f32";
   int gzip = 0;
   std::filesystem::path out = ".";
+};
+
+struct ModelsSearchOptions {
+  CallOptions call;
+  std::string query;
+  int64_t limit = 20;
+  std::string sort = "downloads";
+  std::string filter = "text-generation";  ///< a tag; "any": none
+  std::string json;
+};
+
+struct ModelsPullOptions {
+  CallOptions call;
+  hub::ModelName name;
+  bool no_weights = false;
+  int connections = 4;
+  bool verify = false;
+  bool dry_run = false;
+  bool offline = false;
+  std::string json;
+};
+
+struct ModelsInfoOptions {
+  CallOptions call;
+  std::string model = "demo";
+  int64_t tokens = 2048;
+  std::string dtype = "f16";
+  std::vector<int64_t> lengths = {2048, 8192, 32768, 131072};
+  std::vector<std::string> memory = {"8GiB", "16GiB", "24GiB", "48GiB", "80GiB"};
+  std::string json;
+};
+
+struct ModelsListOptions {
+  std::string json;
+};
+
+struct ModelsRmOptions {
+  std::string id;
+  bool yes = false;
+  std::string json;
 };
 
 struct ListSamplesOptions {

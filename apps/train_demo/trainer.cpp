@@ -107,7 +107,7 @@ at::Tensor attend_eagerly(const LayerQkv& x) {
 }
 
 at::Tensor loss_of(const Decoder& decoder, const Batch& batch) {
-  const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, 0, attend_eagerly));
+  const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, {}, attend_eagerly));
   return torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.target.flatten());
 }
 
@@ -158,7 +158,7 @@ Evaluation evaluate(const Decoder& decoder, const std::vector<int32_t>& stream) 
       sum = sum.defined() ? sum + first : first;
       return out;
     };
-    const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, 0, attend));
+    const at::Tensor logits = decoder.logits(decoder.hidden(batch.input, {}, attend));
     result.loss +=
         torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.target.flatten()).item<double>();
   }

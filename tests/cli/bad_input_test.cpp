@@ -7,6 +7,7 @@
 
 #include "cli/process.hpp"
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/model/checkpoint.hpp"
 #include "kvviz/model/safetensors.hpp"
 #include "support/temporary_folder.hpp"
 

@@ -74,20 +74,22 @@ std::vector<Gate> check_output(const OutputOptions& output) {
 
 nlohmann::ordered_json provenance_of(const SubjectOrigin& o, const CallOptions& call,
                                      nlohmann::ordered_json options) {
-  return {{"version", version},
-          {"commit", commit},
-          {"command_line", call.command_line},
-          {"options", std::move(options)},
-          {"model", o.model},
-          {"architecture", o.architecture},
-          {"model_sha256", o.model_sha256},
-          {"tokenizer_sha256", o.tokenizer_sha256},
-          {"text", o.text},
-          {"text_sha256", o.text_sha256},
-          {"bos", o.bos},
-          {"dtype", o.dtype},
-          {"device", "cpu"},
-          {"threads", kernels::thread_count()}};
+  nlohmann::ordered_json provenance = {{"version", version},
+                                       {"commit", commit},
+                                       {"command_line", call.command_line},
+                                       {"options", std::move(options)},
+                                       {"model", o.model},
+                                       {"architecture", o.architecture},
+                                       {"model_sha256", o.model_sha256},
+                                       {"tokenizer_sha256", o.tokenizer_sha256},
+                                       {"text", o.text},
+                                       {"text_sha256", o.text_sha256},
+                                       {"bos", o.bos},
+                                       {"dtype", o.dtype},
+                                       {"device", "cpu"},
+                                       {"threads", kernels::thread_count()}};
+  if (!o.stored_dtype.empty()) provenance["stored_dtype"] = o.stored_dtype;
+  return provenance;
 }
 
 int deliver(Result result, Delivery delivery, const OutputOptions& output) {

@@ -30,6 +30,7 @@ int kvviz_compress(const kvviz::CompressOptions& options);
 int kvviz_analyze_generation(const kvviz::GenerationOptions& options);
 int kvviz_prune(const kvviz::PruneOptions& options);
 int kvviz_tucker(const kvviz::TuckerOptions& options);
+int kvviz_models_info(const kvviz::ModelsInfoOptions& options);
 int kvviz_profile(const kvviz::ProfileOptions& options);
 int kvviz_analyze_similarity(const kvviz::SimilarityOptions& options);
 int kvviz_compare(const kvviz::CompareOptions& options);

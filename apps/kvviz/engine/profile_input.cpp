@@ -62,7 +62,7 @@ ProfileSubject model_subject(const ProfileOptions& o) {
   const ModelConfig config = config_of(folder);
   ProfileSubject subject{.name = o.model.model,
                          .architecture = config.architecture,
-                         .config_sha256 = sha256_files({folder / "config.json"}),
+                         .config_sha256 = sha256_files({config_file(folder)}),
                          .context = config.context,
                          .parameters = config.parameters()};
   for (const LayerConfig& layer : config.layers)

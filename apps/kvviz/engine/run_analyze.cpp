@@ -26,7 +26,7 @@ Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
   const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
   require(options.generate < opened.config.context, "--generate ", options.generate,
           " needs more than the model's context of ", opened.config.context, " tokens");
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids) + options.generate);
   Work work;
   work.subject =
       run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});

@@ -11,10 +11,6 @@
 namespace kvviz {
 namespace {
 
-at::ScalarType dtype_of(const std::string& name) {
-  return name == "f16" ? at::kHalf : name == "bf16" ? at::kBFloat16 : at::kFloat;
-}
-
 std::string now() {
   const std::time_t time = std::time(nullptr);
   char text[32];
@@ -37,7 +33,7 @@ int capture(const CaptureOptions& options) {
   set_threads(options.call.threads);
   OpenedFolder opened = open_folder(options.model, options.call);
   const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids));
   Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
   for (LayerKv& layer : subject.cache.layers) {
     layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();

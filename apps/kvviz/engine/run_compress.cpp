@@ -139,7 +139,7 @@ int run(const CompressOptions& o) {
   if (!o.streaming)
     for (const TextInput& text : texts) windows_of(text, trial_options(o));
   leave_out_unfit(plans, shapes_of(opened.config), o);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), longest(texts));
 
   analysis::CompressionStudy study = compress_texts(runner, texts, plans, o);
   if (o.recommend) study.recommendation = recommend(runner, texts, study, plans, o);

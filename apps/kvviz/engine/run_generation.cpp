@@ -121,7 +121,7 @@ int run(const GenerationOptions& o) {
   for (const Simulation& s : simulations)  // now, not after the full cache's text
     policy::split(s.policy, policy::resolve(s.budget, std::ssize(text.tokens.ids) + o.generate),
                   settings.policy);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids) + o.generate);
 
   const GenerationRequest request{.prompt = text.tokens.ids,
                                   .tokens = o.generate,

@@ -133,7 +133,7 @@ int run(const PruneOptions& o) {
     removals = removals_of(o, opened.config, prefix);
   else
     targets = sweep_targets(o, opened.config);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), longest(texts));
 
   const SubjectOrigin origin = origin_of_all(runner, texts);
   Result result{.command = "prune",

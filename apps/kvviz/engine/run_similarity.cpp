@@ -30,7 +30,7 @@ Subject subject_of_model(const SimilarityOptions& o) {
   require<UsageError>(!before_rope || opened.config.position == PositionKind::rope,
                       "--key-basis pre_rope: the model has learned positions and no RoPE");
   const TextInput text = read_text(o.text, *opened.tokenizer, opened.config, o.call.data);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids));
   RunRequest request{.score = false, .quiet = o.call.quiet};
   request.attention.statistics = true;
   request.attention.map_bins = o.map_bins;

@@ -80,7 +80,7 @@ int run(const SimulateOptions& o) {
   require<UsageError>(o.generate < opened.config.context - 1, "--generate ", o.generate,
                       " leaves no room for a text in the model's context of ", opened.config.context,
                       " tokens");
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), longest(texts) + o.generate);
 
   const SimulateRun simulated = run_simulations(runner, texts, simulations, o);
   Result result{.command = "simulate",

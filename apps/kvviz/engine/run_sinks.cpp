@@ -112,7 +112,7 @@ SinkRun model_run(const SinksOptions& o, const analysis::SinkRule& rule,
   check_texts(texts, o, rule);
   SinksOptions effective = o;
   effective.lengths = lengths_for(o, texts);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), longest(texts));
   SinkRun run = run_texts(runner, texts, effective);
   if (o.reuse.evaluate) reuse = evaluate_reuse(runner, texts, run.study, o);
   return run;

@@ -114,7 +114,7 @@ int run_oneshot(const SimulateOptions& o) {
   OpenedFolder opened = open_folder(o.model, o.call);
   const SimulationOptions settings = settings_of(o, opened.config);
   const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
-  const Runner runner = load_runner(std::move(opened));
+  const Runner runner = load_runner(std::move(opened), longest(texts));
   Masks masks;
   Progress progress("running the texts", std::ssize(texts), o.call.quiet);
   for (size_t t = 0; t < texts.size(); ++t) {

@@ -83,7 +83,7 @@ OneText run_text(const Decoder& decoder, const TextInput& text, std::span<const 
   const auto& ids = text.tokens.ids;
   const at::Tensor input = at::empty({1, static_cast<int64_t>(ids.size())}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
-  decoder.hidden(input, 0, attend);
+  decoder.hidden(input, {}, attend);
   return one;
 }
 

@@ -1,23 +1,56 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/engine/subject.hpp"
 
+#include <algorithm>
+
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/free_memory.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
 #include "kvviz/io/cache_file.hpp"
+#include "kvviz/model/memory.hpp"
 #include "kvviz/model/session.hpp"
 #include "kvviz/paths.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
+namespace {
+
+std::string size(int64_t bytes) {
+  return size_text(static_cast<double>(bytes));
+}
+
+void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, at::ScalarType dtype) {
+  const auto need = [&](at::ScalarType type) {
+    return model_memory(opened.config, tokens, static_cast<int64_t>(at::elementSize(type)));
+  };
+  const ModelMemory memory = need(dtype);
+  const FreeMemory free = free_memory();
+  if (memory.total() <= free.bytes) return;
+  const int64_t halved = need(at::kBFloat16).total();
+  const std::string smaller = dtype != at::kFloat ? std::string()
+                              : halved <= free.bytes
+                                  ? cat("--dtype bf16 needs ", size(halved), "; ")
+                                  : cat("--dtype bf16 would still need ", size(halved), "; ");
+  throw DataError(cat(opened.name, " needs about ", size(memory.total()), " of memory for ", tokens,
+                      " tokens (weights ", size(memory.weights), " in ", dtype_name(dtype), ", cache ",
+                      size(memory.cache), ", forward pass ", size(memory.working), "); ", free.limit,
+                      " leaves ", size(free.bytes), ". ", smaller,
+                      "a shorter text needs less; --force tries all the same"));
+}
+
+}  // namespace
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
   const auto folder = model_folder(options.model, call.data);
-  return {folder, options.model, load_config(folder), open_tokenizer(folder)};
+  return {folder, options.model, load_config(folder), open_tokenizer(folder), options};
 }
 
-Runner load_runner(OpenedFolder opened) {
-  LoadedModel model = load_model(opened.folder);
+Runner load_runner(OpenedFolder opened, int64_t tokens) {
+  const at::ScalarType dtype = opened.options.dtype == "auto" ? at::kFloat : dtype_of(opened.options.dtype);
+  if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, dtype);
+  LoadedModel model = load_model(opened.folder, {.matrices = dtype});
   auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
@@ -25,7 +58,8 @@ Runner load_runner(OpenedFolder opened) {
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
   return {.model = runner.folder,
           .architecture = runner.model.decoder.config().architecture,
-          .dtype = runner.model.stored_dtype,
+          .dtype = runner.model.dtype,
+          .stored_dtype = runner.model.stored_dtype,
           .model_sha256 = runner.model_sha256.get(),
           .tokenizer_sha256 = runner.tokenizer->hash(),
           .text = text.description,
@@ -39,15 +73,18 @@ Subject run_model(const Runner& runner, const TextInput& text, const RunRequest&
   Subject subject;
   Session session(decoder);
   subject.has_model = true;
-  Progress progress("running the model", layers, request.quiet);
   Session::Watch watch;
   watch.attention = request.attention;
   watch.probe = request.probe;
+  watch.all_hidden = request.score;
+  Progress progress("running the model", layers * Session::pieces(std::ssize(text.tokens.ids), watch),
+                    request.quiet);
+  int64_t done = 0;
   if (request.attention.statistics) subject.attention.resize(static_cast<size_t>(layers));
   watch.on_attention = [&](int layer, std::vector<kernels::HeadAttention> heads) {
     subject.attention[static_cast<size_t>(layer)] = std::move(heads);
   };
-  watch.on_layer = [&](int layer) { progress.update(layer + 1); };
+  watch.on_layer = [&] { progress.update(++done); };
   const at::Tensor hidden = session.extend(text.tokens.ids, watch);
   if (request.score && text.tokens.ids.size() > 1) subject.scores = score(decoder, hidden, text.tokens.ids);
   subject.cache = session.cache(session.tokens());

@@ -15,7 +15,8 @@ namespace kvviz {
 
 /// Where a subject came from, for the provenance block.
 struct SubjectOrigin {
-  std::string model, architecture, dtype, model_sha256, tokenizer_sha256, text, text_sha256, bos;
+  std::string model, architecture, dtype, stored_dtype = {}, model_sha256, tokenizer_sha256, text,
+                                          text_sha256, bos;
 };
 
 /// What is analysed: a cache, and when a model made it, what the model did on the way.
@@ -41,10 +42,15 @@ struct OpenedFolder {
   std::string name;  ///< as the user gave it
   ModelConfig config;
   std::unique_ptr<Tokenizer> tokenizer;
+  ModelOptions options;
 };
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call);
-Runner load_runner(OpenedFolder opened);
+
+/// Loads the weights, for texts of at most so many tokens. Throws DataError where weights, cache and a
+/// forward pass are not expected to fit into memory (with the numbers, and what would fit), unless --force is
+/// given.
+Runner load_runner(OpenedFolder opened, int64_t tokens);
 
 struct RunRequest {
   kernels::AttentionRequest attention;

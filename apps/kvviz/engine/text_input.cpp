@@ -259,6 +259,13 @@ std::vector<TextInput> read_texts(const TextsOptions& o, const Tokenizer& tokeni
   return all;
 }
 
+int64_t longest(std::span<const TextInput> texts) {
+  int64_t most = 0;
+  for (const TextInput& text : texts)
+    most = std::max(most, static_cast<int64_t>(std::ssize(text.tokens.ids)));
+  return most;
+}
+
 void add_options(nlohmann::ordered_json& effective, const TextOptions& o) {
   effective["prompt-file"] = o.prompt_file.string();
   effective["tokens"] = o.tokens.string();

@@ -37,6 +37,9 @@ TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, cons
 std::vector<TextInput> read_texts(const TextsOptions& options, const Tokenizer& tokenizer,
                                   const ModelConfig& model, const std::filesystem::path& data);
 
+/// Tokens of the longest text.
+int64_t longest(std::span<const TextInput> texts);
+
 /// The effective text options, for provenance.
 void add_options(nlohmann::ordered_json& effective, const TextOptions& options);
 void add_options(nlohmann::ordered_json& effective, const TextsOptions& options);

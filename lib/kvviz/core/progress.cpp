@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/core/progress.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+
+#include "kvviz/core/byte_size.hpp"
 
 namespace kvviz {
 
@@ -16,14 +19,28 @@ Progress::Progress(std::string what, int64_t total, bool quiet)
       start_(Clock::now()),
       last_(start_) {}
 
+Progress::Progress(std::string what, ProgressUnit unit, bool quiet) : Progress(std::move(what), 0, quiet) {
+  unit_ = unit;
+}
+
 Progress::~Progress() {
   if (drawn_ && terminal_) std::fputs("\r\033[K", stderr);
+}
+
+void Progress::update(int64_t done, int64_t total) {
+  total_ = std::max<int64_t>(total, 1);
+  update(done);
 }
 
 void Progress::update(int64_t done) {
   if (quiet_) return;
   using namespace std::chrono_literals;
   const auto now = Clock::now();
+  if (first_ < 0) {
+    // What was there before is no part of the rate.
+    first_ = unit_ == ProgressUnit::bytes ? done : 0;
+    start_ = unit_ == ProgressUnit::bytes ? now : start_;
+  }
   const auto pause = terminal_ ? (drawn_ ? 100ms : 500ms) : 10000ms;
   if (now - last_ < pause) return;
   last_ = now;
@@ -31,15 +48,28 @@ void Progress::update(int64_t done) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double share =
       static_cast<double>(std::clamp<int64_t>(done, 0, total_)) / static_cast<double>(total_);
-  const double left = share > 0 ? seconds * (1 - share) / share : 0;
+  const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+  const double left = rate > 0 ? static_cast<double>(std::max<int64_t>(total_ - done, 0)) / rate : 0;
+  const bool bytes = unit_ == ProgressUnit::bytes;
+  const std::string sizes = bytes ? ", " + size_text(static_cast<double>(done)) + " of " +
+                                        size_text(static_cast<double>(total_)) + ", " + size_text(rate) + "/s"
+                                  : "";
   if (!terminal_) {
-    std::fprintf(stderr, "%s: %.0f %% after %.0f s\n", what_.c_str(), share * 100, seconds);
+    std::fprintf(stderr, "%s: %.0f %%%s after %.0f s\n", what_.c_str(), share * 100, sizes.c_str(), seconds);
     return;
   }
-  constexpr int width = 30;
+  const int width = bytes ? 12 : 30;
   const int filled = static_cast<int>(share * width);
-  std::fprintf(stderr, "\r%s [%.*s%*s] %3.0f %%, %.0f s left\033[K", what_.c_str(), filled,
-               "==============================", width - filled, "", share * 100, left);
+  std::string line = what_ + " [" + std::string(static_cast<size_t>(filled), '=') +
+                     std::string(static_cast<size_t>(width - filled), ' ') + ']';
+  char numbers[160];
+  std::snprintf(numbers, sizeof numbers, " %3.0f %%%s, %.0f s left", share * 100, sizes.c_str(), left);
+  line += numbers;
+  // A line that wraps could not be drawn over.
+  winsize terminal{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 1)
+    line.resize(std::min<size_t>(line.size(), terminal.ws_col - 1));
+  std::fprintf(stderr, "\r%s\033[K", line.c_str());
 }
 
 }  // namespace kvviz

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/eval/head_copies.hpp"
@@ -46,8 +47,11 @@ void check(const ChangedLayer& from, const LayerConfig& shape, size_t layer, int
             " tokens and positions of ", held.size());
 }
 
-/// The KV heads that are read, joined into stores that are still empty.
-std::vector<Store> stores_of(const ChangedLayer& from, const LayerConfig& shape, int64_t tokens) {
+/// The KV heads that are read, joined into stores that are still empty: where attention asks for the
+/// positions of the keys, those with the same ones, else those with as many.
+std::vector<Store> stores_of(const ChangedLayer& from, const ModelConfig& config, const LayerConfig& shape,
+                             int64_t tokens) {
+  const bool by_position = shape.window > 0 || config.position == PositionKind::alibi;
   const int64_t group = shape.heads / shape.kv_heads;
   std::vector<Store> stores;
   for (int64_t g = 0; g < shape.kv_heads; ++g) {
@@ -55,7 +59,7 @@ std::vector<Store> stores_of(const ChangedLayer& from, const LayerConfig& shape,
     if (silent == group) continue;
     std::vector<int32_t> positions = positions_of(from, g, tokens);
     auto found = std::ranges::find_if(stores, [&](const Store& store) {
-      return shape.window > 0 ? store.positions == positions : store.positions.size() == positions.size();
+      return by_position ? store.positions == positions : store.positions.size() == positions.size();
     });
     if (found == stores.end()) {
       stores.push_back({.positions = std::move(positions)});
@@ -75,12 +79,12 @@ at::Tensor rows_of(const at::Tensor& x, std::span<const int64_t> heads, int64_t 
 
 /// Positions are not those of the rows where tokens are gone, so the window is cut by hand: queries that see
 /// the same first key go together.
-void attend_in_window(const Store& store, const LayerQkv& x, const at::Tensor& query, const at::Tensor& out) {
-  AttentionSpec spec = x.spec;
-  spec.window = 0;
+void attend_in_window(const Store& store, AttentionSpec spec, const at::Tensor& query,
+                      const at::Tensor& out) {
+  const int64_t window = std::exchange(spec.window, 0);
   const int64_t queries = query.size(2), before = store.held() - queries;
   const auto first_key = [&](int64_t i) {
-    const int64_t oldest = store.positions[static_cast<size_t>(before + i)] - x.spec.window + 1;
+    const int64_t oldest = store.positions[static_cast<size_t>(before + i)] - window + 1;
     return std::ranges::lower_bound(store.positions, oldest) - store.positions.begin();
   };
   for (int64_t i = 0; i < queries;) {
@@ -88,6 +92,8 @@ void attend_in_window(const Store& store, const LayerQkv& x, const at::Tensor& q
     int64_t end = i + 1;
     while (end < queries && first_key(end) == first) ++end;
     const int64_t keys = before + end - first;
+    spec.key_positions =
+        std::span(store.positions).subspan(static_cast<size_t>(first), static_cast<size_t>(keys));
     out.narrow(2, i, end - i)
         .copy_(streaming_attention(query.narrow(2, i, end - i), store.key.narrow(1, first, keys).unsqueeze(0),
                                    store.value.narrow(1, first, keys).unsqueeze(0), spec, {}, nullptr));
@@ -123,13 +129,15 @@ void append(Store& store, const LayerQkv& x, int64_t position) {
 at::Tensor attend_store(const Store& store, const LayerQkv& x) {
   const at::Tensor query = picked(x.query, store.query_heads);
   const bool contiguous = store.positions.back() - store.positions.front() + 1 == store.held();
+  AttentionSpec spec = of_heads(x.spec, store.query_heads);
+  if (!contiguous) spec.key_positions = store.positions;
   if (x.spec.window > 0 && !contiguous) {
     const at::Tensor out = at::empty(query.sizes(), query.options());
-    attend_in_window(store, x, query, out);
+    attend_in_window(store, std::move(spec), query, out);
     return out;
   }
   return streaming_attention(query, store.key.narrow(1, 0, store.held()).unsqueeze(0),
-                             store.value.narrow(1, 0, store.held()).unsqueeze(0), x.spec, {}, nullptr);
+                             store.value.narrow(1, 0, store.held()).unsqueeze(0), spec, {}, nullptr);
 }
 
 }  // namespace
@@ -160,7 +168,8 @@ ChangedSession::ChangedSession(const Decoder& decoder, std::span<const ChangedLa
           shapes.size());
   for (size_t i = 0; i < shapes.size(); ++i) {
     check(layers[i], shapes[i], i, tokens);
-    Layer layer{.stores = stores_of(layers[i], shapes[i], tokens), .silent = layers[i].silent};
+    Layer layer{.stores = stores_of(layers[i], decoder.config(), shapes[i], tokens),
+                .silent = layers[i].silent};
     for (Store& store : layer.stores) {
       store.key = rows_of(layers[i].key, store.kv_heads, store.held());
       store.value = rows_of(layers[i].value, store.kv_heads, store.held());
@@ -195,7 +204,7 @@ at::Tensor ChangedSession::extend(std::span<const int32_t> ids, const Probe& pro
   const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
   std::ranges::copy(ids, input.data_ptr<int64_t>());
   const at::Tensor hidden = decoder_.hidden(
-      input, tokens_, [this](const LayerQkv& x) { return attend(x); }, probe);
+      input, {tokens_}, [this](const LayerQkv& x) { return attend(x); }, probe);
   tokens_ += std::ssize(ids);
   return hidden[0];
 }

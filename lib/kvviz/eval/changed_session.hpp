@@ -49,11 +49,11 @@ class ChangedSession {
   int64_t bytes() const;
 
   /// KV heads that one call of attention serves: those that hold equally many tokens, in a layer with a
-  /// sliding window the same tokens.
+  /// sliding window or ALiBi the same tokens.
   struct Store {
     std::vector<int64_t> kv_heads, query_heads;
-    std::vector<int32_t> positions;  ///< of the held tokens; in layers without a window those of one head
-    at::Tensor key, value;           ///< [kv_heads, capacity, head_dim]
+    std::vector<int32_t> positions;       ///< of the held tokens; without window and ALiBi those of one head
+    at::Tensor key, value;                ///< [kv_heads, capacity, head_dim]
     at::Tensor key_factor, value_factor;  ///< of the layer
     int64_t held() const { return static_cast<int64_t>(positions.size()); }
   };

@@ -43,7 +43,7 @@ at::Tensor EvictingSession::extend(std::span<const int32_t> ids) {
   const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
   const at::Tensor hidden =
-      decoder_.hidden(input, tokens_, [this](const LayerQkv& x) { return attend(x); })[0];
+      decoder_.hidden(input, {tokens_}, [this](const LayerQkv& x) { return attend(x); })[0];
   tokens_ += std::ssize(ids);
   return hidden;
 }

@@ -5,11 +5,12 @@
 
 #include <algorithm>
 
-#include "kvviz/model/blocks.hpp"
+#include "kvviz/model/rope.hpp"
 
 namespace kvviz {
 
 RotaryTables::RotaryTables(const ModelConfig& config, int64_t positions) {
+  if (config.position == PositionKind::alibi) table_ = kernels::RotaryTable{.positions = positions};
   if (config.position != PositionKind::rope) return;
   RopeTable table = rope_table(config.rope, 0, positions);
   cosine_ = std::move(table.cos);
@@ -27,7 +28,8 @@ kernels::ScanShape scan_shape(const LayerQkv& x) {
           .head_dim = x.query.size(3),
           .scale = static_cast<float>(x.spec.scale),
           .softcap = static_cast<float>(x.spec.softcap),
-          .window = x.spec.window};
+          .window = x.spec.window,
+          .alibi_slopes = x.spec.alibi_slopes};
 }
 
 kernels::HeadsView heads_view(const at::Tensor& x, int64_t batch) {

@@ -8,7 +8,8 @@
 
 namespace kvviz {
 
-/// The tables that rotary policies and cache positions read, for `positions` positions; nothing without RoPE.
+/// The tables that rotary policies and cache positions read, for `positions` positions; without a pair under
+/// ALiBi, whose distances alone go by position; nothing for learned positions.
 class RotaryTables {
  public:
   RotaryTables(const ModelConfig& config, int64_t positions);

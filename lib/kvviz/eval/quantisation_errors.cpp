@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
@@ -53,11 +54,12 @@ AttentionErrors attention_errors(const LayerAttention& exact, const at::Tensor& 
   AttentionErrors errors;
   for (int64_t h = 0; h < heads; ++h) {
     const int64_t g = h / group;
+    const AttentionSpec spec = of_heads(exact.spec, std::array{h});
     at::Tensor weights, changed_weights;
     const at::Tensor output =
-        eager_attention(head(exact.query, h), head(exact.key, g), head(exact.value, g), exact.spec, &weights);
+        eager_attention(head(exact.query, h), head(exact.key, g), head(exact.value, g), spec, &weights);
     const at::Tensor changed =
-        eager_attention(head(exact.query, h), head(key, g), head(value, g), exact.spec, &changed_weights);
+        eager_attention(head(exact.query, h), head(key, g), head(value, g), spec, &changed_weights);
     weight_squares.add(weights, changed_weights);
     output_squares.add(output, changed);
     errors.sparsity += small_share(weights[0][0], visible) / static_cast<double>(heads);
@@ -91,7 +93,7 @@ std::vector<std::vector<AttentionErrors>> attention_errors(const Decoder& decode
   };
   const at::Tensor input = at::empty({1, tokens}, at::kLong);
   std::ranges::copy(ids, input.data_ptr<int64_t>());
-  decoder.hidden(input, 0, attend);
+  decoder.hidden(input, {}, attend);
   return errors;
 }
 

@@ -184,8 +184,8 @@ int64_t at_once(const ModelConfig& config, int64_t tokens, int64_t memory) {
 
 void check_positions(CachePositions positions, const ModelConfig& config) {
   require<UsageError>(
-      positions == CachePositions::original || config.position == PositionKind::rope,
-      "--positions cache needs rotary positions, which are applied when a key is used; this model (",
+      positions == CachePositions::original || config.position != PositionKind::learned,
+      "--positions cache needs positions that are applied when a key is used (RoPE, ALiBi); this model (",
       config.architecture,
       ") adds learned positions to its tokens, so its keys cannot be moved. Use --positions original");
 }
@@ -209,7 +209,7 @@ SimulationResult simulate(const Decoder& decoder, std::span<const int32_t> ids,
     const auto some =
         simulations.subspan(static_cast<size_t>(first), static_cast<size_t>(std::min(step, all - first)));
     SideBySide runs(decoder.config(), some, options, tokens);
-    const at::Tensor hidden = decoder.hidden(input, 0, [&](const LayerQkv& x) { return runs.attend(x); });
+    const at::Tensor hidden = decoder.hidden(input, {}, [&](const LayerQkv& x) { return runs.attend(x); });
     if (first == 0) {
       result.full = hidden[0];
       result.keys = std::move(runs.keys());

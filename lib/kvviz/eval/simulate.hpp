@@ -85,12 +85,12 @@ struct SimulationResult {
 /// and is what they are compared with; all share one reading of the weights, and layer 0's queries, keys and
 /// values. A simulation that never evicts equals the full cache bit for bit. Costs one forward pass a
 /// simulation; memory: activations of as many as fit in `memory`, the held keys of one layer, and the logs.
-/// Throws UsageError as policy::decision_groups() does, for cache positions in a model without RoPE, and for
-/// an empty text.
+/// Throws UsageError as policy::decision_groups() does, for cache positions in a model with learned
+/// ones, and for an empty text.
 SimulationResult simulate(const Decoder& decoder, std::span<const int32_t> ids,
                           std::span<const Simulation> simulations, const SimulationOptions& options);
 
-/// Throws UsageError, with the reason, when the model cannot rotate keys on use.
+/// Throws UsageError, with the reason, when the model's keys cannot be given other positions on use.
 void check_positions(CachePositions positions, const ModelConfig& config);
 
 }  // namespace kvviz

@@ -113,7 +113,7 @@ class ReuseAttention {
     for (const auto& [count, heads] : plan.kept) {
       const at::Tensor attended =
           streaming_attention(query_.take(x.query, heads.query), key_.take(x.key, heads.kv),
-                              value_.take(x.value, heads.kv), x.spec, {}, nullptr);
+                              value_.take(x.value, heads.kv), of_heads(x.spec, heads.query), {}, nullptr);
       std::vector<int64_t> places(heads.query.size());
       std::iota(places.begin(), places.end(), 0);
       copy_heads(attended, places, out, heads.query);
@@ -161,7 +161,7 @@ ReuseRun run(const Decoder& decoder, std::span<const int32_t> ids, AttentionFn a
   ReuseRun result;
   const AttentionFn timed = timed_attention(std::move(attend), result.attention_seconds);
   const auto start = Clock::now();
-  result.hidden = decoder.hidden(input, 0, timed)[0];
+  result.hidden = decoder.hidden(input, {}, timed)[0];
   result.seconds = seconds_since(start);
   return result;
 }

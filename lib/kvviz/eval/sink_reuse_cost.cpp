@@ -27,7 +27,7 @@ double product_flops(const LayerConfig& layer, int64_t tokens, int64_t window) {
 
 double linear_flops(const ModelConfig& config, const LayerConfig& layer, int64_t tokens) {
   const int64_t attention = (2 * layer.heads + 2 * layer.kv_heads) * layer.head_dim;
-  const int64_t mlp = (config.gated_mlp ? 3 : 2) * layer.mlp_dim;
+  const int64_t mlp = (config.gated_mlp ? 3 : 2) * layer.active_mlp_dim();
   return 2 * static_cast<double>(tokens * config.hidden) * static_cast<double>(attention + mlp);
 }
 

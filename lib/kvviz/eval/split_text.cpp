@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/model/blocks.hpp"
+#include "kvviz/model/rope.hpp"
 #include "kvviz/model/session.hpp"
 
 namespace kvviz {

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "kvviz/model/blocks.hpp"
+#include "kvviz/model/rope.hpp"
 
 namespace kvviz {
 
@@ -37,7 +37,7 @@ at::Tensor WrittenText::pass(const Write& write, const Probe& probe) const {
     if (rotates) read = rotate(read, rope_table(config.rope, 0, std::ssize(ids_)), config.rope);
     return streaming_attention(x.query, read, value.unsqueeze(0), x.spec, {}, nullptr);
   };
-  return decoder_.hidden(input, 0, attend, probe)[0];
+  return decoder_.hidden(input, {}, attend, probe)[0];
 }
 
 ContinuedRun WrittenText::run(const Write& write) const {

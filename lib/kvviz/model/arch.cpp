@@ -2,7 +2,6 @@
 #include "kvviz/model/arch.hpp"
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "kvviz/core/error.hpp"
@@ -13,8 +12,10 @@ namespace {
 
 using nlohmann::json;
 
-const std::array<Architecture, 2>& families() {
-  static const std::array<Architecture, 2> all = {gpt2_family(), llama_family()};
+const std::vector<Architecture>& families() {
+  static const std::vector<Architecture> all = {
+      gpt2_family(), llama_family(), gemma_family(),  phi_family(),   phi3_family(), gpt_neox_family(),
+      gptj_family(), opt_family(),   falcon_family(), bloom_family(), mpt_family()};
   return all;
 }
 
@@ -71,6 +72,9 @@ ModelConfig parse_config(const json& config) {
     ModelConfig parsed = family.parse_config(config);
     const auto names = config.value("architectures", std::vector<std::string>{});
     parsed.architecture = names.empty() ? family.names.front() : names.front();
+    // Dynamic scaling stretches the context by its factor as texts grow.
+    if (parsed.rope.scaling == RopeScaling::dynamic)
+      parsed.context = static_cast<int64_t>(static_cast<double>(parsed.context) * parsed.rope.factor);
     check(parsed);
     return parsed;
   } catch (const json::exception& error) {

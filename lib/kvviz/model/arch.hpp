@@ -9,12 +9,15 @@
 namespace kvviz {
 
 /// Where a tensor of ours comes from: the stored tensor, transposed if said so, and of that the rows from
-/// `first_row` on, as many as ours has. `stored_rows` are all its rows (0: exactly ours).
+/// `first_row` on, as many as ours has. Fused tensors that interleave their parts have a `period`: our rows
+/// are then an equal share of every `period` rows, from `first_row` of each on.
 struct WeightSource {
   std::string ours, theirs;
   bool transposed = false;
   int64_t first_row = 0;
-  int64_t stored_rows = 0;
+  int64_t stored_rows = 0;  ///< all rows of the stored tensor; 0: exactly ours
+  int64_t period = 0;       ///< divides stored_rows; 0: our rows stand together
+  double added = 0;         ///< to every element
 };
 
 /// A family of models: two functions and the names it goes by. A new family is a file in arch/ and a row in

@@ -2,18 +2,17 @@
 #include "kvviz/model/blocks.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 
-#include <cmath>
-#include <numbers>
+#include <algorithm>
 
 #include "kvviz/kernels/gemm.hpp"
 
@@ -36,33 +35,74 @@ at::Tensor activate(at::Tensor x, Activation kind) {
   throw std::logic_error("unknown activation");
 }
 
-double frequency(const RopeConfig& rope, int64_t pair) {
-  const double plain =
-      std::pow(rope.theta, -2.0 * static_cast<double>(pair) / static_cast<double>(rope.rotary_dim));
-  if (rope.scaling == RopeScaling::none) return plain;
-  if (rope.scaling == RopeScaling::linear) return plain / rope.factor;
-  const double turns = rope.original_context * plain / (2 * std::numbers::pi);
-  const double blend = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-  const double kept = std::clamp(blend, 0.0, 1.0);
-  return kept * plain + (1 - kept) * plain / rope.factor;
+kernels::WeightType weight_type(at::ScalarType type) {
+  return type == at::kHalf       ? kernels::WeightType::f16
+         : type == at::kBFloat16 ? kernels::WeightType::bf16
+                                 : kernels::WeightType::f32;
+}
+
+bool differentiable(const at::Tensor& x, const Linear& linear) {
+  return at::GradMode::is_enabled() && (x.requires_grad() || linear.weight.requires_grad());
+}
+
+at::Tensor mlp_of(const Mlp& weights, const at::Tensor& x, const ModelConfig& config) {
+  if (!config.gated_mlp) return apply(weights.down, activate(apply(weights.up, x), config.activation));
+  at::Tensor gate = activate(apply(weights.gate, x), config.activation);
+  const at::Tensor up = apply(weights.up, x);
+  return apply(weights.down, at::GradMode::is_enabled() ? gate.mul(up) : gate.mul_(up));
+}
+
+// In pieces of rows: the MLP is the widest place of a layer.
+at::Tensor mlp(const Mlp& weights, const at::Tensor& x, const ModelConfig& config) {
+  constexpr int64_t piece = 2048;
+  if (at::GradMode::is_enabled() || x.size(-2) <= piece) return mlp_of(weights, x, config);
+  at::Tensor y = at::empty_like(x);
+  for (int64_t first = 0; first < x.size(-2); first += piece) {
+    const int64_t rows = std::min(piece, x.size(-2) - first);
+    y.narrow(-2, first, rows).copy_(mlp_of(weights, x.narrow(-2, first, rows), config));
+  }
+  return y;
+}
+
+// Each expert runs once, over the rows that chose it.
+at::Tensor mixture(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config,
+                   const ExpertConfig& experts) {
+  const at::Tensor rows = x.flatten(0, -2);
+  auto [shares, chosen] = apply(layer.router, rows).softmax(-1).topk(experts.used, -1);
+  if (experts.normalised) shares = shares.div(shares.sum(-1, true));
+  at::Tensor sum = at::zeros_like(rows);
+  for (int64_t e = 0; e < experts.count; ++e) {
+    const at::Tensor places = chosen.eq(e).nonzero();
+    if (places.size(0) == 0) continue;
+    const at::Tensor row = places.select(1, 0), rank = places.select(1, 1);
+    const at::Tensor share = shares.index_select(0, row).gather(1, rank.unsqueeze(1));
+    const Mlp& expert = layer.experts[static_cast<size_t>(e)];
+    sum = sum.index_add(0, row, mlp(expert, rows.index_select(0, row), config).mul(share));
+  }
+  if (experts.shared_dim > 0)
+    sum = sum.add(mlp(layer.shared_expert, rows, config).mul(apply(layer.shared_gate, rows).sigmoid()));
+  return sum.view_as(x);
 }
 
 }  // namespace
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
-  if (at::GradMode::is_enabled()) return at::linear(x, linear.weight, linear.bias);
+  if (differentiable(x, linear)) return at::linear(x, linear.weight, linear.bias);
   const at::Tensor input = x.contiguous();
-  const int64_t in = linear.weight.size(1), out = linear.weight.size(0);
+  const kernels::LinearWeights weights{
+      .data = linear.weight.data_ptr(),
+      .type = weight_type(linear.weight.scalar_type()),
+      .in = linear.weight.size(1),
+      .out = linear.weight.size(0),
+      .bias = linear.bias.defined() ? linear.bias.data_ptr<float>() : nullptr};
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = out;
+  shape.back() = weights.out;
   at::Tensor y = at::empty(shape, x.options());
   // One by one: a product's rounding depends on its shape, and no sequence should depend on its neighbours.
-  const int64_t batch = x.dim() == 3 ? x.size(0) : 1, rows = x.numel() / in / batch;
-  for (int64_t b = 0; b < batch; ++b) {
-    kernels::linear(input.data_ptr<float>() + b * rows * in, linear.weight.data_ptr<float>(),
-                    linear.bias.defined() ? linear.bias.data_ptr<float>() : nullptr,
-                    y.data_ptr<float>() + b * rows * out, rows, in, out, out);
-  }
+  const int64_t batch = x.dim() == 3 ? x.size(0) : 1, rows = x.numel() / weights.in / batch;
+  for (int64_t b = 0; b < batch; ++b)
+    kernels::linear(weights, input.data_ptr<float>() + b * rows * weights.in, rows,
+                    y.data_ptr<float>() + b * rows * weights.out, weights.out);
   return y;
 }
 
@@ -72,44 +112,13 @@ at::Tensor apply(const Norm& norm, const at::Tensor& x, const ModelConfig& confi
   return x.mul(x.square().mean(-1, true).add(config.norm_eps).rsqrt()).mul(norm.weight);
 }
 
-at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config) {
-  if (!config.gated_mlp) return apply(layer.down, activate(apply(layer.up, x), config.activation));
-  at::Tensor gate = activate(apply(layer.gate, x), config.activation);
-  const at::Tensor up = apply(layer.up, x);
-  return apply(layer.down, at::GradMode::is_enabled() ? gate.mul(up) : gate.mul_(up));
+at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config,
+                        const ExpertConfig& experts) {
+  return experts.count > 0 ? mixture(layer, x, config, experts) : mlp(layer.mlp, x, config);
 }
 
-RopeTable rope_table(const RopeConfig& rope, int64_t first_position, int64_t tokens) {
-  const int64_t pairs = rope.rotary_dim / 2;
-  RopeTable table{at::empty({tokens, pairs}), at::empty({tokens, pairs})};
-  float* cosine = table.cos.data_ptr<float>();
-  float* sine = table.sin.data_ptr<float>();
-  for (int64_t pair = 0; pair < pairs; ++pair) {
-    const double step = frequency(rope, pair);
-    for (int64_t t = 0; t < tokens; ++t) {
-      const double angle = static_cast<double>(first_position + t) * step;
-      cosine[t * pairs + pair] = static_cast<float>(std::cos(angle));
-      sine[t * pairs + pair] = static_cast<float>(std::sin(angle));
-    }
-  }
-  return table;
-}
-
-at::Tensor rotate(const at::Tensor& x, const RopeTable& table, const RopeConfig& rope) {
-  const int64_t rotary = rope.rotary_dim, pairs = rotary / 2;
-  const bool interleaved = rope.pairing == RopePairing::interleaved;
-  const at::Tensor turned = x.narrow(-1, 0, rotary);
-  const at::Tensor a = interleaved ? turned.slice(-1, 0, rotary, 2) : turned.narrow(-1, 0, pairs);
-  const at::Tensor b = interleaved ? turned.slice(-1, 1, rotary, 2) : turned.narrow(-1, pairs, pairs);
-  const at::Tensor first = a.mul(table.cos).sub(b.mul(table.sin));
-  const at::Tensor second = b.mul(table.cos).add(a.mul(table.sin));
-  std::vector<at::Tensor> parts;
-  if (interleaved)
-    parts.push_back(at::stack({first, second}, -1).flatten(-2));
-  else
-    parts = {first, second};
-  if (rotary < x.size(-1)) parts.push_back(x.narrow(-1, rotary, x.size(-1) - rotary));
-  return at::cat(parts, -1);
+at::Tensor softcapped(const at::Tensor& x, double cap) {
+  return cap > 0 ? x.div(cap).tanh().mul(cap) : x;
 }
 
 }  // namespace kvviz

@@ -7,22 +7,19 @@
 
 namespace kvviz {
 
-/// x [..., in] -> [..., out]. Without gradients: the pool's sgemm (kernels/gemm.hpp), which gives each entry
-/// of a batch [batch, rows, in] exactly what it gets alone; with: libtorch's.
+/// x [..., in] -> [..., out] in f32. The pool's product (kernels/gemm.hpp) with a weight
+/// of f32, bf16 or f16, which gives each entry of a batch [batch, rows, in] exactly what it gets alone; where
+/// gradients are wanted: libtorch's.
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 
 /// Layer or RMS norm over the last dimension; statistics in the dtype of x (f32).
 at::Tensor apply(const Norm& norm, const at::Tensor& x, const ModelConfig& config);
 
-at::Tensor mlp(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config);
+/// The MLP of a layer, or its mixture of experts; x [batch, tokens, hidden].
+at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x, const ModelConfig& config,
+                        const ExpertConfig& experts);
 
-/// cos and sin of the angles, each [tokens, rotary_dim / 2] in f32; angles are computed in fp64.
-struct RopeTable {
-  at::Tensor cos, sin;
-};
-RopeTable rope_table(const RopeConfig& rope, int64_t first_position, int64_t tokens);
-
-/// x [batch, heads, tokens, head_dim] rotated; channels beyond rotary_dim pass unchanged.
-at::Tensor rotate(const at::Tensor& x, const RopeTable& table, const RopeConfig& rope);
+/// cap * tanh(x / cap); x itself where cap is 0.
+at::Tensor softcapped(const at::Tensor& x, double cap);
 
 }  // namespace kvviz

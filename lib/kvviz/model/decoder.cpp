@@ -29,38 +29,62 @@ at::Tensor heads_of(const at::Tensor& x, int64_t heads, int64_t head_dim) {
 Decoder::Decoder(ModelConfig config, ModelWeights weights)
     : config_(std::move(config)), weights_(std::move(weights)) {}
 
-LayerQkv Decoder::project(int layer, const at::Tensor& x, int64_t first_position) const {
+LayerQkv Decoder::project(int layer, const at::Tensor& x, const Positions& positions) const {
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  LayerQkv qkv{.layer = layer, .spec = {.scale = shape.attention_scale, .window = shape.window}};
-  qkv.query = qkv.query_pre_rope = heads_of(apply(w.query, x), shape.heads, shape.head_dim);
-  qkv.key = qkv.key_pre_rope = heads_of(apply(w.key, x), shape.kv_heads, shape.head_dim);
-  qkv.value = heads_of(apply(w.value, x), shape.kv_heads, shape.head_dim);
+  LayerQkv qkv{.layer = layer,
+               .spec = {.scale = shape.attention_scale,
+                        .softcap = config_.attention_softcap,
+                        .window = shape.window,
+                        .alibi_slopes = config_.alibi_slopes}};
+  const auto projected = [&](const Linear& linear, int64_t heads) {
+    const at::Tensor y = apply(linear, x);
+    return heads_of(config_.qkv_clip > 0 ? y.clamp(-config_.qkv_clip, config_.qkv_clip) : y, heads,
+                    shape.head_dim);
+  };
+  const at::Tensor query = projected(w.query, shape.heads), key = projected(w.key, shape.kv_heads);
+  qkv.query = qkv.query_pre_rope = config_.qk_norm ? apply(w.query_norm, query, config_) : query;
+  qkv.key = qkv.key_pre_rope = config_.qk_norm ? apply(w.key_norm, key, config_) : key;
+  qkv.value = projected(w.value, shape.kv_heads);
   if (config_.position == PositionKind::rope) {
-    const RopeTable table = rope_table(config_.rope, first_position, x.size(1));
+    const RopeTable table = rope_table(config_.rope, positions.first, x.size(1), positions.length);
     qkv.query = rotate(qkv.query_pre_rope, table, config_.rope);
     qkv.key = rotate(qkv.key_pre_rope, table, config_.rope);
   }
   return qkv;
 }
 
-at::Tensor Decoder::hidden(const at::Tensor& ids, int64_t first_position, const AttentionFn& attend,
-                           const Probe& probe) const {
-  check_ids(ids, first_position, config_);
-  at::Tensor x = at::embedding(weights_.embedding, ids);
+at::Tensor Decoder::embedded(const at::Tensor& ids, int64_t first_position) const {
+  at::Tensor x = at::embedding(weights_.embedding, ids).to(at::kFloat);
+  if (config_.embedding_scale != 1) x = x.mul(config_.embedding_scale);
   if (config_.position == PositionKind::learned)
     x = x.add(weights_.positions.narrow(0, first_position, ids.size(1)));
+  return config_.embedding_norm ? apply(weights_.embedding_norm, x, config_) : x;
+}
+
+at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, const AttentionFn& attend,
+                           const Probe& probe) const {
+  check_ids(ids, positions.first, config_);
+  at::Tensor x = embedded(ids, positions.first);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
     const int layer = static_cast<int>(i);
-    LayerQkv qkv = project(layer, apply(w.attention_norm, x, config_), first_position);
+    const bool parallel = config_.residual != Residual::sequential;
+    at::Tensor normed = apply(w.attention_norm, x, config_);
+    LayerQkv qkv = project(layer, normed, positions);
+    if (config_.residual != Residual::parallel_one_norm) normed.reset();
     at::Tensor attended = attend(qkv);
-    x = x.add(apply(w.output, attended.transpose(1, 2).flatten(2)));
+    at::Tensor added = apply(w.output, attended.transpose(1, 2).flatten(2));
     if (!probe) {  // not kept beside the MLP's wide tensors
       qkv = LayerQkv{};
       attended.reset();
     }
-    x = x.add(mlp(w, apply(w.mlp_norm, x, config_), config_));
+    if (config_.post_norms) added = apply(w.post_attention_norm, added, config_);
+    if (!parallel) x = x.add(added);
+    if (!normed.defined()) normed = apply(w.mlp_norm, x, config_);
+    at::Tensor fed = feed_forward(w, normed, config_, config_.layers[i].experts);
+    if (config_.post_norms) fed = apply(w.post_mlp_norm, fed, config_);
+    x = parallel ? x.add(added).add(fed) : x.add(fed);
     if (probe) {
       probe(Site::query_pre_rope, layer, qkv.query_pre_rope);
       probe(Site::key_pre_rope, layer, qkv.key_pre_rope);
@@ -74,7 +98,7 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, int64_t first_position, const 
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  return apply(Linear{config_.tied_head ? weights_.embedding : weights_.head, {}}, hidden);
+  return softcapped(apply(weights_.head, hidden), config_.logit_softcap);
 }
 
 }  // namespace kvviz

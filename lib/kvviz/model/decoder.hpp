@@ -27,25 +27,31 @@ using AttentionFn = std::function<at::Tensor(const LayerQkv&)>;
 enum class Site { query_pre_rope, key_pre_rope, key, value, attention, layer_out };
 using Probe = std::function<void(Site, int layer, const at::Tensor&)>;
 
-/// One decoder for every family, driven by its configuration: pre-norm residual blocks of attention and MLP.
+/// Where a stretch of tokens stands in its text.
+struct Positions {
+  int64_t first = 0;
+  int64_t length = 0;  ///< of the text, for RoPE that depends on it; 0: it ends with the stretch
+};
+
+/// One decoder for every family, driven by its configuration: residual blocks of attention and MLP.
 class Decoder {
  public:
   Decoder(ModelConfig config, ModelWeights weights);
 
-  /// Hidden states after the final norm, [batch, tokens, hidden], of ids [batch, tokens] (int64) whose first
-  /// token stands at `first_position`. Throws DataError for an id outside the vocabulary or a position beyond
-  /// learned ones.
-  at::Tensor hidden(const at::Tensor& ids, int64_t first_position, const AttentionFn& attend,
+  /// Hidden states after the final norm, [batch, tokens, hidden], of ids [batch, tokens] (int64). Throws
+  /// DataError for an id outside the vocabulary or a position beyond learned ones.
+  at::Tensor hidden(const at::Tensor& ids, const Positions& positions, const AttentionFn& attend,
                     const Probe& probe = {}) const;
 
-  /// Logits [..., vocabulary] of hidden states [..., hidden].
+  /// Logits [..., vocabulary] of hidden states [..., hidden], soft-capped where the model does so.
   at::Tensor logits(const at::Tensor& hidden) const;
 
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
 
  private:
-  LayerQkv project(int layer, const at::Tensor& x, int64_t first_position) const;
+  at::Tensor embedded(const at::Tensor& ids, int64_t first_position) const;
+  LayerQkv project(int layer, const at::Tensor& x, const Positions& positions) const;
 
   ModelConfig config_;
   ModelWeights weights_;

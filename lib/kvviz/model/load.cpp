@@ -10,9 +10,11 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/formats/gguf_model.hpp"
+#include "kvviz/formats/weight_files.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/arch.hpp"
-#include "kvviz/model/safetensors.hpp"
+#include "kvviz/model/checkpoint.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
@@ -20,10 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return json(shape).dump();
-}
 
 // A slot with the stored tensor that fills it.
 struct Filling {
@@ -57,8 +55,7 @@ std::vector<Filling> match(const ModelConfig& config, ModelWeights& weights, con
     const std::vector<int64_t> expected = stored_shape(slot, source);
     require(stored->shape == expected, folder, ": ", source.theirs, " has the shape ",
             shape_text(stored->shape), "; config.json asks for ", shape_text(expected));
-    require(stored->dtype == "F32" || stored->dtype == "F16" || stored->dtype == "BF16", folder, ": ",
-            source.theirs, " has the dtype ", stored->dtype, "; supported: F32, F16, BF16");
+    require_readable(*stored, cat(folder, ": ", source.theirs));
     fillings.push_back({slot, source, stored});
   }
   return fillings;
@@ -78,37 +75,93 @@ void refuse_strangers(const ModelConfig& config, const Checkpoint& checkpoint,
   }
 }
 
-bool all_finite(const at::Tensor& dense) {
-  const auto* bits = static_cast<const uint32_t*>(dense.data_ptr());
-  constexpr uint32_t exponent = 0x7f800000;
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < dense.numel(); ++i) bad |= static_cast<uint32_t>((bits[i] & exponent) == exponent);
+template <class Bits>
+bool all_below(const at::Tensor& dense, Bits exponent) {
+  const auto* bits = static_cast<const Bits*>(dense.data_ptr());
+  unsigned int bad = 0;
+  for (int64_t i = 0; i < dense.numel(); ++i)
+    bad |= static_cast<unsigned int>((bits[i] & exponent) == exponent);
   return bad == 0;
 }
 
-at::Tensor fill(const Filling& filling) {
-  at::Tensor tensor = *borrowed(*filling.stored);
-  if (filling.source.transposed) tensor = tensor.t();
-  tensor = tensor.narrow(0, filling.source.first_row, filling.slot.shape.front());
-  const bool in_place = tensor.scalar_type() == at::kFloat && tensor.is_contiguous() &&
-                        std::bit_cast<uintptr_t>(tensor.data_ptr()) % alignof(float) == 0;
-  return in_place ? tensor : tensor.to(at::kFloat).contiguous();
+// All exponent bits are set in infinity and NaN.
+bool all_finite(const at::Tensor& dense) {
+  switch (dense.scalar_type()) {
+    case at::kHalf:
+      return all_below<uint16_t>(dense, 0x7c00);
+    case at::kBFloat16:
+      return all_below<uint16_t>(dense, 0x7f80);
+    default:
+      return all_below<uint32_t>(dense, 0x7f800000);
+  }
+}
+
+at::Tensor selected_rows(const at::Tensor& stored, const WeightSource& source, int64_t rows) {
+  if (source.period == 0) return stored.narrow(0, source.first_row, rows);
+  const int64_t periods = stored.size(0) / source.period;
+  std::vector<int64_t> shape = stored.sizes().vec();
+  shape.front() = source.period;
+  shape.insert(shape.begin(), periods);
+  return stored.reshape(shape).narrow(1, source.first_row, rows / periods).flatten(0, 1);
+}
+
+std::vector<int64_t> row_numbers(const WeightSource& source, int64_t rows, int64_t all) {
+  const int64_t periods = source.period == 0 ? 1 : all / source.period;
+  std::vector<int64_t> numbers;
+  for (int64_t period = 0; period < periods; ++period)
+    for (int64_t i = 0; i < rows / periods; ++i)
+      numbers.push_back(period * source.period + source.first_row + i);
+  return numbers;
+}
+
+// The rows that a slot wants, widened where the file's bytes cannot be used as they are. A part of a fused
+// tensor is picked before it is widened: it must not keep all of it in memory.
+at::Tensor rows_from_file(const Filling& filling) {
+  const StoredTensor& stored = *filling.stored;
+  const bool turned = stored.transposed != filling.source.transposed;
+  const int64_t rows = filling.slot.shape.front(), all = shape_in_file(stored).front();
+  const auto plain = borrowed(stored);
+  if (!plain && !turned)
+    return widened(rows == all ? stored : picked_rows(stored, row_numbers(filling.source, rows, all)));
+  const at::Tensor tensor = plain ? *plain : widened(stored);
+  return selected_rows(turned ? tensor.t() : tensor, filling.source, rows);
+}
+
+at::Tensor fill(const Filling& filling, const LoadOptions& options) {
+  const bool matrix = filling.slot.shape.size() == 2 && filling.slot.name != "positions";
+  const at::ScalarType type = matrix ? options.matrices : at::kFloat;
+  const at::Tensor tensor = rows_from_file(filling);
+  const double added = filling.source.added - filling.stored->added;
+  if (added != 0) return tensor.to(at::kFloat).add(added);
+  const bool in_place = tensor.scalar_type() == type && tensor.is_contiguous() &&
+                        std::bit_cast<uintptr_t>(tensor.data_ptr()) % tensor.element_size() == 0;
+  return in_place ? tensor : tensor.to(type).contiguous();
+}
+
+json config_json(const fs::path& file) {
+  try {
+    return json::parse(read_file(file));
+  } catch (const json::exception& error) {
+    throw DataError(cat(file.string(), " is not JSON: ", error.what()));
+  }
 }
 
 }  // namespace
 
-ModelConfig load_config(const fs::path& folder) {
-  require(fs::is_directory(folder), folder.string(),
-          fs::exists(folder) ? " is not a folder" : " does not exist",
-          "; expected a model folder with config.json, safetensors and tokenizer files");
+fs::path config_file(const fs::path& folder) {
+  require(fs::exists(folder), folder.string(),
+          " does not exist; expected a model folder with config.json, weights and tokenizer files, or a "
+          ".gguf file");
+  if (auto gguf = gguf_of(folder)) return *gguf;
   const fs::path file = folder / "config.json";
-  require(fs::exists(file), folder.string(), " has no config.json; expected a Hugging Face model folder");
-  json config;
-  try {
-    config = json::parse(read_file(file));
-  } catch (const json::exception& error) {
-    throw DataError(cat(file.string(), " is not JSON: ", error.what()));
-  }
+  require(fs::exists(file), folder.string(),
+          " has no config.json; expected a Hugging Face model folder or a .gguf file");
+  return file;
+}
+
+ModelConfig load_config(const fs::path& folder) {
+  const fs::path file = config_file(folder);
+  const json config = gguf_of(folder) ? gguf_config(GgufFile::open(file)) : config_json(file);
   try {
     return parse_config(config);
   } catch (const DataError& error) {
@@ -116,7 +169,7 @@ ModelConfig load_config(const fs::path& folder) {
   }
 }
 
-LoadedModel load_model(const fs::path& folder) {
+LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
   const ModelConfig config = load_config(folder);
   const Checkpoint checkpoint = Checkpoint::open(folder);
   ModelWeights weights;
@@ -126,17 +179,18 @@ LoadedModel load_model(const fs::path& folder) {
   kernels::parallel_for(static_cast<int64_t>(fillings.size()), [&](int64_t i) {
     const Filling& filling = fillings[static_cast<size_t>(i)];
     at::Tensor& target = *filling.slot.target;
-    target = fill(filling);
+    target = fill(filling, options);
     require(all_finite(target), folder.string(), ": ", filling.source.theirs,
-            " holds NaN or infinite weights");
+            " holds NaN or infinite weights",
+            options.matrices == at::kHalf ? ", or larger ones than f16 can hold" : "");
     if (target.data_ptr() != static_cast<const void*>(filling.stored->bytes.data()))
       filling.stored->file->release(filling.stored->bytes);
   });
-  if (config.tied_head) weights.head = weights.embedding;
-  std::vector<fs::path> files{folder / "config.json"};
-  files.insert(files.end(), checkpoint.files().begin(), checkpoint.files().end());
-  const std::string dtype = dtype_name(borrowed(*fillings.front().stored)->scalar_type());
-  return {Decoder(config, std::move(weights)), dtype, std::move(files)};
+  if (config.tied_head) weights.head.weight = weights.embedding;
+  std::vector<fs::path> files = checkpoint.files();
+  if (const fs::path file = config_file(folder); file != files.front()) files.insert(files.begin(), file);
+  return {Decoder(config, std::move(weights)), dtype_name(options.matrices), checkpoint.dtype(),
+          std::move(files)};
 }
 
 }  // namespace kvviz

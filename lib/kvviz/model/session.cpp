@@ -32,26 +32,48 @@ at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
                                              store.value.narrow(1, 0, length).unsqueeze(0), x.spec,
                                              watch.attention, &statistics);
   if (watch.on_attention && watch.attention.statistics) watch.on_attention(x.layer, std::move(statistics));
-  if (watch.on_layer) watch.on_layer(x.layer);
+  if (watch.on_layer) watch.on_layer();
   return out;
+}
+
+int64_t Session::pieces(int64_t ids, const Watch& watch) {
+  const bool whole = watch.attention.statistics || watch.probe;
+  return whole ? 1 : (ids + piece_tokens - 1) / piece_tokens;
+}
+
+at::Tensor Session::extend_piece(std::span<const int32_t> ids, int64_t length, const Watch& watch) {
+  const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
+  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor hidden = decoder_.hidden(
+      input, {tokens_, length}, [&](const LayerQkv& x) { return attend(x, watch); }, watch.probe);
+  tokens_ += std::ssize(ids);
+  return hidden[0];
 }
 
 at::Tensor Session::extend(std::span<const int32_t> ids, const Watch& watch) {
   const at::NoGradGuard no_grad;
   const auto added = static_cast<int64_t>(ids.size());
+  const int64_t length = tokens_ + added;
   // All before the first layer runs: made between the layers' passing tensors they would leave holes that the
   // next layer's no longer fit.
   for (size_t i = 0; i < stores_.size(); ++i) {
     const LayerConfig& shape = decoder_.config().layers[i];
-    reserve(stores_[i].key, shape, tokens_, tokens_ + added);
-    reserve(stores_[i].value, shape, tokens_, tokens_ + added);
+    reserve(stores_[i].key, shape, tokens_, length);
+    reserve(stores_[i].value, shape, tokens_, length);
   }
-  const at::Tensor input = at::empty({1, added}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
-  const at::Tensor hidden = decoder_.hidden(
-      input, tokens_, [&](const LayerQkv& x) { return attend(x, watch); }, watch.probe);
-  tokens_ += added;
-  return hidden[0];
+  if (pieces(added, watch) <= 1) return extend_piece(ids, length, watch);
+  at::Tensor all;
+  if (watch.all_hidden) all = at::empty({added, decoder_.config().hidden});
+  for (int64_t first = 0; first < added; first += piece_tokens) {
+    const int64_t size = std::min(piece_tokens, added - first);
+    const at::Tensor hidden =
+        extend_piece(ids.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), length, watch);
+    if (!watch.all_hidden)
+      all = hidden;
+    else
+      all.narrow(0, first, size).copy_(hidden);
+  }
+  return all;
 }
 
 KvCache Session::cache(int64_t tokens) const {

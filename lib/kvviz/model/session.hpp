@@ -12,24 +12,33 @@
 
 namespace kvviz {
 
+/// What to watch while tokens run through; all optional.
+struct SessionWatch {
+  kernels::AttentionRequest attention;
+  /// Gets a layer's statistics, one entry a query head, when attention.statistics is set.
+  std::function<void(int layer, std::vector<kernels::HeadAttention>)> on_attention;
+  std::function<void()> on_layer;  ///< after each layer's attention of each piece, for progress
+  Probe probe;
+  bool all_hidden = true;  ///< false: extend() returns the hidden states of the last piece alone
+};
+
 /// One sequence running through a decoder with its full KV cache: the first call of extend() is the prefill,
 /// later ones decode. Prefill of n tokens and n steps of one token compute the same (up to rounding).
 class Session {
  public:
-  /// What to watch while tokens run through; all optional.
-  struct Watch {
-    kernels::AttentionRequest attention;
-    /// Gets a layer's statistics, one entry a query head, when attention.statistics is set.
-    std::function<void(int layer, std::vector<kernels::HeadAttention>)> on_attention;
-    std::function<void(int layer)> on_layer;  ///< after each layer's attention, for progress
-    Probe probe;
-  };
+  using Watch = SessionWatch;
 
   explicit Session(const Decoder& decoder);
 
   /// Runs the ids after those already in the cache. Hidden states after the final norm, [ids, hidden]. No
-  /// gradients.
+  /// gradients. Long stretches run in pieces of at most `piece_tokens`, so that beside the weights, the cache
+  /// and the returned states memory is bounded; statistics and probes see a layer of all ids at once, and
+  /// then there is one piece.
   at::Tensor extend(std::span<const int32_t> ids, const Watch& watch = {});
+
+  static constexpr int64_t piece_tokens = 2048;
+  /// How many pieces extend() makes of so many ids.
+  static int64_t pieces(int64_t ids, const Watch& watch);
 
   int64_t tokens() const { return tokens_; }
 
@@ -42,6 +51,7 @@ class Session {
     at::Tensor key, value;  ///< [kv_heads, capacity, head_dim]
   };
   at::Tensor attend(const LayerQkv& x, const Watch& watch);
+  at::Tensor extend_piece(std::span<const int32_t> ids, int64_t length, const Watch& watch);
 
   const Decoder& decoder_;
   std::vector<Store> stores_;

@@ -9,28 +9,40 @@
 
 namespace kvviz {
 
-/// y = x weight^T + bias; weight [out, in], bias [out] or undefined.
+/// y = x weight^T + bias; weight [out, in] in f32, bf16 or f16, bias [out] in f32 or undefined.
 struct Linear {
   at::Tensor weight, bias;
 };
 
-/// Layer norm (bias defined) or RMS norm.
+/// Layer norm (bias may be undefined) or RMS norm.
 struct Norm {
   at::Tensor weight, bias;
 };
 
+/// gate only in a gated MLP.
+struct Mlp {
+  Linear gate, up, down;
+};
+
 struct LayerWeights {
-  Norm attention_norm, mlp_norm;
+  Norm attention_norm, mlp_norm;  ///< no mlp_norm where attention and MLP share one
+  Norm post_attention_norm, post_mlp_norm;
+  Norm query_norm, key_norm;  ///< over head_dim
   Linear query, key, value, output;
-  Linear gate, up, down;  ///< gate only in a gated MLP
+  Mlp mlp;  ///< or, in a mixture of experts:
+  Linear router;
+  std::vector<Mlp> experts;
+  Mlp shared_expert;
+  Linear shared_gate;
 };
 
 struct ModelWeights {
-  at::Tensor embedding;  ///< [vocabulary, hidden]
+  at::Tensor embedding;  ///< [vocabulary, hidden] in f32, bf16 or f16
   at::Tensor positions;  ///< [context, hidden], learned positions only
+  Norm embedding_norm;
   std::vector<LayerWeights> layers;
   Norm final_norm;
-  at::Tensor head;  ///< [vocabulary, hidden]; the embedding itself when tied
+  Linear head;  ///< weight [vocabulary, hidden]; the embedding itself when tied
 };
 
 /// One tensor of ModelWeights: its place, its shape and how the checkpoint stores it.
@@ -41,7 +53,7 @@ struct WeightSlot {
 };
 
 /// Every tensor that a model of this configuration has, in a fixed order. The pointers are into `weights`,
-/// whose layers are sized by the call. A tied head has no slot.
+/// whose layers are sized by the call. A tied head's weight has no slot.
 std::vector<WeightSlot> weight_slots(const ModelConfig& config, ModelWeights& weights);
 
 }  // namespace kvviz

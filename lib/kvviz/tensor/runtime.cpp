@@ -35,6 +35,12 @@ std::string dtype_name(at::ScalarType type) {
   }
 }
 
+at::ScalarType dtype_of(const std::string& name) {
+  for (const at::ScalarType type : {at::kFloat, at::kHalf, at::kBFloat16})
+    if (dtype_name(type) == name) return type;
+  throw std::logic_error("no dtype: " + name);
+}
+
 int64_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

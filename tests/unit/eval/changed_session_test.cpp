@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Positions = std::vector<std::vector<int32_t>>;
+using TokenLists = std::vector<std::vector<int32_t>>;
 
 const fs::path models = fs::path(KVVIZ_FIXTURES) / "models";
 constexpr int64_t tokens = 32, prefix = 18;
@@ -41,8 +41,8 @@ std::vector<int32_t> text(const ModelConfig& config) {
 }
 
 /// Every token but those that are gone.
-Positions held(const Positions& gone) {
-  Positions all;
+TokenLists held(const TokenLists& gone) {
+  TokenLists all;
   for (const auto& of_head : gone) {
     all.emplace_back();
     for (int32_t t = 0; t < prefix; ++t)
@@ -52,7 +52,7 @@ Positions held(const Positions& gone) {
 }
 
 /// The rows at these positions, each head's first in its part, junk behind them.
-at::Tensor packed(const at::Tensor& x, const Positions& positions) {
+at::Tensor packed(const at::Tensor& x, const TokenLists& positions) {
   const auto most = static_cast<int64_t>(std::ranges::max(positions, {}, &std::vector<int32_t>::size).size());
   at::Tensor rows = at::ones({x.size(0), most, x.size(2)}).mul(1e9);
   for (size_t g = 0; g < positions.size(); ++g)
@@ -85,10 +85,10 @@ struct Model {
 };
 
 /// Without the tokens that are gone, by layer and KV head.
-std::vector<ChangedLayer> without(const KvCache& cache, const std::vector<Positions>& gone) {
+std::vector<ChangedLayer> without(const KvCache& cache, const std::vector<TokenLists>& gone) {
   std::vector<ChangedLayer> layers;
   for (size_t l = 0; l < gone.size(); ++l) {
-    const Positions positions = held(gone[l]);
+    const TokenLists positions = held(gone[l]);
     layers.push_back({.key = packed(cache.layers[l].key, positions),
                       .value = packed(cache.layers[l].value, positions),
                       .positions = positions});
@@ -97,8 +97,8 @@ std::vector<ChangedLayer> without(const KvCache& cache, const std::vector<Positi
 }
 
 /// A pattern of tokens for each layer and head: as many in all heads, or more in one than in the next.
-std::vector<Positions> some_gone(const ModelConfig& config, bool ragged) {
-  std::vector<Positions> gone;
+std::vector<TokenLists> some_gone(const ModelConfig& config, bool ragged) {
+  std::vector<TokenLists> gone;
   for (size_t l = 0; l < config.layers.size(); ++l) {
     gone.emplace_back();
     for (int64_t g = 0; g < config.layers[l].kv_heads; ++g) {
@@ -114,13 +114,14 @@ std::vector<Positions> some_gone(const ModelConfig& config, bool ragged) {
   return gone;
 }
 
-std::vector<MaskedLayer> masked(const std::vector<Positions>& gone) {
+std::vector<MaskedLayer> masked(const std::vector<TokenLists>& gone) {
   std::vector<MaskedLayer> layers;
-  for (const Positions& of_layer : gone) layers.push_back({.gone = of_layer});
+  for (const TokenLists& of_layer : gone) layers.push_back({.gone = of_layer});
   return layers;
 }
 
-constexpr const char* every_model[] = {"llama_gqa", "gpt2", "mistral", "qwen2_window"};
+constexpr const char* every_model[] = {"llama_gqa",    "gpt2",          "mistral",
+                                       "qwen2_window", "bloom_6_heads", "mpt"};
 
 }  // namespace
 
@@ -142,7 +143,7 @@ TEST_CASE("[changed_session] the newest tokens of the prefix gone: a window that
   for (const char* name : {"mistral", "qwen2_window"}) {
     CAPTURE(name);
     const Model model(name);
-    std::vector<Positions> gone;
+    std::vector<TokenLists> gone;
     for (const LayerConfig& layer : model.config().layers)
       gone.emplace_back(static_cast<size_t>(layer.kv_heads), std::vector<int32_t>{12, 13, 15, 16, 17});
     check_near(model.extended(without(model.split.cache(), gone)),
@@ -154,7 +155,7 @@ TEST_CASE("[changed_session] the oldest gone: what is left is a run of positions
   for (const char* name : every_model) {
     CAPTURE(name);
     const Model model(name);
-    std::vector<Positions> gone;
+    std::vector<TokenLists> gone;
     for (const LayerConfig& layer : model.config().layers)
       gone.emplace_back(static_cast<size_t>(layer.kv_heads), std::vector<int32_t>{0, 1, 2, 3, 4});
     check_near(model.extended(without(model.split.cache(), gone)),
@@ -168,7 +169,7 @@ TEST_CASE("[changed_session] an empty cache: the continuation sees itself alone,
     const Model model(name);
     std::vector<int32_t> all(prefix);
     std::iota(all.begin(), all.end(), 0);
-    std::vector<Positions> gone;
+    std::vector<TokenLists> gone;
     for (const LayerConfig& layer : model.config().layers)
       gone.emplace_back(static_cast<size_t>(layer.kv_heads), all);
     check_near(model.extended(without(model.split.cache(), gone)),
@@ -196,12 +197,12 @@ TEST_CASE(
       if (case_number > 0) {
         silent.resize(static_cast<size_t>(case_number == 1 ? group : shape.heads));
         std::iota(silent.begin(), silent.end(), 0);
-        Positions gone(static_cast<size_t>(shape.kv_heads));
+        TokenLists gone(static_cast<size_t>(shape.kv_heads));
         std::vector<int32_t> all(prefix);
         std::iota(all.begin(), all.end(), 0);
         for (size_t g = 0; g < gone.size(); ++g)
           if (case_number == 2 || g == 0) gone[g] = all;
-        const Positions positions = held(gone);
+        const TokenLists positions = held(gone);
         layers.back() = {.key = packed(layers.back().key, positions),
                          .value = packed(layers.back().value, positions),
                          .positions = positions};
@@ -224,7 +225,7 @@ TEST_CASE("[changed_session] other keys and values, and heads without tokens, to
     expected[l].key = cache.key.mul(0.9).add(at::rand(cache.key.sizes()), 0.1);
     expected[l].value = cache.value.mul(1.1);
     expected[l].silent = {1, 3};
-    const Positions positions = held(gone[l]);
+    const TokenLists positions = held(gone[l]);
     layers.push_back({.key = packed(expected[l].key, positions),
                       .value = packed(expected[l].value, positions),
                       .positions = positions,

@@ -23,12 +23,17 @@ at::Tensor whole(const at::Tensor& of_model, const at::Tensor& of_prefix, int64_
   return at::cat({of_prefix, of_model.narrow(1, prefix, of_model.size(1) - prefix)}, 1);
 }
 
-/// 0 where query i sees key j, else -inf.
-at::Tensor mask(const LayerQkv& x, const MaskedLayer& layer, int64_t kv_head, int64_t prefix) {
+/// 0, or ALiBi's bias of the head, where query i sees key j, else -inf.
+at::Tensor mask(const LayerQkv& x, const MaskedLayer& layer, int64_t head, int64_t prefix) {
+  const int64_t kv_head = head / (x.query.size(1) / x.key.size(1));
   const int64_t tokens = x.query.size(2);
   at::Tensor result = at::zeros({tokens, tokens}, at::kDouble);
   auto cell = result.accessor<double, 2>();
   const double never = -std::numeric_limits<double>::infinity();
+  const auto& slopes = x.spec.alibi_slopes;
+  const double slope = slopes.empty() ? 0 : static_cast<double>(slopes[static_cast<size_t>(head)]);
+  for (int64_t i = 0; i < tokens; ++i)
+    for (int64_t j = 0; j < tokens; ++j) cell[i][j] = slope * static_cast<double>(j - i);
   for (int64_t i = 0; i < tokens; ++i)
     for (int64_t j = 0; j < tokens; ++j)
       if (j > i || (x.spec.window > 0 && i - j >= x.spec.window)) cell[i][j] = never;
@@ -47,7 +52,7 @@ at::Tensor head_output(const LayerQkv& x, const MaskedLayer& layer, int64_t head
   if (const auto* blind = entry(layer.blind, head))
     for (const int channel : *blind) after(query).select(1, channel).zero_();
   const at::Tensor logits = at::matmul(query, key.transpose(0, 1)).mul(x.spec.scale);
-  at::Tensor out = at::matmul(at::softmax(logits.add(mask(x, layer, g, prefix)), 1), value);
+  at::Tensor out = at::matmul(at::softmax(logits.add(mask(x, layer, head, prefix)), 1), value);
   if (const auto* mute = entry(layer.mute, head))
     for (const int channel : *mute) after(out).select(1, channel).zero_();
   for (const int silent : layer.silent)
@@ -68,7 +73,7 @@ at::Tensor masked_pass(const Decoder& decoder, const std::vector<int32_t>& ids, 
       heads.push_back(head_output(x, layers[static_cast<size_t>(x.layer)], h, prefix));
     return at::stack(heads).unsqueeze(0);
   };
-  return decoder.hidden(input, 0, attend)[0].narrow(0, prefix, tokens - prefix);
+  return decoder.hidden(input, {}, attend)[0].narrow(0, prefix, tokens - prefix);
 }
 
 }  // namespace kvviz::test

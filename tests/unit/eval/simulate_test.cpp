@@ -15,8 +15,8 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/eval/evicting_session.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
-#include "kvviz/model/blocks.hpp"
 #include "kvviz/model/load.hpp"
+#include "kvviz/model/rope.hpp"
 #include "support/fixture.hpp"
 
 using namespace kvviz;
@@ -66,12 +66,15 @@ std::vector<std::vector<std::vector<bool>>> attended(const SimulatedText& run, i
   return sets;
 }
 
-/// One query at a time over the keys of the log; with cache positions, everything rotated to its rank.
+/// One query at a time over the keys of the log; with cache positions, everything rotated to its rank, and
+/// ALiBi by rank.
 at::Tensor by_log(const Decoder& decoder, std::span<const int32_t> ids, const SimulatedText& run,
                   CachePositions positions) {
   const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
   const RopeConfig& rope = decoder.config().rope;
+  const bool by_rank = positions == CachePositions::cache;
+  const bool rotates = by_rank && decoder.config().position == PositionKind::rope;
   const auto attend = [&](const LayerQkv& x) {
     const auto sets = attended(run, x.layer, x.spec.window);
     const int64_t heads = x.query.size(1), kv_heads = x.key.size(1);
@@ -81,35 +84,41 @@ at::Tensor by_log(const Decoder& decoder, std::span<const int32_t> ids, const Si
       const auto& seen = sets[static_cast<size_t>(h * std::ssize(sets) / heads)];
       for (int64_t t = 0; t < tokens; ++t) {
         std::vector<at::Tensor> keys, values;
+        std::vector<int64_t> places;
         for (int64_t p = 0; p <= t; ++p) {
           if (!seen[t][p]) continue;
           at::Tensor key = x.key[0][kv][p];
-          if (positions == CachePositions::cache) {
+          if (rotates) {
             const RopeTable at_rank = rope_table(rope, std::ssize(keys), 1);
             key = rotate(x.key_pre_rope[0][kv][p].view({1, 1, 1, -1}), at_rank, rope).flatten();
           }
+          places.push_back(by_rank ? std::ssize(keys) : p);
           keys.push_back(key);
           values.push_back(x.value[0][kv][p]);
         }
         at::Tensor query = x.query[0][h][t];
-        if (positions == CachePositions::cache) {
+        if (rotates) {
           const RopeTable at_rank = rope_table(rope, std::ssize(keys) - 1, 1);
           query = rotate(x.query_pre_rope[0][h][t].view({1, 1, 1, -1}), at_rank, rope).flatten();
         }
         const at::Tensor logits = at::matmul(at::stack(keys), query).mul(x.spec.scale);
+        for (size_t j = 0; j < places.size() && !x.spec.alibi_slopes.empty(); ++j)
+          logits[static_cast<int64_t>(j)] +=
+              static_cast<double>(x.spec.alibi_slopes[static_cast<size_t>(h)]) *
+              static_cast<double>(places[j] - places.back());
         out[0][h][t].copy_(
             at::matmul(at::softmax(logits.to(at::kDouble), 0).to(at::kFloat), at::stack(values)));
       }
     }
     return out;
   };
-  return decoder.hidden(input, 0, attend)[0];
+  return decoder.hidden(input, {}, attend)[0];
 }
 
 }  // namespace
 
 TEST_CASE("[simulate] every policy computes what its own eviction log says") {
-  for (const char* name : {"llama_gqa", "gpt2", "mistral"}) {
+  for (const char* name : {"llama_gqa", "gpt2", "mistral", "bloom_6_heads"}) {
     CAPTURE(name);
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());
@@ -135,7 +144,7 @@ TEST_CASE("[simulate] every policy computes what its own eviction log says") {
 }
 
 TEST_CASE("[simulate] cache positions turn keys and query to their ranks") {
-  for (const char* name : {"llama_gqa", "mistral"}) {
+  for (const char* name : {"llama_gqa", "mistral", "mpt"}) {
     CAPTURE(name);
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());
@@ -157,7 +166,7 @@ TEST_CASE("[simulate] cache positions turn keys and query to their ranks") {
 }
 
 TEST_CASE("[simulate] a budget of the whole text is the full cache, bit for bit") {
-  for (const char* name : {"llama_gqa", "gpt2", "mistral"}) {
+  for (const char* name : {"llama_gqa", "gpt2", "mistral", "bloom"}) {
     CAPTURE(name);
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());
@@ -184,7 +193,7 @@ TEST_CASE("[simulate] a budget of the whole text is the full cache, bit for bit"
 }
 
 TEST_CASE("[simulate] layer by layer is token by token") {
-  for (const char* name : {"llama_gqa", "gpt2"}) {
+  for (const char* name : {"llama_gqa", "gpt2", "mpt"}) {
     CAPTURE(name);
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());

@@ -53,7 +53,7 @@ at::Tensor reference(const Decoder& decoder, std::span<const int32_t> ids, SinkS
     const int64_t group = x.query.size(1) / x.key.size(1);
     return at::matmul(changed, x.value.repeat_interleave(group, 1));
   };
-  return decoder.hidden(input, 0, attend)[0];
+  return decoder.hidden(input, {}, attend)[0];
 }
 
 }  // namespace

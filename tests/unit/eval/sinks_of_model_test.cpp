@@ -21,7 +21,7 @@ std::vector<analysis::LayerSinks> sinks_of(const Decoder& decoder, const analysi
   for (int64_t i = 0; i < tokens; ++i) ids.data_ptr<int64_t>()[i] = i * 7 % decoder.config().vocabulary;
   const std::vector<analysis::TokenKind> kinds(tokens, analysis::TokenKind::other);
   std::vector<analysis::LayerSinks> layers;
-  decoder.hidden(ids, 0, [&](const LayerQkv& x) {
+  decoder.hidden(ids, {}, [&](const LayerQkv& x) {
     std::vector<kernels::HeadAttention> measured;
     at::Tensor out =
         streaming_attention(x.query, x.key, x.value, x.spec, analysis::sink_request(options), &measured);

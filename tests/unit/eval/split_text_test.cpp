@@ -61,7 +61,7 @@ at::Tensor in_one_pass(const Decoder& decoder, const std::vector<int32_t>& ids,
     replaced.value = at::cat({layer.value.unsqueeze(0), after(x.value)}, 2);
     return eager_attention(replaced.query, replaced.key, replaced.value, x.spec);
   };
-  return decoder.hidden(input, 0, attend)[0].narrow(0, prefix, tokens - prefix);
+  return decoder.hidden(input, {}, attend)[0].narrow(0, prefix, tokens - prefix);
 }
 
 double largest_difference(const at::Tensor& a, const at::Tensor& b) {

@@ -44,7 +44,7 @@ at::Tensor step_by_step(const Decoder& decoder, const std::vector<int32_t>& ids)
     };
     const at::Tensor id = at::empty({1, 1}, at::kLong);
     id.data_ptr<int64_t>()[0] = ids[static_cast<size_t>(t)];
-    hidden.push_back(decoder.hidden(id, t, attend)[0]);
+    hidden.push_back(decoder.hidden(id, {t}, attend)[0]);
   }
   return at::cat(hidden);
 }

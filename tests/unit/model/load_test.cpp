@@ -10,6 +10,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/model/checkpoint.hpp"
 #include "kvviz/model/safetensors.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -74,12 +75,12 @@ TEST_CASE("[load] a missing, misshaped, strange or NaN tensor is named") {
 TEST_CASE("[load] what is not supported is named, with what is") {
   Spoiled architecture("llama_gqa"), scaling("llama3_rope"), act("llama_gqa"), heads("llama_gqa"),
       gap("llama_gqa");
-  architecture.config["architectures"] = {"FalconForCausalLM"};
-  architecture.check_refused("FalconForCausalLM is not supported; supported: GPT2LMHeadModel");
-  scaling.config["rope_scaling"]["rope_type"] = "yarn";
-  scaling.check_refused("yarn is not supported; supported: default, linear, llama3");
-  act.config["hidden_act"] = "gelu";
-  act.check_refused("supported: silu");
+  architecture.config["architectures"] = {"MambaForCausalLM"};
+  architecture.check_refused("MambaForCausalLM is not supported; supported: GPT2LMHeadModel");
+  scaling.config["rope_scaling"]["rope_type"] = "ntk";
+  scaling.check_refused("ntk is not supported; supported: default, linear, dynamic, llama3, yarn, longrope");
+  act.config["hidden_act"] = "quick_gelu";
+  act.check_refused("quick_gelu is not supported; supported: gelu, ");
   heads.config["num_key_value_heads"] = 3;
   heads.check_refused("cannot be shared out");
   gap.config.erase("num_hidden_layers");

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "kvviz/model/blocks.hpp"
+#include "kvviz/model/rope.hpp"
 #include "support/fixture.hpp"
 
 using namespace kvviz;

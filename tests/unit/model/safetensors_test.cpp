@@ -9,6 +9,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/model/checkpoint.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace kvviz;

@@ -74,3 +74,26 @@ TEST_CASE("[session] ids outside the vocabulary and positions beyond learned one
   const std::vector<int32_t> longer(static_cast<size_t>(model.decoder.config().context) + 1, 1);
   CHECK_THROWS_WITH_AS(Session(model.decoder).extend(longer), doctest::Contains("positions"), DataError);
 }
+
+TEST_CASE(
+    "[session] a long stretch in pieces is the whole one: cache, hidden states, and the last piece alone") {
+  // Longer than two pieces; the probe makes the other session run it as one.
+  const LoadedModel model = load_model(models / "llama_gqa");
+  std::vector<int32_t> ids(2 * Session::piece_tokens + 100);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>((i * i + 3 * i) % 97);
+  const auto tokens = static_cast<int64_t>(ids.size());
+  Session pieces(model.decoder), whole(model.decoder), last(model.decoder);
+  int layers = 0;
+  const at::Tensor hidden = pieces.extend(ids, {.on_layer = [&] { ++layers; }});
+  CHECK(layers == 3 * std::ssize(model.decoder.config().layers));
+  CHECK(Session::pieces(tokens, {}) == 3);
+  const at::Tensor expected = whole.extend(ids, {.probe = [](Site, int, const at::Tensor&) {}});
+  test::check_near(hidden, expected, 1e-5);
+  const at::Tensor tail = last.extend(ids, {.all_hidden = false});
+  REQUIRE(tail.size(0) == 100);
+  CHECK(tail.equal(hidden.narrow(0, tokens - 100, 100)));
+  for (size_t l = 0; l < model.decoder.config().layers.size(); ++l) {
+    test::check_near(pieces.cache(tokens).layers[l].key, whole.cache(tokens).layers[l].key, 1e-5);
+    test::check_near(pieces.cache(tokens).layers[l].value, whole.cache(tokens).layers[l].value, 1e-5);
+  }
+}

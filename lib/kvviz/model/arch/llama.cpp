@@ -1,119 +1,196 @@
 // SPDX-License-Identifier: MIT
-#include <cmath>
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
-#include "kvviz/core/error.hpp"
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
 
+using namespace arch;
 using nlohmann::json;
 
-// JSON null counts as absent: published configs write both.
-template <class T>
-T value_or(const json& j, const char* key, T fallback) {
-  const auto found = j.find(key);
-  return found == j.end() || found->is_null() ? fallback : found->get<T>();
+enum class Window { never, where_given, where_switched_on };
+
+/// What sets the members of the family apart, and what an absent key means in each (transformers'
+/// configuration classes say so).
+struct Member {
+  const char* type;
+  int64_t kv_heads = 0;  // 0: as many as query heads
+  int64_t head_dim = 0;  // 0: hidden / heads
+  int64_t context = 32768;
+  double norm_eps = 1e-6;
+  double theta = 10000;
+  bool qkv_bias = false;
+  bool qk_norm = false;
+  Window window = Window::never;
+  int64_t default_window = 0;
+  const char* experts = nullptr;  // the key with their number
+};
+
+constexpr Member members[] = {
+    {.type = "llama", .context = 2048},
+    {.type = "mistral",
+     .kv_heads = 8,
+     .context = 131072,
+     .window = Window::where_given,
+     .default_window = 4096},
+    {.type = "mixtral",
+     .kv_heads = 8,
+     .context = 131072,
+     .norm_eps = 1e-5,
+     .theta = 1e6,
+     .window = Window::where_given,
+     .experts = "num_local_experts"},
+    {.type = "qwen2", .qkv_bias = true, .window = Window::where_switched_on, .default_window = 4096},
+    {.type = "qwen2_moe",
+     .qkv_bias = true,
+     .window = Window::where_switched_on,
+     .default_window = 4096,
+     .experts = "num_experts"},
+    {.type = "qwen3",
+     .head_dim = 128,
+     .qk_norm = true,
+     .window = Window::where_switched_on,
+     .default_window = 4096},
+    {.type = "qwen3_moe",
+     .kv_heads = 4,
+     .qk_norm = true,
+     .window = Window::where_switched_on,
+     .default_window = 4096,
+     .experts = "num_experts"},
+};
+
+const Member& member_of(const std::string& type) {
+  const auto* found =
+      std::find_if(std::begin(members), std::end(members), [&](const Member& m) { return m.type == type; });
+  require(found != std::end(members), "config.json: the model_type ", type,
+          " does not belong to its architecture");
+  return *found;
 }
 
-void parse_scaling(const json& scaling, RopeConfig& rope, int64_t context) {
-  const auto kind = value_or(scaling, "rope_type", value_or(scaling, "type", std::string("default")));
-  if (kind == "default") return;
-  require(kind == "linear" || kind == "llama3", "config.json: RoPE scaling ", kind,
-          " is not supported; supported: default, linear, llama3");
-  rope.scaling = kind == "linear" ? RopeScaling::linear : RopeScaling::llama3;
-  rope.factor = scaling.at("factor");
-  require(rope.factor > 0, "config.json: RoPE scaling factor ", rope.factor, "; expected more than 0");
-  if (rope.scaling == RopeScaling::linear) return;
-  rope.low_freq_factor = scaling.at("low_freq_factor");
-  rope.high_freq_factor = scaling.at("high_freq_factor");
-  rope.original_context = value_or(scaling, "original_max_position_embeddings", static_cast<double>(context));
-  require(rope.high_freq_factor > rope.low_freq_factor,
-          "config.json: llama3 RoPE scaling needs high_freq_factor (", rope.high_freq_factor,
-          ") above low_freq_factor (", rope.low_freq_factor, ')');
+bool is_type(const ModelConfig& config, const std::string& architecture) {
+  return config.architecture == architecture;
 }
 
-// Mistral's window holds in every layer; Qwen2's only where use_sliding_window is set, from max_window_layers
-// on. What an absent key means is what transformers' configuration classes say.
-int64_t window_of(const json& j, bool qwen2, int64_t layer) {
-  const auto window = j.contains("sliding_window") ? value_or<int64_t>(j, "sliding_window", 0) : 4096;
-  if (!value_or(j, "use_sliding_window", !qwen2)) return 0;
-  const auto types = value_or(j, "layer_types", std::vector<std::string>{});
-  if (static_cast<size_t>(layer) < types.size())
-    return types[static_cast<size_t>(layer)] == "sliding_attention" ? window : 0;
-  return layer >= value_or<int64_t>(j, "max_window_layers", qwen2 ? 28 : 0) ? window : 0;
+// Qwen2's window holds from max_window_layers on, that of its mixture in every layer.
+int64_t window_of(const json& j, const Member& member, int64_t layer) {
+  if (member.window == Window::never) return 0;
+  const auto window =
+      j.contains("sliding_window") ? value_or<int64_t>(j, "sliding_window", 0) : member.default_window;
+  if (!value_or(j, "use_sliding_window", member.window == Window::where_given)) return 0;
+  const bool from_layer = member.window == Window::where_switched_on && member.experts == nullptr;
+  const bool reached = !from_layer || layer >= value_or<int64_t>(j, "max_window_layers", 28);
+  return has_window(j, layer, reached) ? window : 0;
+}
+
+ExpertConfig experts_of(const json& j, const Member& member, int64_t layer) {
+  if (member.experts == nullptr) return {};
+  const bool mixtral = std::string_view(member.type) == "mixtral";
+  const auto dense = value_or(j, "mlp_only_layers", std::vector<int64_t>{});
+  const auto step = value_or<int64_t>(j, "decoder_sparse_step", 1);
+  require(step > 0, "config.json: decoder_sparse_step is ", step, "; expected 1 or more");
+  if ((layer + 1) % step != 0 || std::ranges::find(dense, layer) != dense.end()) return {};
+  ExpertConfig experts{.count = j.at(member.experts),
+                       .used = j.at("num_experts_per_tok"),
+                       .normalised = mixtral || value_or(j, "norm_topk_prob", false),
+                       .shared_dim = value_or<int64_t>(j, "shared_expert_intermediate_size", 0)};
+  require(experts.used > 0 && experts.used <= experts.count, "config.json: a token uses ", experts.used,
+          " of ", experts.count, " experts; expected at least one and at most all");
+  return experts;
 }
 
 ModelConfig parse(const json& j) {
-  const auto type = j.value("model_type", std::string("llama"));
+  const Member& member = member_of(value_or(j, "model_type", std::string("llama")));
+  const std::string type = member.type;
   ModelConfig config;
   config.hidden = j.at("hidden_size");
   config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
-  config.norm_eps = value_or(j, "rms_norm_eps", 1e-6);
-  const auto act = value_or(j, "hidden_act", std::string("silu"));
-  require(act == "silu", "config.json: hidden_act ", act,
-          " is not supported in this family; supported: silu");
-  config.attention_bias = type == "qwen2" || value_or(j, "attention_bias", false);
-  config.output_bias = type != "qwen2" && config.attention_bias;
+  config.context = value_or(j, "max_position_embeddings", member.context);
+  config.norm_eps = value_or(j, "rms_norm_eps", member.norm_eps);
+  config.activation = activation_of(j, "hidden_act", "silu");
+  const bool all_biased = value_or(j, "attention_bias", false);
+  config.attention_bias = all_biased || value_or(j, "qkv_bias", member.qkv_bias);
+  config.output_bias = all_biased && !member.qkv_bias;
   config.mlp_bias = value_or(j, "mlp_bias", false);
+  config.qk_norm = member.qk_norm;
   config.tied_head = value_or(j, "tie_word_embeddings", false);
   const int64_t heads = j.at("num_attention_heads");
   require(heads > 0, "config.json: num_attention_heads is ", heads);
-  LayerConfig layer{.heads = heads,
-                    .kv_heads = value_or(j, "num_key_value_heads", type == "mistral" ? int64_t{8} : heads),
-                    .head_dim = value_or(j, "head_dim", config.hidden / heads),
-                    .mlp_dim = j.at("intermediate_size")};
-  layer.attention_scale = 1 / std::sqrt(static_cast<double>(layer.head_dim));
-  config.rope.theta = value_or(j, "rope_theta", 10000.0);
-  require(value_or(j, "partial_rotary_factor", 1.0) == 1.0,
-          "config.json: partial_rotary_factor is not supported in this family");
-  config.rope.rotary_dim = layer.head_dim;
-  // transformers 5 writes theta and scaling together as rope_parameters.
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const json scaling = value_or(j, key, json());
-    if (!scaling.is_object()) continue;
-    config.rope.theta = value_or(scaling, "rope_theta", config.rope.theta);
-    parse_scaling(scaling, config.rope, config.context);
-  }
-  require(config.rope.theta > 0, "config.json: rope_theta is ", config.rope.theta, "; expected more than 0");
-  const int64_t count = j.at("num_hidden_layers");
-  for (int64_t i = 0; i < count; ++i) {
-    layer.window = type == "llama" ? 0 : window_of(j, type == "qwen2", i);
-    config.layers.push_back(layer);
+  LayerConfig layer{
+      .heads = heads,
+      .kv_heads = value_or(j, "num_key_value_heads", member.kv_heads > 0 ? member.kv_heads : heads),
+      .head_dim = value_or(j, "head_dim", member.head_dim > 0 ? member.head_dim : config.hidden / heads),
+      .mlp_dim = j.at("intermediate_size")};
+  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  require_value(j, "partial_rotary_factor", 1.0);
+  config.rope = read_rope(j, config, layer.head_dim);
+  if (!j.contains("rope_theta") && !j.contains("rope_parameters")) config.rope.theta = member.theta;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    config.layers[i].window = window_of(j, member, index);
+    config.layers[i].experts = experts_of(j, member, index);
+    if (config.layers[i].experts.count > 0)
+      config.layers[i].mlp_dim = value_or(j, "moe_intermediate_size", layer.mlp_dim);
   }
   return config;
 }
 
+struct MlpNames {
+  const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";
+};
+
+void mlp_sources(Sources& map, const std::string& ours, const std::string& theirs, bool biased,
+                 const MlpNames& names) {
+  map.linear(ours + "gate", theirs + names.gate, biased);
+  map.linear(ours + "up", theirs + names.up, biased);
+  map.linear(ours + "down", theirs + names.down, biased);
+}
+
+void expert_sources(Sources& map, const std::string& ours, const std::string& block, const LayerConfig& layer,
+                    bool mixtral) {
+  const std::string theirs = block + (mixtral ? "block_sparse_moe." : "mlp.");
+  const MlpNames names = mixtral ? MlpNames{"w1", "w3", "w2"} : MlpNames{};
+  map.linear(ours + "router", theirs + "gate", false);
+  for (int64_t e = 0; e < layer.experts.count; ++e)
+    mlp_sources(map, cat(ours, "experts.", e, '.'), cat(theirs, "experts.", e, '.'), false, names);
+  if (layer.experts.shared_dim == 0) return;
+  mlp_sources(map, ours + "shared_expert.", theirs + "shared_expert.", false, names);
+  map.linear(ours + "shared_gate", theirs + "shared_expert_gate", false);
+}
+
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  std::vector<WeightSource> map = {{"embedding", "model.embed_tokens.weight"},
-                                   {"final_norm.weight", "model.norm.weight"}};
-  if (!config.tied_head) map.push_back({"head", "lm_head.weight"});
-  const auto linear = [&](const std::string& ours, const std::string& theirs, bool biased) {
-    map.push_back({ours + ".weight", theirs + ".weight"});
-    if (biased) map.push_back({ours + ".bias", theirs + ".bias"});
-  };
+  Sources map(config);
+  map.tensor("embedding", "model.embed_tokens.weight");
+  map.norm("final_norm", "model.norm");
+  map.head("lm_head");
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
-    map.push_back({ours + "attention_norm.weight", theirs + "input_layernorm.weight"});
-    map.push_back({ours + "mlp_norm.weight", theirs + "post_attention_layernorm.weight"});
-    linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
-    linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
-    linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
-    linear(ours + "output", theirs + "self_attn.o_proj", config.output_bias);
-    linear(ours + "gate", theirs + "mlp.gate_proj", config.mlp_bias);
-    linear(ours + "up", theirs + "mlp.up_proj", config.mlp_bias);
-    linear(ours + "down", theirs + "mlp.down_proj", config.mlp_bias);
+    map.norm(ours + "attention_norm", theirs + "input_layernorm");
+    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
+    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
+    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
+    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
+    map.linear(ours + "output", theirs + "self_attn.o_proj", config.output_bias);
+    if (config.qk_norm) {
+      map.norm(ours + "query_norm", theirs + "self_attn.q_norm");
+      map.norm(ours + "key_norm", theirs + "self_attn.k_norm");
+    }
+    if (config.layers[i].experts.count > 0)
+      expert_sources(map, ours, theirs, config.layers[i], is_type(config, "MixtralForCausalLM"));
+    else
+      mlp_sources(map, ours, theirs + "mlp.", config.mlp_bias, {});
   }
-  return map;
+  return map.take();
 }
 
 }  // namespace
 
 Architecture llama_family() {
-  return {.names = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"},
-          .types = {"llama", "mistral", "qwen2"},
+  return {.names = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+                    "MixtralForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM"},
+          .types = {"llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe"},
           .prefix = "model.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

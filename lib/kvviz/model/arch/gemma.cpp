@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+// Gemma 2: soft-caps, norms around attention and MLP, a window in every other layer.
+void read_gemma2(const json& j, ModelConfig& config) {
+  config.post_norms = true;
+  config.attention_softcap =
+      j.contains("attn_logit_softcapping") ? value_or(j, "attn_logit_softcapping", 0.0) : 50;
+  config.logit_softcap =
+      j.contains("final_logit_softcapping") ? value_or(j, "final_logit_softcapping", 0.0) : 30;
+  const double scalar = value_or(j, "query_pre_attn_scalar", 256.0);
+  require(scalar > 0, "config.json: query_pre_attn_scalar is ", scalar, "; expected more than 0");
+  const auto window = value_or<int64_t>(j, "sliding_window", 4096);
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    config.layers[i].attention_scale = 1 / std::sqrt(scalar);
+    config.layers[i].window = has_window(j, static_cast<int64_t>(i), i % 2 == 0) ? window : 0;
+  }
+}
+
+ModelConfig parse(const json& j) {
+  const bool second = value_or(j, "model_type", std::string("gemma")) == "gemma2";
+  ModelConfig config;
+  config.hidden = j.at("hidden_size");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_position_embeddings", 8192);
+  config.norm_eps = value_or(j, "rms_norm_eps", 1e-6);
+  config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
+  // Early Gemma configs say "gelu" as hidden_act and mean the tanh form; hidden_activation overrules it.
+  config.activation = j.contains("hidden_activation")
+                          ? activation_of(j, "hidden_activation", "gelu_pytorch_tanh")
+                          : Activation::gelu_tanh;
+  config.attention_bias = config.output_bias = value_or(j, "attention_bias", false);
+  config.tied_head = value_or(j, "tie_word_embeddings", true);
+  const int64_t heads = j.at("num_attention_heads");
+  const LayerConfig layer{.heads = heads,
+                          .kv_heads = value_or(j, "num_key_value_heads", second ? int64_t{4} : heads),
+                          .head_dim = value_or<int64_t>(j, "head_dim", 256),
+                          .mlp_dim = j.at("intermediate_size")};
+  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  config.rope = read_rope(j, config, layer.head_dim);
+  if (second) read_gemma2(j, config);
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  const auto norm = [&](const std::string& ours, const std::string& theirs) { map.norm(ours, theirs, 1); };
+  map.tensor("embedding", "model.embed_tokens.weight");
+  norm("final_norm", "model.norm");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
+    norm(ours + "attention_norm", theirs + "input_layernorm");
+    if (config.post_norms) {
+      norm(ours + "post_attention_norm", theirs + "post_attention_layernorm");
+      norm(ours + "mlp_norm", theirs + "pre_feedforward_layernorm");
+      norm(ours + "post_mlp_norm", theirs + "post_feedforward_layernorm");
+    } else {
+      norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
+    }
+    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
+    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
+    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
+    map.linear(ours + "output", theirs + "self_attn.o_proj", config.output_bias);
+    map.linear(ours + "gate", theirs + "mlp.gate_proj", false);
+    map.linear(ours + "up", theirs + "mlp.up_proj", false);
+    map.linear(ours + "down", theirs + "mlp.down_proj", false);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture gemma_family() {
+  return {.names = {"GemmaForCausalLM", "Gemma2ForCausalLM"},
+          .types = {"gemma", "gemma2"},
+          .prefix = "model.",
+          .ignored = {".rotary_emb.inv_freq"},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+ModelConfig parse(const json& j) {
+  ModelConfig config;
+  config.hidden = j.at("hidden_size");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.norm = NormKind::layer;
+  config.norm_eps = value_or(j, "layer_norm_eps", 1e-5);
+  config.residual = value_or(j, "use_parallel_residual", true) ? Residual::parallel : Residual::sequential;
+  config.activation = activation_of(j, "hidden_act", "gelu");
+  config.gated_mlp = false;
+  config.attention_bias = config.output_bias = value_or(j, "attention_bias", true);
+  config.mlp_bias = true;
+  config.tied_head = value_or(j, "tie_word_embeddings", false);
+  const int64_t heads = j.at("num_attention_heads");
+  const LayerConfig layer{.heads = heads,
+                          .kv_heads = heads,
+                          .head_dim = even_head_dim(config.hidden, heads),
+                          .mlp_dim = j.at("intermediate_size")};
+  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  const double share = value_or(j, "partial_rotary_factor", value_or(j, "rotary_pct", 0.25));
+  config.rope = read_rope(j, config, layer.head_dim, share);
+  config.rope.theta = value_or(j, "rotary_emb_base", config.rope.theta);
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "gpt_neox.embed_in.weight");
+  map.norm("final_norm", "gpt_neox.final_layer_norm");
+  map.head("embed_out");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("gpt_neox.layers.", i, '.');
+    map.norm(ours + "attention_norm", theirs + "input_layernorm");
+    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
+    map.fused_qkv(ours, theirs + "attention.query_key_value", config.layers[i], config.layers[i].heads);
+    map.linear(ours + "output", theirs + "attention.dense", config.output_bias);
+    map.linear(ours + "up", theirs + "mlp.dense_h_to_4h", true);
+    map.linear(ours + "down", theirs + "mlp.dense_4h_to_h", true);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture gpt_neox_family() {
+  return {.names = {"GPTNeoXForCausalLM"},
+          .types = {"gpt_neox"},
+          .prefix = "gpt_neox.",
+          .ignored = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+ModelConfig parse(const json& j) {
+  ModelConfig config;
+  config.hidden = j.at("n_embd");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "n_positions", 2048);
+  config.norm = NormKind::layer;
+  config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
+  config.residual = Residual::parallel_one_norm;
+  config.activation = activation_of(j, "activation_function", "gelu_new");
+  config.gated_mlp = false;
+  config.mlp_bias = true;
+  config.tied_head = value_or(j, "tie_word_embeddings", false);
+  config.head_bias = true;
+  const int64_t heads = j.at("n_head");
+  const LayerConfig layer{.heads = heads,
+                          .kv_heads = heads,
+                          .head_dim = even_head_dim(config.hidden, heads),
+                          .mlp_dim = value_or(j, "n_inner", 4 * config.hidden)};
+  config.layers = repeated(layer, j.at("n_layer"));
+  const auto rotary = value_or<int64_t>(j, "rotary_dim", 64);
+  require(rotary > 0 && rotary <= layer.head_dim && rotary % 2 == 0, "config.json: a rotary_dim of ", rotary,
+          " for a head_dim of ", layer.head_dim, "; expected an even number up to it");
+  config.rope = {.rotary_dim = rotary, .pairing = RopePairing::interleaved};
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "transformer.wte.weight");
+  map.norm("final_norm", "transformer.ln_f");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.h.", i, '.');
+    map.norm(ours + "attention_norm", theirs + "ln_1");
+    map.linear(ours + "query", theirs + "attn.q_proj", false);
+    map.linear(ours + "key", theirs + "attn.k_proj", false);
+    map.linear(ours + "value", theirs + "attn.v_proj", false);
+    map.linear(ours + "output", theirs + "attn.out_proj", false);
+    map.linear(ours + "up", theirs + "mlp.fc_in", true);
+    map.linear(ours + "down", theirs + "mlp.fc_out", true);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture gptj_family() {
+  return {.names = {"GPTJForCausalLM"},
+          .types = {"gptj"},
+          .prefix = "transformer.",
+          .ignored = {".attn.bias", ".attn.masked_bias", ".attn.embed_positions"},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

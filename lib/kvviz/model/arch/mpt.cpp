@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/attention/alibi.hpp"
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+// Options of MPT's own code that transformers' MPT leaves out are refused: it would run them wrongly.
+void check_attention(const json& attention) {
+  require_value(attention, "attn_type", std::string("multihead_attention"));
+  require_value(attention, "alibi", true);
+  require_value(attention, "qk_ln", false);
+  require_value(attention, "prefix_lm", false);
+}
+
+ModelConfig parse(const json& j) {
+  const json attention = value_or(j, "attn_config", json::object());
+  check_attention(attention);
+  require_value(j, "no_bias", true);
+  require_value(j, "expansion_ratio", 4);
+  require(value_or(j, "logit_scale", json()).is_null(), "config.json: logit_scale is not supported");
+  ModelConfig config;
+  config.hidden = j.at("d_model");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_seq_len", 2048);
+  config.norm = NormKind::layer;
+  config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
+  config.norm_bias = false;
+  config.qkv_clip = value_or(attention, "clip_qkv", 0.0);
+  config.position = PositionKind::alibi;
+  config.activation = Activation::gelu;
+  config.gated_mlp = false;
+  config.tied_head = value_or(j, "tie_word_embeddings", true);
+  const int64_t heads = j.at("n_heads");
+  config.layers = repeated({.heads = heads,
+                            .kv_heads = heads,
+                            .head_dim = even_head_dim(config.hidden, heads),
+                            .mlp_dim = 4 * config.hidden},
+                           j.at("n_layers"));
+  for (LayerConfig& layer : config.layers)
+    layer.attention_scale = value_or(attention, "softmax_scale", layer.attention_scale);
+  config.alibi_slopes = alibi_slopes(heads, value_or(attention, "alibi_bias_max", 8.0));
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "transformer.wte.weight");
+  map.norm("final_norm", "transformer.norm_f");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.blocks.", i, '.');
+    map.norm(ours + "attention_norm", theirs + "norm_1");
+    map.norm(ours + "mlp_norm", theirs + "norm_2");
+    map.fused_qkv(ours, theirs + "attn.Wqkv", config.layers[i]);
+    map.linear(ours + "output", theirs + "attn.out_proj", false);
+    map.linear(ours + "up", theirs + "ffn.up_proj", false);
+    map.linear(ours + "down", theirs + "ffn.down_proj", false);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture mpt_family() {
+  return {.names = {"MptForCausalLM", "MPTForCausalLM"},
+          .types = {"mpt"},
+          .prefix = "transformer.",
+          .ignored = {},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

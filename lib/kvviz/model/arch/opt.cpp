@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+constexpr int64_t unused_positions = 2;  // the learned positions of texts begin after them
+
+ModelConfig parse(const json& j) {
+  ModelConfig config;
+  config.hidden = j.at("hidden_size");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.norm = NormKind::layer;
+  config.position = PositionKind::learned;
+  config.activation = activation_of(j, "activation_function", "relu");
+  config.gated_mlp = false;
+  config.attention_bias = config.output_bias = config.mlp_bias = value_or(j, "enable_bias", true);
+  config.tied_head = value_or(j, "tie_word_embeddings", true);
+  // OPT-350m, the one model of the family with its norms after attention and MLP, and narrower embeddings.
+  require_value(j, "do_layer_norm_before", true);
+  require_value(j, "word_embed_proj_dim", config.hidden);
+  require_value(j, "layer_norm_elementwise_affine", true);
+  require_value(j, "_remove_final_layer_norm", false);
+  const int64_t heads = j.at("num_attention_heads");
+  config.layers = repeated({.heads = heads,
+                            .kv_heads = heads,
+                            .head_dim = even_head_dim(config.hidden, heads),
+                            .mlp_dim = j.at("ffn_dim")},
+                           j.at("num_hidden_layers"));
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "model.decoder.embed_tokens.weight");
+  map.rows("positions", "model.decoder.embed_positions.weight", unused_positions,
+           config.context + unused_positions);
+  map.norm("final_norm", "model.decoder.final_layer_norm");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.decoder.layers.", i, '.');
+    map.norm(ours + "attention_norm", theirs + "self_attn_layer_norm");
+    map.norm(ours + "mlp_norm", theirs + "final_layer_norm");
+    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
+    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
+    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
+    map.linear(ours + "output", theirs + "self_attn.out_proj", config.output_bias);
+    map.linear(ours + "up", theirs + "fc1", config.mlp_bias);
+    map.linear(ours + "down", theirs + "fc2", config.mlp_bias);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture opt_family() {
+  return {.names = {"OPTForCausalLM"},
+          .types = {"opt"},
+          .prefix = "model.",
+          .ignored = {},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

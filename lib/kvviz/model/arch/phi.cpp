@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+ModelConfig parse(const json& j) {
+  ModelConfig config;
+  config.hidden = j.at("hidden_size");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.norm = NormKind::layer;
+  config.norm_eps = value_or(j, "layer_norm_eps", 1e-5);
+  config.residual = Residual::parallel_one_norm;
+  config.qk_norm = value_or(j, "qk_layernorm", false);
+  config.activation = activation_of(j, "hidden_act", "gelu_new");
+  config.gated_mlp = false;
+  config.attention_bias = config.output_bias = config.mlp_bias = config.head_bias = true;
+  config.tied_head = value_or(j, "tie_word_embeddings", false);
+  const int64_t heads = j.at("num_attention_heads");
+  const LayerConfig layer{.heads = heads,
+                          .kv_heads = value_or(j, "num_key_value_heads", heads),
+                          .head_dim = even_head_dim(config.hidden, heads),
+                          .mlp_dim = j.at("intermediate_size")};
+  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  config.rope = read_rope(j, config, layer.head_dim, value_or(j, "partial_rotary_factor", 0.5));
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "model.embed_tokens.weight");
+  map.norm("final_norm", "model.final_layernorm");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
+    map.norm(ours + "attention_norm", theirs + "input_layernorm");
+    map.linear(ours + "query", theirs + "self_attn.q_proj", true);
+    map.linear(ours + "key", theirs + "self_attn.k_proj", true);
+    map.linear(ours + "value", theirs + "self_attn.v_proj", true);
+    map.linear(ours + "output", theirs + "self_attn.dense", true);
+    if (config.qk_norm) {
+      map.norm(ours + "query_norm", theirs + "self_attn.q_layernorm");
+      map.norm(ours + "key_norm", theirs + "self_attn.k_layernorm");
+    }
+    map.linear(ours + "up", theirs + "mlp.fc1", true);
+    map.linear(ours + "down", theirs + "mlp.fc2", true);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture phi_family() {
+  return {.names = {"PhiForCausalLM"},
+          .types = {"phi"},
+          .prefix = "model.",
+          .ignored = {".rotary_emb.inv_freq"},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

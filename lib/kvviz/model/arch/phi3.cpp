@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/reading.hpp"
+#include "kvviz/model/arch/sources.hpp"
+
+namespace kvviz {
+namespace {
+
+using namespace arch;
+using nlohmann::json;
+
+ModelConfig parse(const json& j) {
+  ModelConfig config;
+  config.hidden = j.at("hidden_size");
+  config.vocabulary = j.at("vocab_size");
+  config.context = value_or<int64_t>(j, "max_position_embeddings", 4096);
+  config.norm_eps = value_or(j, "rms_norm_eps", 1e-5);
+  config.activation = activation_of(j, "hidden_act", "silu");
+  config.tied_head = value_or(j, "tie_word_embeddings", false);
+  require_value(j, "attention_bias", false);
+  const int64_t heads = j.at("num_attention_heads");
+  require(heads > 0, "config.json: num_attention_heads is ", heads);
+  LayerConfig layer{.heads = heads,
+                    .kv_heads = value_or(j, "num_key_value_heads", heads),
+                    .head_dim = value_or(j, "head_dim", config.hidden / heads),
+                    .mlp_dim = j.at("intermediate_size"),
+                    .window = value_or<int64_t>(j, "sliding_window", 0)};
+  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  json with_context = j;  // absent, the first context is 4096: the class of transformers has this default
+  if (value_or(j, "original_max_position_embeddings", 0.0) == 0)
+    with_context["original_max_position_embeddings"] = 4096;
+  config.rope = read_rope(with_context, config, layer.head_dim, value_or(j, "partial_rotary_factor", 1.0));
+  return config;
+}
+
+std::vector<WeightSource> sources(const ModelConfig& config) {
+  Sources map(config);
+  map.tensor("embedding", "model.embed_tokens.weight");
+  map.norm("final_norm", "model.norm");
+  map.head("lm_head");
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
+    const int64_t width = config.layers[i].mlp_dim;
+    map.norm(ours + "attention_norm", theirs + "input_layernorm");
+    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
+    map.fused_qkv(ours, theirs + "self_attn.qkv_proj", config.layers[i]);
+    map.linear(ours + "output", theirs + "self_attn.o_proj", false);
+    map.fused({{ours + "gate", width}, {ours + "up", width}}, theirs + "mlp.gate_up_proj", false);
+    map.linear(ours + "down", theirs + "mlp.down_proj", false);
+  }
+  return map.take();
+}
+
+}  // namespace
+
+Architecture phi3_family() {
+  return {.names = {"Phi3ForCausalLM"},
+          .types = {"phi3"},
+          .prefix = "model.",
+          .ignored = {".rotary_emb.inv_freq"},
+          .parse_config = parse,
+          .weight_map = sources};
+}
+
+}  // namespace kvviz

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/model/arch/reading.hpp"
+
+#include <cmath>
+#include <map>
+
+namespace kvviz::arch {
+namespace {
+
+using nlohmann::json;
+
+RopeScaling scaling_of(const std::string& name) {
+  static const std::map<std::string, RopeScaling> known = {
+      {"default", RopeScaling::none},  {"linear", RopeScaling::linear}, {"dynamic", RopeScaling::dynamic},
+      {"llama3", RopeScaling::llama3}, {"yarn", RopeScaling::yarn},     {"longrope", RopeScaling::longrope},
+      {"su", RopeScaling::longrope},  // what the first Phi-3 configs call it
+  };
+  const auto found = known.find(name);
+  require(found != known.end(), "config.json: RoPE scaling ", name,
+          " is not supported; supported: default, linear, dynamic, llama3, yarn, longrope");
+  return found->second;
+}
+
+double yarn_mscale(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
+
+double yarn_attention_factor(const json& scaling, double factor) {
+  const auto mscale = value_or(scaling, "mscale", 0.0), all = value_or(scaling, "mscale_all_dim", 0.0);
+  return mscale != 0 && all != 0 ? yarn_mscale(factor, mscale) / yarn_mscale(factor, all)
+                                 : yarn_mscale(factor, 1);
+}
+
+double longrope_attention_factor(double factor, double original_context) {
+  return factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original_context));
+}
+
+std::vector<double> pair_factors(const json& scaling, const char* key, const RopeConfig& rope) {
+  auto factors = scaling.at(key).get<std::vector<double>>();
+  require(std::ssize(factors) == rope.rotary_dim / 2, "config.json: RoPE scaling has ", factors.size(),
+          " numbers as ", key, "; expected one for each of ", rope.rotary_dim / 2, " pairs");
+  for (const double factor : factors)
+    require(factor > 0, "config.json: RoPE scaling has the ", key, " ", factor, "; expected more than 0");
+  return factors;
+}
+
+void read_llama3(const json& scaling, RopeConfig& rope) {
+  rope.low_freq_factor = scaling.at("low_freq_factor");
+  rope.high_freq_factor = scaling.at("high_freq_factor");
+  require(rope.high_freq_factor > rope.low_freq_factor,
+          "config.json: llama3 RoPE scaling needs high_freq_factor (", rope.high_freq_factor,
+          ") above low_freq_factor (", rope.low_freq_factor, ')');
+}
+
+void read_yarn(const json& scaling, RopeConfig& rope) {
+  rope.beta_fast = value_or(scaling, "beta_fast", 32.0);
+  rope.beta_slow = value_or(scaling, "beta_slow", 1.0);
+  require(rope.beta_fast > 0 && rope.beta_slow > 0, "config.json: yarn RoPE scaling has beta_fast ",
+          rope.beta_fast, " and beta_slow ", rope.beta_slow, "; expected more than 0");
+  rope.whole_pairs = value_or(scaling, "truncate", true);
+  rope.attention_factor = value_or(scaling, "attention_factor", yarn_attention_factor(scaling, rope.factor));
+}
+
+// The context that a model was trained with first stands beside the scaling or in it; where both contexts are
+// given beside it, their ratio is the factor.
+void read_longrope(const json& config, const json& scaling, RopeConfig& rope, double context) {
+  rope.short_factors = pair_factors(scaling, "short_factor", rope);
+  rope.long_factors = pair_factors(scaling, "long_factor", rope);
+  const auto original = value_or(config, "original_max_position_embeddings", 0.0);
+  rope.original_context = original > 0 ? original : context;
+  rope.factor = original > 0 ? context / original : value_or(scaling, "factor", 1.0);
+  rope.attention_factor =
+      value_or(scaling, "attention_factor", longrope_attention_factor(rope.factor, rope.original_context));
+}
+
+void read_scaling(const json& config, const json& scaling, RopeConfig& rope, double context) {
+  rope.scaling =
+      scaling_of(value_or(scaling, "rope_type", value_or(scaling, "type", std::string("default"))));
+  if (rope.scaling == RopeScaling::none) return;
+  if (rope.scaling == RopeScaling::longrope) return read_longrope(config, scaling, rope, context);
+  rope.factor = scaling.at("factor");
+  require(rope.factor > 0, "config.json: RoPE scaling factor ", rope.factor, "; expected more than 0");
+  const bool own_context = rope.scaling != RopeScaling::dynamic;  // which looks at the model's alone
+  rope.original_context =
+      own_context ? value_or(scaling, "original_max_position_embeddings", context) : context;
+  require(rope.original_context > 0, "config.json: RoPE scaling from a context of ", rope.original_context,
+          "; expected more than 0");
+  if (rope.scaling == RopeScaling::llama3) read_llama3(scaling, rope);
+  if (rope.scaling == RopeScaling::yarn) read_yarn(scaling, rope);
+  require(rope.scaling != RopeScaling::dynamic || rope.rotary_dim > 2,
+          "config.json: dynamic RoPE scaling needs more than one pair of channels");
+}
+
+}  // namespace
+
+Activation activation_of(const json& config, const char* key, const std::string& fallback) {
+  static const std::map<std::string, Activation> known = {
+      {"gelu", Activation::gelu},           {"gelu_new", Activation::gelu_tanh},
+      {"gelu_fast", Activation::gelu_tanh}, {"gelu_pytorch_tanh", Activation::gelu_tanh},
+      {"silu", Activation::silu},           {"swish", Activation::silu},
+      {"relu", Activation::relu},
+  };
+  const auto name = value_or(config, key, fallback);
+  const auto found = known.find(name);
+  require(found != known.end(), "config.json: ", key, ' ', name,
+          " is not supported; supported: gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, relu");
+  return found->second;
+}
+
+int64_t even_head_dim(int64_t hidden, int64_t heads) {
+  require(heads > 0 && hidden % heads == 0, "config.json: a hidden size of ", hidden, " does not divide by ",
+          heads, " heads");
+  return hidden / heads;
+}
+
+std::vector<LayerConfig> repeated(LayerConfig layer, int64_t count) {
+  require(count > 0, "config.json: got ", count, " layers; expected 1 or more");
+  require(layer.head_dim > 0, "config.json: got a head_dim of ", layer.head_dim, "; expected 1 or more");
+  layer.attention_scale = 1 / std::sqrt(static_cast<double>(layer.head_dim));
+  return std::vector<LayerConfig>(static_cast<size_t>(count), layer);
+}
+
+RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_dim, double share) {
+  RopeConfig rope{.theta = value_or(config, "rope_theta", 10000.0),
+                  .rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * share)};
+  require(rope.rotary_dim > 0 && rope.rotary_dim <= head_dim && rope.rotary_dim % 2 == 0,
+          "config.json: RoPE over ", rope.rotary_dim, " of ", head_dim,
+          " channels; expected an even number of them");
+  // transformers 5 writes theta and scaling together as rope_parameters.
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const json scaling = value_or(config, key, json());
+    if (!scaling.is_object()) continue;
+    rope.theta = value_or(scaling, "rope_theta", rope.theta);
+    read_scaling(config, scaling, rope, static_cast<double>(model.context));
+  }
+  require(rope.theta > 0, "config.json: rope_theta is ", rope.theta, "; expected more than 0");
+  return rope;
+}
+
+bool has_window(const json& config, int64_t layer, bool fallback) {
+  const auto types = value_or(config, "layer_types", std::vector<std::string>{});
+  if (static_cast<size_t>(layer) >= types.size()) return fallback;
+  const std::string& type = types[static_cast<size_t>(layer)];
+  require(type == "sliding_attention" || type == "full_attention", "config.json: the layer type ", type,
+          " is not supported; supported: sliding_attention, full_attention");
+  return type == "sliding_attention";
+}
+
+}  // namespace kvviz::arch

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "kvviz/core/free_memory.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include "kvviz/core/atomic_file.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace kvviz;
+namespace fs = std::filesystem;
+
+namespace {
+
+// What the kernel would show: 8 GiB available on the machine; a group /a/b below a group /a.
+class Kernel {
+ public:
+  Kernel() {
+    write(proc() / "meminfo", "MemTotal: 16777216 kB\nMemAvailable:    8388608 kB\n");
+    write(proc() / "self/status", "VmSize:\t 1048576 kB\nVmData:\t  524288 kB\n");
+    write(proc() / "self/cgroup", "0::/a/b\n");
+  }
+  fs::path proc() const { return folder_.path() / "proc"; }
+  fs::path cgroup() const { return folder_.path() / "cgroup"; }
+  void write(const fs::path& file, const std::string& text) const {
+    fs::create_directories(file.parent_path());
+    write_file(file, text);
+  }
+  void group(const fs::path& path, const std::string& most, const std::string& used,
+             const std::string& stat) const {
+    write(cgroup() / path / "memory.max", most);
+    write(cgroup() / path / "memory.current", used);
+    write(cgroup() / path / "memory.stat", stat);
+  }
+  FreeMemory free() const { return free_memory(proc(), cgroup()); }
+
+ private:
+  test::TemporaryFolder folder_;
+};
+
+constexpr int64_t gib = int64_t{1} << 30;
+
+}  // namespace
+
+TEST_CASE("[free memory] the machine's, where nothing else limits") {
+  const Kernel kernel;
+  kernel.group("a/b", "max\n", "4096\n", "");
+  CHECK(kernel.free().bytes == 8 * gib);
+  CHECK(kernel.free().limit == "the machine's memory");
+}
+
+TEST_CASE("[free memory] the tightest control group on the way up, droppable file pages not counted") {
+  const Kernel kernel;
+  kernel.group("a/b", "6442450944\n", "1073741824\n", "");                                  // 6 - 1 GiB
+  kernel.group("a", "5368709120\n", "3221225472\n", "anon 5\ninactive_file 1073741824\n");  // 5 - 3 + 1 GiB
+  CHECK(kernel.free().bytes == 3 * gib);
+  CHECK(kernel.free().limit == "the memory limit of the control group");
+  kernel.group("a", "1073741824\n", "3221225472\n", "");
+  CHECK(kernel.free().bytes == 0);
+}
+
+TEST_CASE("[free memory] ulimit -v less what is mapped already") {
+  const Kernel kernel;
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  if (before.rlim_max != RLIM_INFINITY && before.rlim_max < static_cast<rlim_t>(1 << 20) * 1024 * 1024)
+    return;
+  const rlimit limited{.rlim_cur = static_cast<rlim_t>(3 * gib), .rlim_max = before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_AS, &limited) == 0);
+  const FreeMemory free = kernel.free();
+  REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+  CHECK(free.bytes == 2 * gib);
+  CHECK(free.limit == "ulimit -v");
+}
+
+TEST_CASE("[free memory] of this machine") {
+  CHECK(free_memory().bytes > 0);
+}
