@@ -11,7 +11,6 @@
 #include <optional>
 #include <vector>
 
-#include "kvviz/core/byte_size.hpp"
 #include "kvviz/download/blob_hash.hpp"
 #include "kvviz/hub/file_lock.hpp"
 

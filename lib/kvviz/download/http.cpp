@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <vector>
 
 #include "kvviz/core/version.hpp"
 

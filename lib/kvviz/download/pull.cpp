@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/download/pull.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <mutex>
 #include <set>
@@ -151,11 +149,9 @@ class Pull {
     target = target / "blobs" / blob.hash;
     std::error_code error;
     if (fs::is_symlink(at, error) && fs::read_symlink(at, error) == target) return;
-    fs::create_directories(at.parent_path());
-    const fs::path aside = at.parent_path() / cat('.', blob.hash, '.', getpid(), ".link");
-    fs::remove(aside, error);
-    fs::create_symlink(target, aside);
-    fs::rename(aside, at);
+    AtomicFile made(at);
+    fs::create_symlink(target, made.temporary());
+    made.commit();
   }
 
   void write_ref() const {

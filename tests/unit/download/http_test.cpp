@@ -75,6 +75,16 @@ TEST_CASE("[download] HEAD stops at a redirect to another origin, which is the s
   CHECK(hub.requests().size() == 1);
 }
 
+TEST_CASE("[download] the address of a redirect arrives byte for byte: it may be signed") {
+  FakeHub hub;
+  const std::string address =
+      "/x/../y/./z//?d=inline%3B+filename*%3DUTF-8%27%27a%20b&Signature=a%2Bb~c%26d%2Fe__";
+  hub.fault(first(1, "GET", "/moved", [&](auto& r) { redirect(r, hub.storage() + address); }));
+  HttpClient client(settings_of(hub));
+  client.get("/moved", 100);
+  CHECK(hub.requests().back().target == address);
+}
+
 TEST_CASE("[download] redirects in a circle, to other schemes and to nonsense end with an error") {
   FakeHub hub;
   HttpClient client(settings_of(hub));

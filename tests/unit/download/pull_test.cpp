@@ -128,11 +128,15 @@ TEST_CASE("[download] two pulls at once, in threads of one process, end with one
   hub.add("own/er", test::small_model());
   const TemporaryFolder cache;
   std::vector<PullResult> results(4);
+  std::vector<std::string> failures(results.size());
   {
     std::vector<std::jthread> threads;
-    for (PullResult& result : results)
-      threads.emplace_back([&] { result = test::pull_from(hub, cache.path()); });
+    for (size_t i = 0; i < results.size(); ++i)
+      threads.emplace_back([&, i] {
+        failures[i] = message_of<std::exception>([&] { results[i] = test::pull_from(hub, cache.path()); });
+      });
   }
+  for (const std::string& failure : failures) CHECK(failure == "");
   int64_t received = 0;
   for (const PullResult& result : results) {
     received += result.received;
