@@ -51,6 +51,11 @@ void bind(CLI::App& app, ModelOptions& o) {
                  "that the model's matrices are kept in (auto: f32); products are summed in f32")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->group("Model");
+  app.add_option(
+         "--device", o.device,
+         "that multiplies by these matrices (auto: cuda, else mps, else cpu); attention stays on the CPU")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "mps"}))
+      ->group("Model");
   app.add_flag("--force", o.force, "load the model although it is not expected to fit into memory")
       ->group("Model");
 }

@@ -32,7 +32,8 @@ struct CallOptions {
 struct ModelOptions {
   std::string model = "demo";  ///< a folder, a GGUF file, a hub id in the local Hugging Face cache, or "demo"
   std::string dtype = "auto";  ///< that its matrices are kept in: f32, bf16, f16; auto: f32
-  bool force = false;          ///< load it although the estimate says that memory will not do
+  std::string device = "auto";  ///< that multiplies by them: cpu, cuda, mps; auto: cuda, else mps, else cpu
+  bool force = false;           ///< load it although the estimate says that memory will not do
 };
 
 /// Which text. At most one of prompt, prompt_file, tokens and use_wikitext; none: the first sample text.

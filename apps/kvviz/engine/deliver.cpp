@@ -86,7 +86,7 @@ nlohmann::ordered_json provenance_of(const SubjectOrigin& o, const CallOptions& 
                                        {"text_sha256", o.text_sha256},
                                        {"bos", o.bos},
                                        {"dtype", o.dtype},
-                                       {"device", "cpu"},
+                                       {"device", o.device},
                                        {"threads", kernels::thread_count()}};
   if (!o.stored_dtype.empty()) provenance["stored_dtype"] = o.stored_dtype;
   return provenance;

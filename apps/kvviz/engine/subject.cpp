@@ -23,7 +23,9 @@ std::string size(int64_t bytes) {
 
 void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, at::ScalarType dtype) {
   const auto need = [&](at::ScalarType type) {
-    return model_memory(opened.config, tokens, static_cast<int64_t>(at::elementSize(type)));
+    // On a device of their own the weights take none of this memory.
+    const int64_t bytes = opened.device.is_cpu() ? static_cast<int64_t>(at::elementSize(type)) : 0;
+    return model_memory(opened.config, tokens, bytes);
   };
   const ModelMemory memory = need(dtype);
   const FreeMemory free = free_memory();
@@ -44,13 +46,14 @@ void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, at::Sc
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
   const auto folder = model_folder(options.model, call.data);
-  return {folder, options.model, load_config(folder), open_tokenizer(folder), options};
+  const at::Device device = device_of(options.device);
+  return {folder, options.model, load_config(folder), open_tokenizer(folder), options, device};
 }
 
 Runner load_runner(OpenedFolder opened, int64_t tokens) {
   const at::ScalarType dtype = opened.options.dtype == "auto" ? at::kFloat : dtype_of(opened.options.dtype);
   if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, dtype);
-  LoadedModel model = load_model(opened.folder, {.matrices = dtype});
+  LoadedModel model = load_model(opened.folder, {.matrices = dtype, .device = opened.device});
   auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
@@ -60,6 +63,7 @@ SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
           .architecture = runner.model.decoder.config().architecture,
           .dtype = runner.model.dtype,
           .stored_dtype = runner.model.stored_dtype,
+          .device = runner.model.decoder.device().str(),
           .model_sha256 = runner.model_sha256.get(),
           .tokenizer_sha256 = runner.tokenizer->hash(),
           .text = text.description,

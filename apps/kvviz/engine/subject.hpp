@@ -15,8 +15,8 @@ namespace kvviz {
 
 /// Where a subject came from, for the provenance block.
 struct SubjectOrigin {
-  std::string model, architecture, dtype, stored_dtype = {}, model_sha256, tokenizer_sha256, text,
-                                          text_sha256, bos;
+  std::string model, architecture, dtype, stored_dtype = {}, device = "cpu", model_sha256, tokenizer_sha256,
+                                          text, text_sha256, bos;
 };
 
 /// What is analysed: a cache, and when a model made it, what the model did on the way.
@@ -43,6 +43,7 @@ struct OpenedFolder {
   ModelConfig config;
   std::unique_ptr<Tokenizer> tokenizer;
   ModelOptions options;
+  at::Device device = at::kCPU;
 };
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call);

@@ -45,6 +45,12 @@ bool differentiable(const at::Tensor& x, const Linear& linear) {
   return at::GradMode::is_enabled() && (x.requires_grad() || linear.weight.requires_grad());
 }
 
+// The inputs are rounded to the weights' dtype, as on a CPU with bf16 instructions.
+at::Tensor device_product(const Linear& linear, const at::Tensor& x) {
+  const at::Tensor y = at::linear(x.to(linear.weight.scalar_type()), linear.weight).to(at::kFloat);
+  return linear.bias.defined() ? y.add(linear.bias) : y;
+}
+
 at::Tensor mlp_of(const Mlp& weights, const at::Tensor& x, const ModelConfig& config) {
   if (!config.gated_mlp) return apply(weights.down, activate(apply(weights.up, x), config.activation));
   at::Tensor gate = activate(apply(weights.gate, x), config.activation);
@@ -88,6 +94,7 @@ at::Tensor mixture(const LayerWeights& layer, const at::Tensor& x, const ModelCo
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   if (differentiable(x, linear)) return at::linear(x, linear.weight, linear.bias);
+  if (!x.is_cpu()) return device_product(linear, x);
   const at::Tensor input = x.contiguous();
   const kernels::LinearWeights weights{
       .data = linear.weight.data_ptr(),

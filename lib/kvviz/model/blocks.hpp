@@ -9,7 +9,7 @@ namespace kvviz {
 
 /// x [..., in] -> [..., out] in f32. The pool's product (kernels/gemm.hpp) with a weight
 /// of f32, bf16 or f16, which gives each entry of a batch [batch, rows, in] exactly what it gets alone; where
-/// gradients are wanted: libtorch's.
+/// gradients are wanted, or x is not on the CPU: libtorch's.
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 
 /// Layer or RMS norm over the last dimension; statistics in the dtype of x (f32).

@@ -24,12 +24,24 @@ at::Tensor heads_of(const at::Tensor& x, int64_t heads, int64_t head_dim) {
   return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
 }
 
+// Without RoPE the rotated tensors are the plain ones, and stay so.
+LayerQkv on_cpu(LayerQkv qkv) {
+  if (qkv.query.is_cpu()) return qkv;
+  const bool rotated = !qkv.query.is_same(qkv.query_pre_rope);
+  qkv.query_pre_rope = qkv.query_pre_rope.cpu();
+  qkv.key_pre_rope = qkv.key_pre_rope.cpu();
+  qkv.query = rotated ? qkv.query.cpu() : qkv.query_pre_rope;
+  qkv.key = rotated ? qkv.key.cpu() : qkv.key_pre_rope;
+  qkv.value = qkv.value.cpu();
+  return qkv;
+}
+
 }  // namespace
 
 Decoder::Decoder(ModelConfig config, ModelWeights weights)
     : config_(std::move(config)), weights_(std::move(weights)) {}
 
-LayerQkv Decoder::project(int layer, const at::Tensor& x, const Positions& positions) const {
+LayerQkv Decoder::project(int layer, const at::Tensor& x, const RopeTable& rope) const {
   const LayerConfig& shape = config_.layers[static_cast<size_t>(layer)];
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   LayerQkv qkv{.layer = layer,
@@ -47,15 +59,14 @@ LayerQkv Decoder::project(int layer, const at::Tensor& x, const Positions& posit
   qkv.key = qkv.key_pre_rope = config_.qk_norm ? apply(w.key_norm, key, config_) : key;
   qkv.value = projected(w.value, shape.kv_heads);
   if (config_.position == PositionKind::rope) {
-    const RopeTable table = rope_table(config_.rope, positions.first, x.size(1), positions.length);
-    qkv.query = rotate(qkv.query_pre_rope, table, config_.rope);
-    qkv.key = rotate(qkv.key_pre_rope, table, config_.rope);
+    qkv.query = rotate(qkv.query_pre_rope, rope, config_.rope);
+    qkv.key = rotate(qkv.key_pre_rope, rope, config_.rope);
   }
   return qkv;
 }
 
 at::Tensor Decoder::embedded(const at::Tensor& ids, int64_t first_position) const {
-  at::Tensor x = at::embedding(weights_.embedding, ids).to(at::kFloat);
+  at::Tensor x = at::embedding(weights_.embedding, ids.to(device())).to(at::kFloat);
   if (config_.embedding_scale != 1) x = x.mul(config_.embedding_scale);
   if (config_.position == PositionKind::learned)
     x = x.add(weights_.positions.narrow(0, first_position, ids.size(1)));
@@ -66,15 +77,20 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, co
                            const Probe& probe) const {
   check_ids(ids, positions.first, config_);
   at::Tensor x = embedded(ids, positions.first);
+  RopeTable rope;
+  if (config_.position == PositionKind::rope) {
+    rope = rope_table(config_.rope, positions.first, ids.size(1), positions.length);
+    rope = {rope.cos.to(device()), rope.sin.to(device())};
+  }
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
     const int layer = static_cast<int>(i);
     const bool parallel = config_.residual != Residual::sequential;
     at::Tensor normed = apply(w.attention_norm, x, config_);
-    LayerQkv qkv = project(layer, normed, positions);
+    LayerQkv qkv = on_cpu(project(layer, normed, rope));
     if (config_.residual != Residual::parallel_one_norm) normed.reset();
     at::Tensor attended = attend(qkv);
-    at::Tensor added = apply(w.output, attended.transpose(1, 2).flatten(2));
+    at::Tensor added = apply(w.output, attended.to(device()).transpose(1, 2).flatten(2));
     if (!probe) {  // not kept beside the MLP's wide tensors
       qkv = LayerQkv{};
       attended.reset();
@@ -91,14 +107,14 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, co
       probe(Site::key, layer, qkv.key);
       probe(Site::value, layer, qkv.value);
       probe(Site::attention, layer, attended);
-      probe(Site::layer_out, layer, x);
+      probe(Site::layer_out, layer, x.cpu());
     }
   }
-  return apply(weights_.final_norm, x, config_);
+  return apply(weights_.final_norm, x, config_).cpu();
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  return softcapped(apply(weights_.head, hidden), config_.logit_softcap);
+  return softcapped(apply(weights_.head, hidden.to(device())), config_.logit_softcap).cpu();
 }
 
 }  // namespace kvviz

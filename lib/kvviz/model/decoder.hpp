@@ -46,12 +46,16 @@ class Decoder {
   /// Logits [..., vocabulary] of hidden states [..., hidden], soft-capped where the model does so.
   at::Tensor logits(const at::Tensor& hidden) const;
 
+  /// Where the weights are, and the products with them. Everything that goes in and out of the decoder is on
+  /// the CPU: ids, what attention gets and gives, probes, hidden states and logits.
+  at::Device device() const { return weights_.embedding.device(); }
+
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
 
  private:
   at::Tensor embedded(const at::Tensor& ids, int64_t first_position) const;
-  LayerQkv project(int layer, const at::Tensor& x, const Positions& positions) const;
+  LayerQkv project(int layer, const at::Tensor& x, const RopeTable& rope) const;
 
   ModelConfig config_;
   ModelWeights weights_;

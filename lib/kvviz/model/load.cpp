@@ -185,6 +185,7 @@ LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
             options.matrices == at::kHalf ? ", or larger ones than f16 can hold" : "");
     if (target.data_ptr() != static_cast<const void*>(filling.stored->bytes.data()))
       filling.stored->file->release(filling.stored->bytes);
+    target = target.to(options.device);
   });
   if (config.tied_head) weights.head.weight = weights.embedding;
   std::vector<fs::path> files = checkpoint.files();

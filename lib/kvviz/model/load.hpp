@@ -26,6 +26,7 @@ ModelConfig load_config(const std::filesystem::path& folder);
 struct LoadOptions {
   /// kFloat, kBFloat16 or kHalf: matrices are kept so; norms, biases and learned positions always in f32.
   at::ScalarType matrices = at::kFloat;
+  at::Device device = at::kCPU;  ///< where all weights go
 };
 
 /// Loads the configuration and the weights beside it (safetensors, PyTorch state dicts) or in the same file

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tensor/runtime.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
 
@@ -39,6 +40,16 @@ at::ScalarType dtype_of(const std::string& name) {
   for (const at::ScalarType type : {at::kFloat, at::kHalf, at::kBFloat16})
     if (dtype_name(type) == name) return type;
   throw std::logic_error("no dtype: " + name);
+}
+
+at::Device device_of(const std::string& name) {
+  const bool cuda = at::hasCUDA(), mps = at::hasMPS();
+  if (name == "cpu" || (name == "auto" && !cuda && !mps)) return at::kCPU;
+  if (cuda && (name == "cuda" || name == "auto")) return {at::kCUDA, 0};
+  if (mps && (name == "mps" || name == "auto")) return at::kMPS;
+  throw DataError(cat("--device ", name,
+                      ": there is none, or this kvviz was built with a libtorch without it; here: ",
+                      cuda ? "cuda, " : "", mps ? "mps, " : "", "cpu"));
 }
 
 int64_t peak_resident_bytes() {

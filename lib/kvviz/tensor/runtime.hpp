@@ -14,6 +14,10 @@ std::string dtype_name(at::ScalarType type);
 /// The same backwards. Throws std::logic_error for other names: options are checked before.
 at::ScalarType dtype_of(const std::string& name);
 
+/// "auto", "cpu", "cuda" or "mps" as a device; auto: cuda if there is one, else mps, else cpu. Throws
+/// DataError for a device that this machine, or the libtorch that kvviz was built with, does not have.
+at::Device device_of(const std::string& name);
+
 /// Largest resident set of this process so far, in bytes.
 int64_t peak_resident_bytes();
 
