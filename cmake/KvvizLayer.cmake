@@ -7,6 +7,9 @@ target_compile_options(kvviz_warnings INTERFACE -Wall -Wextra -Wshadow -Wconvers
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(kvviz_warnings INTERFACE -Wno-restrict)  # false alarm of GCC 12 on "literal" + string
 endif()
+if(KVVIZ_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  target_compile_options(kvviz_warnings INTERFACE -Wno-maybe-uninitialized)  # false alarms in code that sanitizers have grown
+endif()
 if(KVVIZ_WERROR)
   target_compile_options(kvviz_warnings INTERFACE -Werror)
 endif()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
@@ -6,6 +7,7 @@
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/io/cache_file.hpp"
+#include "kvviz/model/session.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
@@ -33,7 +35,8 @@ int capture(const CaptureOptions& options) {
   set_threads(options.call.threads);
   OpenedFolder opened = open_folder(options.model, options.call);
   const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
-  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids));
+  const int64_t tokens = std::ssize(text.tokens.ids);
+  const Runner runner = load_runner(std::move(opened), tokens, std::min(tokens, Session::piece_tokens));
   Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
   for (LayerKv& layer : subject.cache.layers) {
     layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();

@@ -47,7 +47,7 @@ void add_sizes(std::vector<Fact>& facts, const ModelConfig& config, const Models
 }
 
 void add_machine(std::vector<Fact>& facts, const ModelConfig& config, int64_t tokens) {
-  const int64_t needed = model_memory(config, tokens, 4).total();
+  const int64_t needed = model_memory(config, tokens, tokens, 4).total();
   const FreeMemory free = free_memory();
   facts.push_back({"run_bytes", integer(needed), "bytes",
                    sized(cat("kvviz needs for ", tokens, " tokens in f32, about"), needed)});

@@ -28,7 +28,7 @@ Subject subject_of_model(const SimilarityOptions& o) {
   OpenedFolder opened = open_folder(o.model, o.call);
   const bool before_rope = o.key_basis == "pre_rope";
   require<UsageError>(!before_rope || opened.config.position == PositionKind::rope,
-                      "--key-basis pre_rope: the model has learned positions and no RoPE");
+                      "--key-basis pre_rope: the model has no RoPE; leave the option out");
   const TextInput text = read_text(o.text, *opened.tokenizer, opened.config, o.call.data);
   const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids));
   RunRequest request{.score = false, .quiet = o.call.quiet};

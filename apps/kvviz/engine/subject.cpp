@@ -21,11 +21,12 @@ std::string size(int64_t bytes) {
   return size_text(static_cast<double>(bytes));
 }
 
-void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, at::ScalarType dtype) {
+void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, int64_t at_once,
+                              at::ScalarType dtype) {
   const auto need = [&](at::ScalarType type) {
     // On a device of their own the weights take none of this memory.
     const int64_t bytes = opened.device.is_cpu() ? static_cast<int64_t>(at::elementSize(type)) : 0;
-    return model_memory(opened.config, tokens, bytes);
+    return model_memory(opened.config, tokens, at_once, bytes);
   };
   const ModelMemory memory = need(dtype);
   const FreeMemory free = free_memory();
@@ -50,9 +51,9 @@ OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
   return {folder, options.model, load_config(folder), open_tokenizer(folder), options, device};
 }
 
-Runner load_runner(OpenedFolder opened, int64_t tokens) {
+Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once) {
   const at::ScalarType dtype = opened.options.dtype == "auto" ? at::kFloat : dtype_of(opened.options.dtype);
-  if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, dtype);
+  if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, at_once > 0 ? at_once : tokens, dtype);
   LoadedModel model = load_model(opened.folder, {.matrices = dtype, .device = opened.device});
   auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};

@@ -48,10 +48,10 @@ struct OpenedFolder {
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call);
 
-/// Loads the weights, for texts of at most so many tokens. Throws DataError where weights, cache and a
-/// forward pass are not expected to fit into memory (with the numbers, and what would fit), unless --force is
-/// given.
-Runner load_runner(OpenedFolder opened, int64_t tokens);
+/// Loads the weights, for texts of at most so many tokens, of which a layer sees `at_once` (0: all). Throws
+/// DataError where weights, cache and a forward pass are not expected to fit into memory (with the numbers,
+/// and what would fit), unless --force is given.
+Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once = 0);
 
 struct RunRequest {
   kernels::AttentionRequest attention;

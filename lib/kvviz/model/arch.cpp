@@ -2,15 +2,24 @@
 #include "kvviz/model/arch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/values.hpp"
 
 namespace kvviz {
 namespace {
 
 using nlohmann::json;
+
+constexpr double fastest_turn = 1e9;  // radians a token; beyond, an angle says nothing
+
+// As the f32 that it is used as.
+bool is_finite(double number) {
+  return std::isfinite(static_cast<float>(number));
+}
 
 const std::vector<Architecture>& families() {
   static const std::vector<Architecture> all = {
@@ -30,32 +39,71 @@ std::string supported() {
   return names;
 }
 
+void check_layer(const LayerConfig& layer) {
+  require(layer.heads > 0 && layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0,
+          "config.json: ", layer.heads, " query heads cannot be shared out over ", layer.kv_heads,
+          " KV heads");
+  require(layer.head_dim > 0 && layer.heads * layer.head_dim <= arch::width_limits.most, "config.json: got ",
+          layer.heads, " heads of head_dim ", layer.head_dim, "; expected ", arch::width_limits.most,
+          " channels at most");
+  require(layer.mlp_dim > 0 && layer.window >= 0 && layer.experts.shared_dim >= 0,
+          "config.json: got MLP size ", layer.mlp_dim, ", window ", layer.window, ", shared expert ",
+          layer.experts.shared_dim);
+  require(is_finite(layer.attention_scale), "config.json: got an attention scale of ", layer.attention_scale);
+}
+
+// Frequencies are finite, at the ends of the context too, where some scalings change them.
+void check_rope(const RopeConfig& rope, int64_t context) {
+  require(rope.rotary_dim % 2 == 0, "config.json: RoPE over ", rope.rotary_dim,
+          " channels; expected an even number");
+  require(rope.attention_factor > 0 && is_finite(rope.attention_factor),
+          "config.json: RoPE scaling gives an attention factor of ", rope.attention_factor,
+          "; expected a finite number above 0");
+  for (const int64_t length : {int64_t{1}, context})
+    for (const double frequency : rope_frequencies(rope, length))
+      require(frequency >= 0 && frequency <= fastest_turn, "config.json: RoPE with rope_theta ", rope.theta,
+              " and its scaling turns a channel by ", frequency, " radians a token; expected 0 to ",
+              fastest_turn);
+}
+
+void check_numbers(const ModelConfig& config) {
+  const std::pair<const char*, double> positive[] = {
+      {"the epsilon of the norms", config.norm_eps},
+      {"the clip of queries, keys and values", config.qkv_clip},
+      {"the soft-cap of attention", config.attention_softcap},
+      {"the soft-cap of the logits", config.logit_softcap}};
+  for (const auto& [name, number] : positive)
+    require(number >= 0 && is_finite(number), "config.json: ", name, " is ", number,
+            "; expected a finite number, 0 or more");
+  for (const float slope : config.alibi_slopes)
+    require(is_finite(slope), "config.json: an ALiBi slope is ", slope, "; expected a finite number");
+}
+
 void check(const ModelConfig& config) {
-  require(config.hidden > 0 && config.vocabulary > 0 && config.context > 0 && !config.layers.empty(),
-          "config.json: got hidden size ", config.hidden, ", vocabulary ", config.vocabulary, ", context ",
-          config.context, ", ", config.layers.size(), " layers; expected all to be 1 or more");
+  require(config.context > 0 && config.context <= arch::context_limits.most, "config.json: got a context of ",
+          config.context, " positions; expected 1 to ", arch::context_limits.most);
+  int64_t experts = 0;
   for (const LayerConfig& layer : config.layers) {
-    require(layer.heads > 0 && layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0,
-            "config.json: ", layer.heads, " query heads cannot be shared out over ", layer.kv_heads,
-            " KV heads");
-    require(layer.head_dim > 0 && layer.mlp_dim > 0 && layer.window >= 0, "config.json: got head_dim ",
-            layer.head_dim, ", MLP size ", layer.mlp_dim, ", window ", layer.window);
+    check_layer(layer);
+    experts += layer.experts.count;
   }
-  require(config.position != PositionKind::rope || config.rope.rotary_dim % 2 == 0, "config.json: RoPE over ",
-          config.rope.rotary_dim, " channels; expected an even number");
+  require(experts <= arch::most_experts, "config.json: got ", experts, " experts in ", config.layers.size(),
+          " layers; expected ", arch::most_experts, " at most");
+  check_numbers(config);
+  if (config.position == PositionKind::rope) check_rope(config.rope, config.context);
 }
 
 }  // namespace
 
 const Architecture& architecture_of(const json& config) {
-  const auto names = config.value("architectures", std::vector<std::string>{});
-  const auto type = config.value("model_type", std::string());
+  const auto names = arch::value_or(config, "architectures", std::vector<std::string>{});
+  const auto type = arch::value_or(config, "model_type", std::string());
   for (const Architecture& family : families()) {
     if (!names.empty() && contains(family.names, names.front())) return family;
     if (names.empty() && contains(family.types, type)) return family;
   }
   throw DataError(cat("config.json: the architecture ",
-                      names.empty() ? "of type \"" + type + '"' : names.front(),
+                      names.empty() ? "of type " + arch::shown(type) : names.front().substr(0, 60),
                       " is not supported; supported: ", supported()));
 }
 
@@ -67,10 +115,11 @@ const Architecture& architecture_of(const ModelConfig& config) {
 
 ModelConfig parse_config(const json& config) {
   require(config.is_object(), "config.json is not a JSON object");
+  arch::require_flat(config);
   try {
     const Architecture& family = architecture_of(config);
     ModelConfig parsed = family.parse_config(config);
-    const auto names = config.value("architectures", std::vector<std::string>{});
+    const auto names = arch::value_or(config, "architectures", std::vector<std::string>{});
     parsed.architecture = names.empty() ? family.names.front() : names.front();
     // Dynamic scaling stretches the context by its factor as texts grow.
     if (parsed.rope.scaling == RopeScaling::dynamic)

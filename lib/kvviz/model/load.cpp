@@ -146,6 +146,14 @@ json config_json(const fs::path& file) {
   }
 }
 
+// A GGUF file's metadata is read as the config.json that it stands for.
+std::string told_of(const fs::path& file, std::string message) {
+  constexpr std::string_view name = "config.json";
+  if (const size_t place = message.find(name); file.filename() != name && place != std::string::npos)
+    message.replace(place, name.size(), "its metadata, as config.json,");
+  return message;
+}
+
 }  // namespace
 
 fs::path config_file(const fs::path& folder) {
@@ -165,7 +173,7 @@ ModelConfig load_config(const fs::path& folder) {
   try {
     return parse_config(config);
   } catch (const DataError& error) {
-    throw DataError(cat(folder.string(), ": ", error.what()));
+    throw DataError(cat(folder.string(), ": ", told_of(file, error.what())));
   }
 }
 

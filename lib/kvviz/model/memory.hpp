@@ -15,8 +15,9 @@ struct ModelMemory {
 };
 
 /// An estimate before anything is loaded, for a text of so many tokens and weights of `weight_bytes` bytes an
-/// element. The working part counts a layer's hidden states, queries, keys, values and attention output over
-/// the whole text (measuring attention looks at a layer at once), the MLP and the logits in their pieces.
-ModelMemory model_memory(const ModelConfig& config, int64_t tokens, int64_t weight_bytes);
+/// element. The working part counts a layer's hidden states, queries, keys, values and attention output for
+/// `at_once` tokens (all of them where attention is measured), the MLP and the logits in their pieces, half
+/// as much again for temporaries and what the allocator keeps (as measured), and the statistics of attention.
+ModelMemory model_memory(const ModelConfig& config, int64_t tokens, int64_t at_once, int64_t weight_bytes);
 
 }  // namespace kvviz

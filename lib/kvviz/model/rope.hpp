@@ -36,12 +36,6 @@ struct RopeConfig {
   double original_context = 0;
   double attention_factor = 1;
   std::vector<double> short_factors = {}, long_factors = {};  ///< [rotary_dim / 2]
-
-  /// Whether frequencies depend on the length of the text, so that a key that was cached early differs from
-  /// the same key in a prefill of a longer text.
-  bool depends_on_length() const {
-    return scaling == RopeScaling::dynamic || scaling == RopeScaling::longrope;
-  }
 };
 
 /// Radians that each pair turns from one position to the next, in a text of `length` positions;

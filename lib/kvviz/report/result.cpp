@@ -8,6 +8,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/json_depth.hpp"
 
 namespace kvviz {
 namespace fs = std::filesystem;
@@ -15,6 +16,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr size_t longest_line = 120;
+constexpr int deepest_result = 64;
 
 // Replaces what is not finite by null and says so in `nulls`.
 void make_finite(ordered_json& json, const std::string& path, ordered_json& nulls) {
@@ -125,6 +127,8 @@ std::string to_json(const Result& result) {
 }
 
 Result result_from_json(const std::string& text, const std::string& source) {
+  require(json_depth(text) <= deepest_result, source, ": brackets stand in more than ", deepest_result,
+          " others: not a result file of kvviz");
   try {
     const ordered_json json = ordered_json::parse(text);
     require(json.is_object() && json.contains("schema"), source,

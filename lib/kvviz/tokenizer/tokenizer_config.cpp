@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tokenizer/tokenizer_config.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/json_depth.hpp"
 #include "kvviz/core/sha256.hpp"
 
 namespace kvviz {
@@ -28,27 +28,6 @@ std::optional<int32_t> end_id(const json& object, const char* key) {
   const json& value = object.at(key);
   const json& first = value.is_array() && !value.empty() ? value.front() : value;
   return first.is_number_unsigned() ? std::optional(token_id(first, key)) : std::nullopt;
-}
-
-// How deep brackets stand in brackets, outside of strings.
-int nesting(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return deepest;
 }
 
 int32_t parse_id(const std::string& digits) {
@@ -130,7 +109,7 @@ int32_t token_id(const json& value, std::string_view token) {
 
 json parse_json(std::string_view text) {
   constexpr int deepest = 64;
-  require(nesting(text) <= deepest, "brackets stand in more than ", deepest, " others");
+  require(json_depth(text) <= deepest, "brackets stand in more than ", deepest, " others");
   try {
     return json::parse(text);
   } catch (const json::exception& error) {

@@ -12,9 +12,9 @@ using nlohmann::json;
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.contains("n_embed") ? j.at("n_embed") : j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "seq_length", 2048);
+  config.hidden = whole(j, j.contains("n_embed") ? "n_embed" : "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "seq_length", context_limits, 2048);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
   config.embedding_norm = true;
@@ -24,12 +24,12 @@ ModelConfig parse(const json& j) {
   config.attention_bias = config.output_bias = config.mlp_bias = true;
   config.tied_head = value_or(j, "tie_word_embeddings", true);
   require_value(j, "apply_residual_connection_post_layernorm", false);
-  const int64_t heads = j.contains("n_head") ? j.at("n_head") : j.at("num_attention_heads");
+  const int64_t heads = whole(j, j.contains("n_head") ? "n_head" : "num_attention_heads", width_limits);
   config.layers = repeated({.heads = heads,
                             .kv_heads = heads,
                             .head_dim = even_head_dim(config.hidden, heads),
                             .mlp_dim = 4 * config.hidden},
-                           j.contains("n_layer") ? j.at("n_layer") : j.at("num_hidden_layers"));
+                           j, j.contains("n_layer") ? "n_layer" : "num_hidden_layers");
   config.alibi_slopes = alibi_slopes(heads);
   return config;
 }

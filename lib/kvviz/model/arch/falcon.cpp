@@ -25,9 +25,9 @@ Residual residual_of(const json& j, bool grouped) {
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, 2048);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
   config.activation = activation_of(j, "activation", "gelu");
@@ -36,14 +36,14 @@ ModelConfig parse(const json& j) {
   config.tied_head = value_or(j, "tie_word_embeddings", true);
   const bool grouped = value_or(j, "new_decoder_architecture", false);
   config.residual = residual_of(j, grouped);
-  const int64_t heads = j.at("num_attention_heads");
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
   const bool single = !grouped && value_or(j, "multi_query", true);
-  const int64_t kv_heads = grouped ? value_or(j, "num_kv_heads", heads) : (single ? 1 : heads);
+  const int64_t kv_heads = grouped ? whole_or(j, "num_kv_heads", width_limits, heads) : (single ? 1 : heads);
   const LayerConfig layer{.heads = heads,
                           .kv_heads = kv_heads,
                           .head_dim = even_head_dim(config.hidden, heads),
-                          .mlp_dim = value_or(j, "ffn_hidden_size", 4 * config.hidden)};
-  config.layers = repeated(layer, j.at("num_hidden_layers"));
+                          .mlp_dim = whole_or(j, "ffn_hidden_size", width_limits, 4 * config.hidden)};
+  config.layers = repeated(layer, j, "num_hidden_layers");
   if (!value_or(j, "alibi", false)) {
     config.rope = read_rope(j, config, layer.head_dim);
     return config;

@@ -20,7 +20,7 @@ void read_gemma2(const json& j, ModelConfig& config) {
       j.contains("final_logit_softcapping") ? value_or(j, "final_logit_softcapping", 0.0) : 30;
   const double scalar = value_or(j, "query_pre_attn_scalar", 256.0);
   require(scalar > 0, "config.json: query_pre_attn_scalar is ", scalar, "; expected more than 0");
-  const auto window = value_or<int64_t>(j, "sliding_window", 4096);
+  const auto window = whole_or(j, "sliding_window", window_limits, 4096);
   for (size_t i = 0; i < config.layers.size(); ++i) {
     config.layers[i].attention_scale = 1 / std::sqrt(scalar);
     config.layers[i].window = has_window(j, static_cast<int64_t>(i), i % 2 == 0) ? window : 0;
@@ -30,9 +30,9 @@ void read_gemma2(const json& j, ModelConfig& config) {
 ModelConfig parse(const json& j) {
   const bool second = value_or(j, "model_type", std::string("gemma")) == "gemma2";
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 8192);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, 8192);
   config.norm_eps = value_or(j, "rms_norm_eps", 1e-6);
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
   // Early Gemma configs say "gelu" as hidden_act and mean the tanh form; hidden_activation overrules it.
@@ -41,12 +41,12 @@ ModelConfig parse(const json& j) {
                           : Activation::gelu_tanh;
   config.attention_bias = config.output_bias = value_or(j, "attention_bias", false);
   config.tied_head = value_or(j, "tie_word_embeddings", true);
-  const int64_t heads = j.at("num_attention_heads");
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
   const LayerConfig layer{.heads = heads,
-                          .kv_heads = value_or(j, "num_key_value_heads", second ? int64_t{4} : heads),
-                          .head_dim = value_or<int64_t>(j, "head_dim", 256),
-                          .mlp_dim = j.at("intermediate_size")};
-  config.layers = repeated(layer, j.at("num_hidden_layers"));
+                          .kv_heads = whole_or(j, "num_key_value_heads", width_limits, second ? 4 : heads),
+                          .head_dim = whole_or(j, "head_dim", width_limits, 256),
+                          .mlp_dim = whole(j, "intermediate_size", width_limits)};
+  config.layers = repeated(layer, j, "num_hidden_layers");
   config.rope = read_rope(j, config, layer.head_dim);
   if (second) read_gemma2(j, config);
   return config;

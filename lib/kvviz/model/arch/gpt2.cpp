@@ -11,9 +11,9 @@ using nlohmann::json;
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("n_embd");
-  config.vocabulary = j.at("vocab_size");
-  config.context = j.at("n_positions");
+  config.hidden = whole(j, "n_embd", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole(j, "n_positions", context_limits);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
   config.position = PositionKind::learned;
@@ -22,12 +22,12 @@ ModelConfig parse(const json& j) {
   config.attention_bias = config.output_bias = config.mlp_bias = true;
   config.tied_head = value_or(j, "tie_word_embeddings", true);
   require_value(j, "add_cross_attention", false);
-  const int64_t heads = j.at("n_head");
+  const int64_t heads = whole(j, "n_head", width_limits);
   config.layers = repeated({.heads = heads,
                             .kv_heads = heads,
                             .head_dim = even_head_dim(config.hidden, heads),
-                            .mlp_dim = value_or(j, "n_inner", 4 * config.hidden)},
-                           j.at("n_layer"));
+                            .mlp_dim = whole_or(j, "n_inner", width_limits, 4 * config.hidden)},
+                           j, "n_layer");
   const bool scaled = value_or(j, "scale_attn_weights", true);
   const bool by_layer = value_or(j, "scale_attn_by_inverse_layer_idx", false);
   for (size_t i = 0; i < config.layers.size(); ++i) {

@@ -11,9 +11,9 @@ using nlohmann::json;
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, 2048);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_eps", 1e-5);
   config.residual = value_or(j, "use_parallel_residual", true) ? Residual::parallel : Residual::sequential;
@@ -22,12 +22,12 @@ ModelConfig parse(const json& j) {
   config.attention_bias = config.output_bias = value_or(j, "attention_bias", true);
   config.mlp_bias = true;
   config.tied_head = value_or(j, "tie_word_embeddings", false);
-  const int64_t heads = j.at("num_attention_heads");
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
   const LayerConfig layer{.heads = heads,
                           .kv_heads = heads,
                           .head_dim = even_head_dim(config.hidden, heads),
-                          .mlp_dim = j.at("intermediate_size")};
-  config.layers = repeated(layer, j.at("num_hidden_layers"));
+                          .mlp_dim = whole(j, "intermediate_size", width_limits)};
+  config.layers = repeated(layer, j, "num_hidden_layers");
   const double share = value_or(j, "partial_rotary_factor", value_or(j, "rotary_pct", 0.25));
   config.rope = read_rope(j, config, layer.head_dim, share);
   config.rope.theta = value_or(j, "rotary_emb_base", config.rope.theta);

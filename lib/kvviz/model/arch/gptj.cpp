@@ -11,9 +11,9 @@ using nlohmann::json;
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("n_embd");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "n_positions", 2048);
+  config.hidden = whole(j, "n_embd", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "n_positions", context_limits, 2048);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
   config.residual = Residual::parallel_one_norm;
@@ -22,14 +22,14 @@ ModelConfig parse(const json& j) {
   config.mlp_bias = true;
   config.tied_head = value_or(j, "tie_word_embeddings", false);
   config.head_bias = true;
-  const int64_t heads = j.at("n_head");
+  const int64_t heads = whole(j, "n_head", width_limits);
   const LayerConfig layer{.heads = heads,
                           .kv_heads = heads,
                           .head_dim = even_head_dim(config.hidden, heads),
-                          .mlp_dim = value_or(j, "n_inner", 4 * config.hidden)};
-  config.layers = repeated(layer, j.at("n_layer"));
-  const auto rotary = value_or<int64_t>(j, "rotary_dim", 64);
-  require(rotary > 0 && rotary <= layer.head_dim && rotary % 2 == 0, "config.json: a rotary_dim of ", rotary,
+                          .mlp_dim = whole_or(j, "n_inner", width_limits, 4 * config.hidden)};
+  config.layers = repeated(layer, j, "n_layer");
+  const auto rotary = whole_or(j, "rotary_dim", width_limits, 64);
+  require(rotary <= layer.head_dim && rotary % 2 == 0, "config.json: a rotary_dim of ", rotary,
           " for a head_dim of ", layer.head_dim, "; expected an even number up to it");
   config.rope = {.rotary_dim = rotary, .pairing = RopePairing::interleaved};
   return config;

@@ -78,26 +78,26 @@ bool is_type(const ModelConfig& config, const std::string& architecture) {
 int64_t window_of(const json& j, const Member& member, int64_t layer) {
   if (member.window == Window::never) return 0;
   const auto window =
-      j.contains("sliding_window") ? value_or<int64_t>(j, "sliding_window", 0) : member.default_window;
+      j.contains("sliding_window") ? whole_or(j, "sliding_window", window_limits, 0) : member.default_window;
   if (!value_or(j, "use_sliding_window", member.window == Window::where_given)) return 0;
   const bool from_layer = member.window == Window::where_switched_on && member.experts == nullptr;
-  const bool reached = !from_layer || layer >= value_or<int64_t>(j, "max_window_layers", 28);
+  const bool reached = !from_layer || layer >= whole_or(j, "max_window_layers", {0, INT64_MAX}, 28);
   return has_window(j, layer, reached) ? window : 0;
 }
 
 ExpertConfig experts_of(const json& j, const Member& member, int64_t layer) {
   if (member.experts == nullptr) return {};
   const bool mixtral = std::string_view(member.type) == "mixtral";
-  const auto dense = value_or(j, "mlp_only_layers", std::vector<int64_t>{});
-  const auto step = value_or<int64_t>(j, "decoder_sparse_step", 1);
-  require(step > 0, "config.json: decoder_sparse_step is ", step, "; expected 1 or more");
-  if ((layer + 1) % step != 0 || std::ranges::find(dense, layer) != dense.end()) return {};
-  ExpertConfig experts{.count = j.at(member.experts),
-                       .used = j.at("num_experts_per_tok"),
-                       .normalised = mixtral || value_or(j, "norm_topk_prob", false),
-                       .shared_dim = value_or<int64_t>(j, "shared_expert_intermediate_size", 0)};
-  require(experts.used > 0 && experts.used <= experts.count, "config.json: a token uses ", experts.used,
-          " of ", experts.count, " experts; expected at least one and at most all");
+  const json& dense = value_at(j, "mlp_only_layers");
+  const int64_t step = whole_or(j, "decoder_sparse_step", {1, INT64_MAX}, 1);
+  if ((layer + 1) % step != 0 || std::ranges::find(dense, json(layer)) != dense.end()) return {};
+  ExpertConfig experts{
+      .count = whole(j, member.experts, expert_limits),
+      .used = whole(j, "num_experts_per_tok", expert_limits),
+      .normalised = mixtral || value_or(j, "norm_topk_prob", false),
+      .shared_dim = whole_or(j, "shared_expert_intermediate_size", {0, width_limits.most}, 0)};
+  require(experts.used <= experts.count, "config.json: a token uses ", experts.used, " of ", experts.count,
+          " experts; expected at most all");
   return experts;
 }
 
@@ -105,9 +105,9 @@ ModelConfig parse(const json& j) {
   const Member& member = member_of(value_or(j, "model_type", std::string("llama")));
   const std::string type = member.type;
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or(j, "max_position_embeddings", member.context);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, member.context);
   config.norm_eps = value_or(j, "rms_norm_eps", member.norm_eps);
   config.activation = activation_of(j, "hidden_act", "silu");
   const bool all_biased = value_or(j, "attention_bias", false);
@@ -116,14 +116,14 @@ ModelConfig parse(const json& j) {
   config.mlp_bias = value_or(j, "mlp_bias", false);
   config.qk_norm = member.qk_norm;
   config.tied_head = value_or(j, "tie_word_embeddings", false);
-  const int64_t heads = j.at("num_attention_heads");
-  require(heads > 0, "config.json: num_attention_heads is ", heads);
-  LayerConfig layer{
-      .heads = heads,
-      .kv_heads = value_or(j, "num_key_value_heads", member.kv_heads > 0 ? member.kv_heads : heads),
-      .head_dim = value_or(j, "head_dim", member.head_dim > 0 ? member.head_dim : config.hidden / heads),
-      .mlp_dim = j.at("intermediate_size")};
-  config.layers = repeated(layer, j.at("num_hidden_layers"));
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
+  LayerConfig layer{.heads = heads,
+                    .kv_heads = whole_or(j, "num_key_value_heads", width_limits,
+                                         member.kv_heads > 0 ? member.kv_heads : heads),
+                    .head_dim = whole_or(j, "head_dim", width_limits,
+                                         member.head_dim > 0 ? member.head_dim : config.hidden / heads),
+                    .mlp_dim = whole(j, "intermediate_size", width_limits)};
+  config.layers = repeated(layer, j, "num_hidden_layers");
   require_value(j, "partial_rotary_factor", 1.0);
   config.rope = read_rope(j, config, layer.head_dim);
   if (!j.contains("rope_theta") && !j.contains("rope_parameters")) config.rope.theta = member.theta;
@@ -132,7 +132,7 @@ ModelConfig parse(const json& j) {
     config.layers[i].window = window_of(j, member, index);
     config.layers[i].experts = experts_of(j, member, index);
     if (config.layers[i].experts.count > 0)
-      config.layers[i].mlp_dim = value_or(j, "moe_intermediate_size", layer.mlp_dim);
+      config.layers[i].mlp_dim = whole_or(j, "moe_intermediate_size", width_limits, layer.mlp_dim);
   }
   return config;
 }

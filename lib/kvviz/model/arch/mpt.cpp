@@ -12,6 +12,7 @@ using nlohmann::json;
 
 // Options of MPT's own code that transformers' MPT leaves out are refused: it would run them wrongly.
 void check_attention(const json& attention) {
+  require(attention.is_object(), "config.json: attn_config is ", shown(attention), "; expected an object");
   require_value(attention, "attn_type", std::string("multihead_attention"));
   require_value(attention, "alibi", true);
   require_value(attention, "qk_ln", false);
@@ -23,11 +24,11 @@ ModelConfig parse(const json& j) {
   check_attention(attention);
   require_value(j, "no_bias", true);
   require_value(j, "expansion_ratio", 4);
-  require(value_or(j, "logit_scale", json()).is_null(), "config.json: logit_scale is not supported");
+  require(value_at(j, "logit_scale").is_null(), "config.json: logit_scale is not supported");
   ModelConfig config;
-  config.hidden = j.at("d_model");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_seq_len", 2048);
+  config.hidden = whole(j, "d_model", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_seq_len", context_limits, 2048);
   config.norm = NormKind::layer;
   config.norm_eps = value_or(j, "layer_norm_epsilon", 1e-5);
   config.norm_bias = false;
@@ -36,12 +37,12 @@ ModelConfig parse(const json& j) {
   config.activation = Activation::gelu;
   config.gated_mlp = false;
   config.tied_head = value_or(j, "tie_word_embeddings", true);
-  const int64_t heads = j.at("n_heads");
+  const int64_t heads = whole(j, "n_heads", width_limits);
   config.layers = repeated({.heads = heads,
                             .kv_heads = heads,
                             .head_dim = even_head_dim(config.hidden, heads),
                             .mlp_dim = 4 * config.hidden},
-                           j.at("n_layers"));
+                           j, "n_layers");
   for (LayerConfig& layer : config.layers)
     layer.attention_scale = value_or(attention, "softmax_scale", layer.attention_scale);
   config.alibi_slopes = alibi_slopes(heads, value_or(attention, "alibi_bias_max", 8.0));

@@ -13,9 +13,9 @@ constexpr int64_t unused_positions = 2;  // the learned positions of texts begin
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 2048);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, 2048);
   config.norm = NormKind::layer;
   config.position = PositionKind::learned;
   config.activation = activation_of(j, "activation_function", "relu");
@@ -27,12 +27,12 @@ ModelConfig parse(const json& j) {
   require_value(j, "word_embed_proj_dim", config.hidden);
   require_value(j, "layer_norm_elementwise_affine", true);
   require_value(j, "_remove_final_layer_norm", false);
-  const int64_t heads = j.at("num_attention_heads");
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
   config.layers = repeated({.heads = heads,
                             .kv_heads = heads,
                             .head_dim = even_head_dim(config.hidden, heads),
-                            .mlp_dim = j.at("ffn_dim")},
-                           j.at("num_hidden_layers"));
+                            .mlp_dim = whole(j, "ffn_dim", width_limits)},
+                           j, "num_hidden_layers");
   return config;
 }
 

@@ -11,21 +11,20 @@ using nlohmann::json;
 
 ModelConfig parse(const json& j) {
   ModelConfig config;
-  config.hidden = j.at("hidden_size");
-  config.vocabulary = j.at("vocab_size");
-  config.context = value_or<int64_t>(j, "max_position_embeddings", 4096);
+  config.hidden = whole(j, "hidden_size", width_limits);
+  config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
+  config.context = whole_or(j, "max_position_embeddings", context_limits, 4096);
   config.norm_eps = value_or(j, "rms_norm_eps", 1e-5);
   config.activation = activation_of(j, "hidden_act", "silu");
   config.tied_head = value_or(j, "tie_word_embeddings", false);
   require_value(j, "attention_bias", false);
-  const int64_t heads = j.at("num_attention_heads");
-  require(heads > 0, "config.json: num_attention_heads is ", heads);
+  const int64_t heads = whole(j, "num_attention_heads", width_limits);
   LayerConfig layer{.heads = heads,
-                    .kv_heads = value_or(j, "num_key_value_heads", heads),
-                    .head_dim = value_or(j, "head_dim", config.hidden / heads),
-                    .mlp_dim = j.at("intermediate_size"),
-                    .window = value_or<int64_t>(j, "sliding_window", 0)};
-  config.layers = repeated(layer, j.at("num_hidden_layers"));
+                    .kv_heads = whole_or(j, "num_key_value_heads", width_limits, heads),
+                    .head_dim = whole_or(j, "head_dim", width_limits, config.hidden / heads),
+                    .mlp_dim = whole(j, "intermediate_size", width_limits),
+                    .window = whole_or(j, "sliding_window", window_limits, 0)};
+  config.layers = repeated(layer, j, "num_hidden_layers");
   json with_context = j;  // absent, the first context is 4096: the class of transformers has this default
   if (value_or(j, "original_max_position_embeddings", 0.0) == 0)
     with_context["original_max_position_embeddings"] = 4096;

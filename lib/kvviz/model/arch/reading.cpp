@@ -9,6 +9,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double most_stretch = 1e6;  // of the context
+
 RopeScaling scaling_of(const std::string& name) {
   static const std::map<std::string, RopeScaling> known = {
       {"default", RopeScaling::none},  {"linear", RopeScaling::linear}, {"dynamic", RopeScaling::dynamic},
@@ -36,7 +38,7 @@ double longrope_attention_factor(double factor, double original_context) {
 }
 
 std::vector<double> pair_factors(const json& scaling, const char* key, const RopeConfig& rope) {
-  auto factors = scaling.at(key).get<std::vector<double>>();
+  auto factors = convert<std::vector<double>>(value_at(scaling, key), key);
   require(std::ssize(factors) == rope.rotary_dim / 2, "config.json: RoPE scaling has ", factors.size(),
           " numbers as ", key, "; expected one for each of ", rope.rotary_dim / 2, " pairs");
   for (const double factor : factors)
@@ -45,8 +47,8 @@ std::vector<double> pair_factors(const json& scaling, const char* key, const Rop
 }
 
 void read_llama3(const json& scaling, RopeConfig& rope) {
-  rope.low_freq_factor = scaling.at("low_freq_factor");
-  rope.high_freq_factor = scaling.at("high_freq_factor");
+  rope.low_freq_factor = number(scaling, "low_freq_factor");
+  rope.high_freq_factor = number(scaling, "high_freq_factor");
   require(rope.high_freq_factor > rope.low_freq_factor,
           "config.json: llama3 RoPE scaling needs high_freq_factor (", rope.high_freq_factor,
           ") above low_freq_factor (", rope.low_freq_factor, ')');
@@ -78,8 +80,9 @@ void read_scaling(const json& config, const json& scaling, RopeConfig& rope, dou
       scaling_of(value_or(scaling, "rope_type", value_or(scaling, "type", std::string("default"))));
   if (rope.scaling == RopeScaling::none) return;
   if (rope.scaling == RopeScaling::longrope) return read_longrope(config, scaling, rope, context);
-  rope.factor = scaling.at("factor");
-  require(rope.factor > 0, "config.json: RoPE scaling factor ", rope.factor, "; expected more than 0");
+  rope.factor = number(scaling, "factor");
+  require(rope.factor > 0 && rope.factor <= most_stretch, "config.json: RoPE scaling factor ", rope.factor,
+          "; expected more than 0 and at most ", most_stretch);
   const bool own_context = rope.scaling != RopeScaling::dynamic;  // which looks at the model's alone
   rope.original_context =
       own_context ? value_or(scaling, "original_max_position_embeddings", context) : context;
@@ -113,14 +116,15 @@ int64_t even_head_dim(int64_t hidden, int64_t heads) {
   return hidden / heads;
 }
 
-std::vector<LayerConfig> repeated(LayerConfig layer, int64_t count) {
-  require(count > 0, "config.json: got ", count, " layers; expected 1 or more");
+std::vector<LayerConfig> repeated(LayerConfig layer, const json& config, const char* count) {
   require(layer.head_dim > 0, "config.json: got a head_dim of ", layer.head_dim, "; expected 1 or more");
   layer.attention_scale = 1 / std::sqrt(static_cast<double>(layer.head_dim));
-  return std::vector<LayerConfig>(static_cast<size_t>(count), layer);
+  return std::vector<LayerConfig>(static_cast<size_t>(whole(config, count, layer_limits)), layer);
 }
 
 RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_dim, double share) {
+  require(share > 0 && share <= 1, "config.json: RoPE over ", share,
+          " of the channels; expected more than 0 and at most 1");
   RopeConfig rope{.theta = value_or(config, "rope_theta", 10000.0),
                   .rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * share)};
   require(rope.rotary_dim > 0 && rope.rotary_dim <= head_dim && rope.rotary_dim % 2 == 0,
@@ -128,8 +132,9 @@ RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_
           " channels; expected an even number of them");
   // transformers 5 writes theta and scaling together as rope_parameters.
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const json scaling = value_or(config, key, json());
-    if (!scaling.is_object()) continue;
+    const json& scaling = value_at(config, key);
+    if (scaling.is_null()) continue;
+    require(scaling.is_object(), "config.json: ", key, " is ", shown(scaling), "; expected an object");
     rope.theta = value_or(scaling, "rope_theta", rope.theta);
     read_scaling(config, scaling, rope, static_cast<double>(model.context));
   }
@@ -138,9 +143,11 @@ RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_
 }
 
 bool has_window(const json& config, int64_t layer, bool fallback) {
-  const auto types = value_or(config, "layer_types", std::vector<std::string>{});
+  const json& types = value_at(config, "layer_types");
+  require(types.is_null() || types.is_array(), "config.json: layer_types is ", shown(types),
+          "; expected a list");
   if (static_cast<size_t>(layer) >= types.size()) return fallback;
-  const std::string& type = types[static_cast<size_t>(layer)];
+  const auto type = convert<std::string>(types[static_cast<size_t>(layer)], "an element of layer_types");
   require(type == "sliding_attention" || type == "full_attention", "config.json: the layer type ", type,
           " is not supported; supported: sliding_attention, full_attention");
   return type == "sliding_attention";
