@@ -128,6 +128,9 @@ std::vector<Fact> architecture_facts(const ModelConfig& config) {
   };
   softcap("attention_softcap", config.attention_softcap, "Soft-cap of attention logits");
   softcap("logit_softcap", config.logit_softcap, "Soft-cap of the vocabulary's logits");
+  if (!config.quantisation.empty())
+    facts.push_back(
+        {"quantisation", config.quantisation, "", "Stored quantised, which kvviz does not run, by"});
   return facts;
 }
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -93,6 +94,11 @@ bool wants_bos(const TextOptions& o, const Tokenizer& tokenizer) {
   return o.bos == "on";
 }
 
+// ALiBi has no largest position, whatever the texts of the training were.
+int64_t most_positions(const ModelConfig& model) {
+  return model.position == PositionKind::alibi ? std::numeric_limits<int64_t>::max() : model.context;
+}
+
 void cut(std::vector<int32_t>& ids, const TextOptions& o, int64_t length, int64_t context) {
   const auto size = [&] { return static_cast<int64_t>(ids.size()); };
   if (o.seq_len > 0) {
@@ -108,7 +114,7 @@ void cut(std::vector<int32_t>& ids, const TextOptions& o, int64_t length, int64_
 }
 
 void check_length(const TextOptions& o, const ModelConfig& model) {
-  require<UsageError>(o.seq_len <= model.context, "--seq-len ", o.seq_len,
+  require<UsageError>(o.seq_len <= most_positions(model), "--seq-len ", o.seq_len,
                       " is more than the model's context of ", model.context, " tokens");
 }
 
@@ -124,10 +130,11 @@ TextInput to_input(Source source, const TextOptions& o, const Tokenizer& tokeniz
   require(!source.ids.empty() || length == 1, "the text (", source.description,
           ") is empty; there is nothing to run the model on");
   if (input.bos) source.ids.insert(source.ids.begin(), *tokenizer.bos());
-  cut(source.ids, o, length, model.context);
+  cut(source.ids, o, length, most_positions(model));
   for (const int32_t id : source.ids)
     require(id < model.vocabulary, source.description, ": token id ", id,
-            " is outside the model's vocabulary of ", model.vocabulary);
+            " is outside the model's vocabulary of ", model.vocabulary,
+            "; the tokenizer in the model's folder belongs to another model");
   for (const int32_t id : source.ids) input.tokens.text.push_back(tokenizer.piece(id));
   input.tokens.positions.resize(source.ids.size());
   std::iota(input.tokens.positions.begin(), input.tokens.positions.end(), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/formats/safetensors.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -68,6 +69,12 @@ void check_layout(std::vector<Extent>& extents, size_t data_size, const std::str
 
 StoredTensors parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
   require(bytes.size() >= 8, name, ": got ", bytes.size(), " bytes; a safetensors file has at least 8");
+  constexpr std::string_view pointer = "version https://git-lfs";
+  require(
+      std::string_view(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), pointer.size())) !=
+          pointer,
+      name,
+      ": this is a pointer of Git LFS, not the weights; fetch them with git lfs pull, or kvviz models pull");
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
   require(length <= bytes.size() - 8, name, ": the header claims ", length, " bytes, the file has ",

@@ -44,7 +44,13 @@ std::string names(const std::vector<fs::path>& files) {
 }  // namespace
 
 std::optional<WeightFiles> find_weights(const fs::path& model) {
-  if (fs::is_regular_file(model)) return WeightFiles{WeightFormat::gguf, model, false};
+  if (fs::is_regular_file(model)) {
+    const auto extension = model.extension();
+    require(extension != ".safetensors" && extension != ".bin" && extension != ".json", model.string(),
+            " is a file of a model; name its folder: --model ",
+            model.has_parent_path() ? model.parent_path().string() : ".");
+    return WeightFiles{WeightFormat::gguf, model, false};
+  }
   if (!fs::is_directory(model)) return std::nullopt;
   for (const KnownName& known : known_names)
     if (fs::exists(model / known.name)) return WeightFiles{known.format, model / known.name, known.sharded};

@@ -124,6 +124,8 @@ ModelConfig parse_config(const json& config) {
     // Dynamic scaling stretches the context by its factor as texts grow.
     if (parsed.rope.scaling == RopeScaling::dynamic)
       parsed.context = static_cast<int64_t>(static_cast<double>(parsed.context) * parsed.rope.factor);
+    if (const json& quantised = arch::value_at(config, "quantization_config"); !quantised.is_null())
+      parsed.quantisation = arch::value_or(quantised, "quant_method", std::string("of an unknown kind"));
     check(parsed);
     return parsed;
   } catch (const json::exception& error) {

@@ -75,6 +75,11 @@ Checkpoint Checkpoint::open_file(const fs::path& file) {
 
 Checkpoint Checkpoint::open(const fs::path& model) {
   const auto weights = find_weights(model);
+  const bool adapter =
+      fs::exists(model / "adapter_model.safetensors") || fs::exists(model / "adapter_model.bin");
+  require(weights.has_value() || !adapter, model.string(),
+          " holds an adapter (LoRA) alone; merge it into its base model first, and name the folder of the "
+          "result");
   require(weights.has_value(), model.string(),
           " has no weights: expected model.safetensors or model.safetensors.index.json, pytorch_model.bin or "
           "pytorch_model.bin.index.json, or a .gguf file");

@@ -13,8 +13,9 @@ enum class Activation { gelu, gelu_tanh, silu, relu };
 enum class PositionKind { learned, rope, alibi };
 
 /// How attention and MLP join the residual stream: one after the other, x += attention(norm(x)); x +=
-/// mlp(norm(x)); or side by side, x += attention(norm(x)) + mlp(norm(x)), with a norm each or one for both.
-enum class Residual { sequential, parallel, parallel_one_norm };
+/// mlp(norm(x)); side by side, x += attention(norm(x)) + mlp(norm(x)), with a norm each or one for both; or
+/// with the norms after the sums, x = norm(x + attention(x)); x = norm(x + mlp(x)), and then no final norm.
+enum class Residual { sequential, parallel, parallel_one_norm, norm_after };
 
 /// A mixture of experts in place of the MLP: a router picks `used` of `count` experts for each token by the
 /// softmax of its logits and adds their outputs with these weights.
@@ -56,6 +57,7 @@ struct ModelConfig {
   PositionKind position = PositionKind::rope;
   RopeConfig rope;
   std::vector<float> alibi_slopes;  ///< of the query heads, where position is alibi
+  int64_t embedding_dim = 0;        ///< of narrower embeddings, projected on the way in and out; 0: hidden
   double embedding_scale = 1;       ///< embeddings are multiplied by it
   bool embedding_norm = false;      ///< embeddings are normed
   double attention_softcap = 0;     ///< softcap * tanh(logit / softcap) on attention logits; 0: none
@@ -63,9 +65,11 @@ struct ModelConfig {
   Activation activation = Activation::silu;
   bool gated_mlp = true;  ///< down(act(gate(x)) * up(x)); else down(act(up(x)))
   bool attention_bias = false, output_bias = false, mlp_bias = false, head_bias = false;
-  bool tied_head = false;  ///< the head is the token embedding
+  bool tied_head = false;    ///< the head is the token embedding
+  std::string quantisation;  ///< quant_method of config.json; empty: weights are plain numbers
   std::vector<LayerConfig> layers;
 
+  bool has_final_norm() const { return residual != Residual::norm_after; }
   int64_t parameters() const;
   /// K and V of one token over all layers, in bytes of `element_bytes` each.
   int64_t cache_bytes_per_token(int64_t element_bytes) const;

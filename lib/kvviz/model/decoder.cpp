@@ -67,6 +67,7 @@ LayerQkv Decoder::project(int layer, const at::Tensor& x, const RopeTable& rope)
 
 at::Tensor Decoder::embedded(const at::Tensor& ids, int64_t first_position) const {
   at::Tensor x = at::embedding(weights_.embedding, ids.to(device())).to(at::kFloat);
+  if (config_.embedding_dim > 0) x = apply(weights_.project_in, x);
   if (config_.embedding_scale != 1) x = x.mul(config_.embedding_scale);
   if (config_.position == PositionKind::learned)
     x = x.add(weights_.positions.narrow(0, first_position, ids.size(1)));
@@ -82,13 +83,15 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, co
     rope = rope_table(config_.rope, positions.first, ids.size(1), positions.length);
     rope = {rope.cos.to(device()), rope.sin.to(device())};
   }
+  const bool one_norm = config_.residual == Residual::parallel_one_norm;
+  const bool parallel = one_norm || config_.residual == Residual::parallel;
+  const bool norm_after = config_.residual == Residual::norm_after;
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
     const int layer = static_cast<int>(i);
-    const bool parallel = config_.residual != Residual::sequential;
-    at::Tensor normed = apply(w.attention_norm, x, config_);
+    at::Tensor normed = norm_after ? x : apply(w.attention_norm, x, config_);
     LayerQkv qkv = on_cpu(project(layer, normed, rope));
-    if (config_.residual != Residual::parallel_one_norm) normed.reset();
+    if (!one_norm) normed.reset();
     at::Tensor attended = attend(qkv);
     at::Tensor added = apply(w.output, attended.to(device()).transpose(1, 2).flatten(2));
     if (!probe) {  // not kept beside the MLP's wide tensors
@@ -97,10 +100,12 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, co
     }
     if (config_.post_norms) added = apply(w.post_attention_norm, added, config_);
     if (!parallel) x = x.add(added);
+    if (norm_after) normed = x = apply(w.attention_norm, x, config_);
     if (!normed.defined()) normed = apply(w.mlp_norm, x, config_);
     at::Tensor fed = feed_forward(w, normed, config_, config_.layers[i].experts);
     if (config_.post_norms) fed = apply(w.post_mlp_norm, fed, config_);
     x = parallel ? x.add(added).add(fed) : x.add(fed);
+    if (norm_after) x = apply(w.mlp_norm, x, config_);
     if (probe) {
       probe(Site::query_pre_rope, layer, qkv.query_pre_rope);
       probe(Site::key_pre_rope, layer, qkv.key_pre_rope);
@@ -110,11 +115,13 @@ at::Tensor Decoder::hidden(const at::Tensor& ids, const Positions& positions, co
       probe(Site::layer_out, layer, x.cpu());
     }
   }
-  return apply(weights_.final_norm, x, config_).cpu();
+  return (config_.has_final_norm() ? apply(weights_.final_norm, x, config_) : x).cpu();
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  return softcapped(apply(weights_.head, hidden.to(device())), config_.logit_softcap).cpu();
+  at::Tensor x = hidden.to(device());
+  if (config_.embedding_dim > 0) x = apply(weights_.project_out, x);
+  return softcapped(apply(weights_.head, x), config_.logit_softcap).cpu();
 }
 
 }  // namespace kvviz

@@ -38,8 +38,9 @@ class Decoder {
  public:
   Decoder(ModelConfig config, ModelWeights weights);
 
-  /// Hidden states after the final norm, [batch, tokens, hidden], of ids [batch, tokens] (int64). Throws
-  /// DataError for an id outside the vocabulary or a position beyond learned ones.
+  /// Hidden states after the final norm (or the last layer, where there is none), [batch, tokens, hidden], of
+  /// ids [batch, tokens] (int64). Throws DataError for an id outside the vocabulary or a position beyond
+  /// learned ones.
   at::Tensor hidden(const at::Tensor& ids, const Positions& positions, const AttentionFn& attend,
                     const Probe& probe = {}) const;
 

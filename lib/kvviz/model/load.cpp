@@ -179,6 +179,8 @@ ModelConfig load_config(const fs::path& folder) {
 
 LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
   const ModelConfig config = load_config(folder);
+  require(config.quantisation.empty(), folder.string(), ": the weights are quantised (", config.quantisation,
+          "), which is not supported; use the original checkpoint in bf16, f16 or f32, or a GGUF file of it");
   const Checkpoint checkpoint = Checkpoint::open(folder);
   ModelWeights weights;
   const std::vector<Filling> fillings = match(config, weights, checkpoint, folder.string());

@@ -74,14 +74,19 @@ void layer_slots(Slots& slots, const ModelConfig& config, const LayerConfig& sha
 std::vector<WeightSlot> weight_slots(const ModelConfig& config, ModelWeights& weights) {
   weights.layers.resize(config.layers.size());
   Slots slots;
-  slots.tensor(weights.embedding, "embedding", {config.vocabulary, config.hidden});
+  const int64_t width = config.embedding_dim > 0 ? config.embedding_dim : config.hidden;
+  slots.tensor(weights.embedding, "embedding", {config.vocabulary, width});
+  if (config.embedding_dim > 0) {
+    slots.linear(weights.project_in, "project_in", {config.hidden, width}, false);
+    slots.linear(weights.project_out, "project_out", {width, config.hidden}, false);
+  }
   if (config.position == PositionKind::learned)
     slots.tensor(weights.positions, "positions", {config.context, config.hidden});
   if (config.embedding_norm) slots.norm(weights.embedding_norm, "embedding_norm", config.hidden, config);
   for (size_t i = 0; i < config.layers.size(); ++i)
     layer_slots(slots, config, config.layers[i], weights.layers[i], cat("layers.", i, '.'));
-  slots.norm(weights.final_norm, "final_norm", config.hidden, config);
-  if (!config.tied_head) slots.tensor(weights.head.weight, "head.weight", {config.vocabulary, config.hidden});
+  if (config.has_final_norm()) slots.norm(weights.final_norm, "final_norm", config.hidden, config);
+  if (!config.tied_head) slots.tensor(weights.head.weight, "head.weight", {config.vocabulary, width});
   if (config.head_bias) slots.tensor(weights.head.bias, "head.bias", {config.vocabulary});
   return slots.list;
 }

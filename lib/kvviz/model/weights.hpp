@@ -37,12 +37,13 @@ struct LayerWeights {
 };
 
 struct ModelWeights {
-  at::Tensor embedding;  ///< [vocabulary, hidden] in f32, bf16 or f16
+  at::Tensor embedding;  ///< [vocabulary, embedding_dim] in f32, bf16 or f16
   at::Tensor positions;  ///< [context, hidden], learned positions only
   Norm embedding_norm;
+  Linear project_in, project_out;  ///< between embedding_dim and hidden, where these differ
   std::vector<LayerWeights> layers;
   Norm final_norm;
-  Linear head;  ///< weight [vocabulary, hidden]; the embedding itself when tied
+  Linear head;  ///< weight [vocabulary, embedding_dim]; the embedding itself when tied
 };
 
 /// One tensor of ModelWeights: its place, its shape and how the checkpoint stores it.

@@ -45,7 +45,9 @@ std::vector<fs::path> candidates() {
     found.push_back(folder / library_name);
     found.push_back(folder.parent_path() / "lib" / "kvviz" / library_name);
   }
+#ifdef KVVIZ_BUILD_BIN
   found.push_back(fs::path(KVVIZ_BUILD_BIN) / library_name);
+#endif
   return found;
 }
 

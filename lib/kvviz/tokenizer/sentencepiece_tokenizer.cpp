@@ -135,8 +135,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       run.clear();
     };
     for (const int32_t id : ids) {
-      require(id >= 0 && id < vocabulary() && tokens_[static_cast<size_t>(id)].kind != Token::Kind::missing,
-              "[tokenizer] token id ", id, " is not in the vocabulary of ", vocabulary(), " tokens");
+      require(id >= 0, "[tokenizer] token id ", id, " is negative");
+      if (id >= vocabulary() || tokens_[static_cast<size_t>(id)].kind == Token::Kind::missing) continue;
       const Token& token = tokens_[static_cast<size_t>(id)];
       if (id < size_) {
         run.push_back(id);

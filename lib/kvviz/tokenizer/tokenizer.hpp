@@ -22,7 +22,8 @@ class Tokenizer {
   /// The text of ids. Special tokens give nothing, byte pieces that do not form UTF-8 become U+FFFD. Where
   /// the tokenizer puts a space before the text (Llama), the first space is dropped again. Nothing is tidied
   /// up, so decode(encode(text)) == text unless the tokenizer normalises text or knows no token for a part of
-  /// it. Throws DataError for an id that is not in the vocabulary.
+  /// it. An id without a token gives nothing: models have rows beyond their vocabulary. Throws DataError for
+  /// a negative id.
   virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
   /// One token as shown to a reader: its text, with "<0xE4>" for each byte that is not valid UTF-8; "<s>" for
   /// a special token; "<id 32005>" for an id without a token. Whitespace is kept as it is.

@@ -108,3 +108,20 @@ TEST_CASE("[load] config.json alone gives parameters and cache size") {
   CHECK(config.parameters() == 124439808);
   CHECK(config.cache_bytes_per_token(2) == 36864);
 }
+
+TEST_CASE("[load] quantised weights, an adapter, a pointer of Git LFS and too few layer_types are named") {
+  Spoiled quantised("llama_gqa"), types("gemma2_layer_types");
+  quantised.config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+  quantised.check_refused("quantised (gptq), which is not supported; use the original checkpoint");
+  types.config["layer_types"] = {"full_attention"};
+  types.check_refused("layer_types names 1 layers; num_hidden_layers is");
+  const test::TemporaryFolder folder;
+  write_file(folder.path() / "config.json", read_file(models / "llama" / "config.json"));
+  write_file(folder.path() / "adapter_model.safetensors", "x");
+  CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("adapter (LoRA)"), DataError);
+  write_file(folder.path() / "model.safetensors",
+             "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+  CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("git lfs pull"), DataError);
+  CHECK_THROWS_WITH_AS(load_model(folder.path() / "config.json"), doctest::Contains("name its folder"),
+                       DataError);
+}

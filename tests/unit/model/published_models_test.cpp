@@ -79,6 +79,10 @@ const Published published[] = {
     {"opt-125m", 125239296, 4 * 12 * 12 * 64,
      R"({"architectures":["OPTForCausalLM"],"model_type":"opt","hidden_size":768,"ffn_dim":3072,"num_attention_heads":12,
          "num_hidden_layers":12,"vocab_size":50272,"max_position_embeddings":2048,"word_embed_proj_dim":768})"},
+    {"opt-350m", 331196416, 4 * 24 * 16 * 64,
+     R"({"architectures":["OPTForCausalLM"],"model_type":"opt","hidden_size":1024,"ffn_dim":4096,"num_attention_heads":16,
+         "num_hidden_layers":24,"vocab_size":50272,"max_position_embeddings":2048,"word_embed_proj_dim":512,
+         "do_layer_norm_before":false})"},
     {"falcon-7b", 6921720704, 4 * 32 * 1 * 64,
      R"({"architectures":["FalconForCausalLM"],"model_type":"falcon","hidden_size":4544,"num_attention_heads":71,
          "num_hidden_layers":32,"vocab_size":65024,"multi_query":true,"parallel_attn":true,"bias":false,"alibi":false,
@@ -99,7 +103,7 @@ TEST_CASE("[model] config.json alone gives the published number of parameters an
     CAPTURE(model.name);
     const ModelConfig config = parse_config(json::parse(model.config));
     // OPT stores two rows of positions that no text uses.
-    const int64_t unused = std::string_view(model.name) == "opt-125m" ? 2 * config.hidden : 0;
+    const int64_t unused = std::string_view(model.name).starts_with("opt-") ? 2 * config.hidden : 0;
     CHECK(config.parameters() + unused == model.parameters);
     CHECK(config.cache_bytes_per_token(2) == model.cache_bytes);
   }

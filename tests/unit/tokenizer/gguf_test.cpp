@@ -86,7 +86,7 @@ TEST_CASE("[gguf tokenizer] what it says of its tokens") {
   CHECK(tokenizer->piece(3) == "A");
   CHECK(tokenizer->piece(1) == "<s>");
   CHECK(tokenizer->piece(11) == "<id 11>");
-  CHECK(contains(error([&] { tokenizer->decode({11}); }), "11"));
+  CHECK(tokenizer->decode({11}).empty());
 }
 
 TEST_CASE("[gguf tokenizer] flags of the file") {

@@ -40,7 +40,7 @@ TEST_CASE("[sentencepiece] byte pieces decode to the text they spell, or to repl
   CHECK(tokenizer->decode({3 + 0xE4, 3 + 0xBD, 3 + 0xA0}) == "\xE4\xBD\xA0");
   CHECK(contains(tokenizer->decode({15043, 3 + 0xE4}), "Hello\xEF\xBF\xBD"));
   CHECK(tokenizer->decode({1, 15043, 2}) == "Hello");
-  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({32000}); }), "32000"));
+  CHECK(tokenizer->decode({32000}).empty());
   CHECK(contains(error_of<DataError>([&] { tokenizer->decode({-1}); }), "-1"));
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("[sentencepiece] tokens added beside the model are named and decoded, 
   std::vector<int32_t> marked = tokenizer->encode("the");
   marked.insert(marked.end(), {500, 502});
   CHECK(tokenizer->decode(marked) == "the<extra>");
-  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({501}); }), "501"));
+  CHECK(tokenizer->decode({501}).empty());
 }
 
 TEST_CASE("[sentencepiece] what is not a model is refused, and nothing crashes on damaged ones") {

@@ -225,7 +225,7 @@ TEST_CASE("[special tokens] pieces show bytes that are no text in hexadecimal" *
   CHECK(tokenizer->piece(21410) == "\xE7\x9A\x84");
   CHECK(tokenizer->piece(2343) == " <0xE2>");
   CHECK(tokenizer->piece(60000) == "<id 60000>");
-  CHECK(contains(error_of<DataError>([&] { tokenizer->decode({60000}); }), "60000"));
+  CHECK(tokenizer->decode({60000}).empty());
 }
 
 TEST_CASE("[special tokens] the hash follows the files") {

@@ -24,7 +24,8 @@ ModelConfig parse(const json& j) {
   check_attention(attention);
   require_value(j, "no_bias", true);
   require_value(j, "expansion_ratio", 4);
-  require(value_at(j, "logit_scale").is_null(), "config.json: logit_scale is not supported");
+  require(value_at(j, "logit_scale").is_null(), "config.json: logit_scale ",
+          shown(value_at(j, "logit_scale")), " is not supported; supported: null");
   ModelConfig config;
   config.hidden = whole(j, "d_model", width_limits);
   config.vocabulary = whole(j, "vocab_size", vocabulary_limits);

@@ -22,9 +22,10 @@ ModelConfig parse(const json& j) {
   config.gated_mlp = false;
   config.attention_bias = config.output_bias = config.mlp_bias = value_or(j, "enable_bias", true);
   config.tied_head = value_or(j, "tie_word_embeddings", true);
-  // OPT-350m, the one model of the family with its norms after attention and MLP, and narrower embeddings.
-  require_value(j, "do_layer_norm_before", true);
-  require_value(j, "word_embed_proj_dim", config.hidden);
+  // OPT-350m alone has its norms after attention and MLP, and narrower embeddings.
+  if (!value_or(j, "do_layer_norm_before", true)) config.residual = Residual::norm_after;
+  const int64_t width = whole_or(j, "word_embed_proj_dim", width_limits, config.hidden);
+  if (width != config.hidden) config.embedding_dim = width;
   require_value(j, "layer_norm_elementwise_affine", true);
   require_value(j, "_remove_final_layer_norm", false);
   const int64_t heads = whole(j, "num_attention_heads", width_limits);
@@ -41,7 +42,11 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
   map.tensor("embedding", "model.decoder.embed_tokens.weight");
   map.rows("positions", "model.decoder.embed_positions.weight", unused_positions,
            config.context + unused_positions);
-  map.norm("final_norm", "model.decoder.final_layer_norm");
+  if (config.embedding_dim > 0) {
+    map.linear("project_in", "model.decoder.project_in", false);
+    map.linear("project_out", "model.decoder.project_out", false);
+  }
+  if (config.has_final_norm()) map.norm("final_norm", "model.decoder.final_layer_norm");
   map.head("lm_head");
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const std::string ours = cat("layers.", i, '.'), theirs = cat("model.decoder.layers.", i, '.');

@@ -146,7 +146,10 @@ bool has_window(const json& config, int64_t layer, bool fallback) {
   const json& types = value_at(config, "layer_types");
   require(types.is_null() || types.is_array(), "config.json: layer_types is ", shown(types),
           "; expected a list");
-  if (static_cast<size_t>(layer) >= types.size()) return fallback;
+  if (types.is_null()) return fallback;
+  require(static_cast<int64_t>(types.size()) == value_or(config, "num_hidden_layers", int64_t{0}),
+          "config.json: layer_types names ", types.size(), " layers; num_hidden_layers is ",
+          shown(value_at(config, "num_hidden_layers")));
   const auto type = convert<std::string>(types[static_cast<size_t>(layer)], "an element of layer_types");
   require(type == "sliding_attention" || type == "full_attention", "config.json: the layer type ", type,
           " is not supported; supported: sliding_attention, full_attention");
