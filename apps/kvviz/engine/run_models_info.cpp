@@ -66,10 +66,18 @@ std::vector<analysis::MemorySize> memories_of(const std::vector<std::string>& te
   return memories;
 }
 
+std::filesystem::path folder_of(const ModelsInfoOptions& o) {
+  try {
+    return model_folder(o.model, o.call.data);
+  } catch (const DataError& error) {
+    throw DataError(cat(error.what(), " (for its card alone, --no-weights is enough)"));
+  }
+}
+
 int models_info(const ModelsInfoOptions& o) {
   const auto memories = memories_of(o.memory);
   const analysis::CacheType& type = analysis::parse_cache_type(o.dtype);
-  const ModelConfig config = load_config(model_folder(o.model, o.call.data));
+  const ModelConfig config = load_config(folder_of(o));
   Result result{.command = "models info"};
   result.provenance = {{"model", o.model}};
   result.summary = architecture_facts(config);

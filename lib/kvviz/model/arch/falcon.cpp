@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/attention/alibi.hpp"
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -56,23 +56,23 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "transformer.word_embeddings.weight");
-  map.norm("final_norm", "transformer.ln_f");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.h.", i, '.');
-    const bool two = config.residual == Residual::parallel;
-    map.norm(ours + "attention_norm", theirs + (two ? "ln_attn" : "input_layernorm"));
-    if (config.residual != Residual::parallel_one_norm)
-      map.norm(ours + "mlp_norm", theirs + (two ? "ln_mlp" : "post_attention_layernorm"));
-    map.fused_qkv(ours, theirs + "self_attention.query_key_value", config.layers[i],
-                  config.layers[i].kv_heads);
-    map.linear(ours + "output", theirs + "self_attention.dense", config.output_bias);
-    map.linear(ours + "up", theirs + "mlp.dense_h_to_4h", config.mlp_bias);
-    map.linear(ours + "down", theirs + "mlp.dense_4h_to_h", config.mlp_bias);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "transformer.word_embeddings",
+      .final_norm = "transformer.ln_f",
+      .layers = "transformer.h.",
+      .attention_norm = "input_layernorm",
+      .mlp_norm = "post_attention_layernorm",
+      .qkv = "self_attention.query_key_value",
+      .fused = Fused::by_kv_head,
+      .output = "self_attention.dense",
+      .up = "mlp.dense_h_to_4h",
+      .down = "mlp.dense_4h_to_h",
+  };
+  if (config.residual != Residual::parallel) return named_sources(config, names);
+  TensorNames two_norms = names;
+  two_norms.attention_norm = "ln_attn";
+  two_norms.mlp_norm = "ln_mlp";
+  return named_sources(config, two_norms);
 }
 
 }  // namespace

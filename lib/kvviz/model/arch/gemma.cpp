@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -53,30 +53,27 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  const auto norm = [&](const std::string& ours, const std::string& theirs) { map.norm(ours, theirs, 1); };
-  map.tensor("embedding", "model.embed_tokens.weight");
-  norm("final_norm", "model.norm");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
-    norm(ours + "attention_norm", theirs + "input_layernorm");
-    if (config.post_norms) {
-      norm(ours + "post_attention_norm", theirs + "post_attention_layernorm");
-      norm(ours + "mlp_norm", theirs + "pre_feedforward_layernorm");
-      norm(ours + "post_mlp_norm", theirs + "post_feedforward_layernorm");
-    } else {
-      norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
-    }
-    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
-    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
-    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
-    map.linear(ours + "output", theirs + "self_attn.o_proj", config.output_bias);
-    map.linear(ours + "gate", theirs + "mlp.gate_proj", false);
-    map.linear(ours + "up", theirs + "mlp.up_proj", false);
-    map.linear(ours + "down", theirs + "mlp.down_proj", false);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "model.embed_tokens",
+      .final_norm = "model.norm",
+      .layers = "model.layers.",
+      .attention_norm = "input_layernorm",
+      .mlp_norm = "post_attention_layernorm",
+      .post_attention_norm = "post_attention_layernorm",
+      .post_mlp_norm = "post_feedforward_layernorm",
+      .query = "self_attn.q_proj",
+      .key = "self_attn.k_proj",
+      .value = "self_attn.v_proj",
+      .output = "self_attn.o_proj",
+      .gate = "mlp.gate_proj",
+      .up = "mlp.up_proj",
+      .down = "mlp.down_proj",
+      .added_to_norms = 1,
+  };
+  if (!config.post_norms) return named_sources(config, names);
+  TensorNames second = names;
+  second.mlp_norm = "pre_feedforward_layernorm";
+  return named_sources(config, second);
 }
 
 }  // namespace

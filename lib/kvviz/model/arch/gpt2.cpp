@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -39,21 +39,21 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "transformer.wte.weight");
-  map.tensor("positions", "transformer.wpe.weight");
-  map.norm("final_norm", "transformer.ln_f");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.h.", i, '.');
-    map.fused_qkv(ours, theirs + "attn.c_attn", config.layers[i], 1, true);
-    map.linear(ours + "output", theirs + "attn.c_proj", true, true);
-    map.linear(ours + "up", theirs + "mlp.c_fc", true, true);
-    map.linear(ours + "down", theirs + "mlp.c_proj", true, true);
-    map.norm(ours + "attention_norm", theirs + "ln_1");
-    map.norm(ours + "mlp_norm", theirs + "ln_2");
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "transformer.wte",
+      .final_norm = "transformer.ln_f",
+      .layers = "transformer.h.",
+      .attention_norm = "ln_1",
+      .mlp_norm = "ln_2",
+      .qkv = "attn.c_attn",
+      .output = "attn.c_proj",
+      .up = "mlp.c_fc",
+      .down = "mlp.c_proj",
+      .transposed = true,
+  };
+  auto map = named_sources(config, names);
+  map.push_back({"positions", "transformer.wpe.weight"});
+  return map;
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -35,20 +35,20 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "gpt_neox.embed_in.weight");
-  map.norm("final_norm", "gpt_neox.final_layer_norm");
-  map.head("embed_out");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("gpt_neox.layers.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "input_layernorm");
-    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
-    map.fused_qkv(ours, theirs + "attention.query_key_value", config.layers[i], config.layers[i].heads);
-    map.linear(ours + "output", theirs + "attention.dense", config.output_bias);
-    map.linear(ours + "up", theirs + "mlp.dense_h_to_4h", true);
-    map.linear(ours + "down", theirs + "mlp.dense_4h_to_h", true);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "gpt_neox.embed_in",
+      .final_norm = "gpt_neox.final_layer_norm",
+      .head = "embed_out",
+      .layers = "gpt_neox.layers.",
+      .attention_norm = "input_layernorm",
+      .mlp_norm = "post_attention_layernorm",
+      .qkv = "attention.query_key_value",
+      .fused = Fused::by_head,
+      .output = "attention.dense",
+      .up = "mlp.dense_h_to_4h",
+      .down = "mlp.dense_4h_to_h",
+  };
+  return named_sources(config, names);
 }
 
 }  // namespace

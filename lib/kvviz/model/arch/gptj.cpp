@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -36,21 +36,19 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "transformer.wte.weight");
-  map.norm("final_norm", "transformer.ln_f");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.h.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "ln_1");
-    map.linear(ours + "query", theirs + "attn.q_proj", false);
-    map.linear(ours + "key", theirs + "attn.k_proj", false);
-    map.linear(ours + "value", theirs + "attn.v_proj", false);
-    map.linear(ours + "output", theirs + "attn.out_proj", false);
-    map.linear(ours + "up", theirs + "mlp.fc_in", true);
-    map.linear(ours + "down", theirs + "mlp.fc_out", true);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "transformer.wte",
+      .final_norm = "transformer.ln_f",
+      .layers = "transformer.h.",
+      .attention_norm = "ln_1",
+      .query = "attn.q_proj",
+      .key = "attn.k_proj",
+      .value = "attn.v_proj",
+      .output = "attn.out_proj",
+      .up = "mlp.fc_in",
+      .down = "mlp.fc_out",
+  };
+  return named_sources(config, names);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -68,10 +68,6 @@ const Member& member_of(const std::string& type) {
   require(found != std::end(members), "config.json: the model_type ", type,
           " does not belong to its architecture");
   return *found;
-}
-
-bool is_type(const ModelConfig& config, const std::string& architecture) {
-  return config.architecture == architecture;
 }
 
 // Qwen2's window holds from max_window_layers on, that of its mixture in every layer.
@@ -141,48 +137,48 @@ struct MlpNames {
   const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";
 };
 
-void mlp_sources(Sources& map, const std::string& ours, const std::string& theirs, bool biased,
-                 const MlpNames& names) {
-  map.linear(ours + "gate", theirs + names.gate, biased);
-  map.linear(ours + "up", theirs + names.up, biased);
-  map.linear(ours + "down", theirs + names.down, biased);
+void add_mlp(std::vector<WeightSource>& map, const std::string& ours, const std::string& theirs,
+             const MlpNames& names) {
+  add_linear(map, ours + "gate", theirs + names.gate, false);
+  add_linear(map, ours + "up", theirs + names.up, false);
+  add_linear(map, ours + "down", theirs + names.down, false);
 }
 
-void expert_sources(Sources& map, const std::string& ours, const std::string& block, const LayerConfig& layer,
-                    bool mixtral) {
+void add_experts(std::vector<WeightSource>& map, const std::string& ours, const std::string& block,
+                 const LayerConfig& layer, bool mixtral) {
   const std::string theirs = block + (mixtral ? "block_sparse_moe." : "mlp.");
   const MlpNames names = mixtral ? MlpNames{"w1", "w3", "w2"} : MlpNames{};
-  map.linear(ours + "router", theirs + "gate", false);
+  add_linear(map, ours + "router", theirs + "gate", false);
   for (int64_t e = 0; e < layer.experts.count; ++e)
-    mlp_sources(map, cat(ours, "experts.", e, '.'), cat(theirs, "experts.", e, '.'), false, names);
+    add_mlp(map, cat(ours, "experts.", e, '.'), cat(theirs, "experts.", e, '.'), names);
   if (layer.experts.shared_dim == 0) return;
-  mlp_sources(map, ours + "shared_expert.", theirs + "shared_expert.", false, names);
-  map.linear(ours + "shared_gate", theirs + "shared_expert_gate", false);
+  add_mlp(map, ours + "shared_expert.", theirs + "shared_expert.", names);
+  add_linear(map, ours + "shared_gate", theirs + "shared_expert_gate", false);
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "model.embed_tokens.weight");
-  map.norm("final_norm", "model.norm");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "input_layernorm");
-    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
-    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
-    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
-    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
-    map.linear(ours + "output", theirs + "self_attn.o_proj", config.output_bias);
-    if (config.qk_norm) {
-      map.norm(ours + "query_norm", theirs + "self_attn.q_norm");
-      map.norm(ours + "key_norm", theirs + "self_attn.k_norm");
-    }
+  static constexpr TensorNames names{
+      .embedding = "model.embed_tokens",
+      .final_norm = "model.norm",
+      .layers = "model.layers.",
+      .attention_norm = "input_layernorm",
+      .mlp_norm = "post_attention_layernorm",
+      .query = "self_attn.q_proj",
+      .key = "self_attn.k_proj",
+      .value = "self_attn.v_proj",
+      .query_norm = "self_attn.q_norm",
+      .key_norm = "self_attn.k_norm",
+      .output = "self_attn.o_proj",
+      .gate = "mlp.gate_proj",
+      .up = "mlp.up_proj",
+      .down = "mlp.down_proj",
+  };
+  auto map = named_sources(config, names);
+  const bool mixtral = config.architecture == "MixtralForCausalLM";
+  for (size_t i = 0; i < config.layers.size(); ++i)
     if (config.layers[i].experts.count > 0)
-      expert_sources(map, ours, theirs, config.layers[i], is_type(config, "MixtralForCausalLM"));
-    else
-      mlp_sources(map, ours, theirs + "mlp.", config.mlp_bias, {});
-  }
-  return map.take();
+      add_experts(map, cat("layers.", i, '.'), cat("model.layers.", i, '.'), config.layers[i], mixtral);
+  return map;
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/attention/alibi.hpp"
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -51,20 +51,18 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "transformer.wte.weight");
-  map.norm("final_norm", "transformer.norm_f");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("transformer.blocks.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "norm_1");
-    map.norm(ours + "mlp_norm", theirs + "norm_2");
-    map.fused_qkv(ours, theirs + "attn.Wqkv", config.layers[i]);
-    map.linear(ours + "output", theirs + "attn.out_proj", false);
-    map.linear(ours + "up", theirs + "ffn.up_proj", false);
-    map.linear(ours + "down", theirs + "ffn.down_proj", false);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "transformer.wte",
+      .final_norm = "transformer.norm_f",
+      .layers = "transformer.blocks.",
+      .attention_norm = "norm_1",
+      .mlp_norm = "norm_2",
+      .qkv = "attn.Wqkv",
+      .output = "attn.out_proj",
+      .up = "ffn.up_proj",
+      .down = "ffn.down_proj",
+  };
+  return named_sources(config, names);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -38,28 +38,29 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "model.decoder.embed_tokens.weight");
-  map.rows("positions", "model.decoder.embed_positions.weight", unused_positions,
-           config.context + unused_positions);
+  static constexpr TensorNames names{
+      .embedding = "model.decoder.embed_tokens",
+      .final_norm = "model.decoder.final_layer_norm",
+      .layers = "model.decoder.layers.",
+      .attention_norm = "self_attn_layer_norm",
+      .mlp_norm = "final_layer_norm",
+      .query = "self_attn.q_proj",
+      .key = "self_attn.k_proj",
+      .value = "self_attn.v_proj",
+      .output = "self_attn.out_proj",
+      .up = "fc1",
+      .down = "fc2",
+  };
+  auto map = named_sources(config, names);
+  map.push_back({.ours = "positions",
+                 .theirs = "model.decoder.embed_positions.weight",
+                 .first_row = unused_positions,
+                 .stored_rows = config.context + unused_positions});
   if (config.embedding_dim > 0) {
-    map.linear("project_in", "model.decoder.project_in", false);
-    map.linear("project_out", "model.decoder.project_out", false);
+    add_linear(map, "project_in", "model.decoder.project_in", false);
+    add_linear(map, "project_out", "model.decoder.project_out", false);
   }
-  if (config.has_final_norm()) map.norm("final_norm", "model.decoder.final_layer_norm");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.decoder.layers.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "self_attn_layer_norm");
-    map.norm(ours + "mlp_norm", theirs + "final_layer_norm");
-    map.linear(ours + "query", theirs + "self_attn.q_proj", config.attention_bias);
-    map.linear(ours + "key", theirs + "self_attn.k_proj", config.attention_bias);
-    map.linear(ours + "value", theirs + "self_attn.v_proj", config.attention_bias);
-    map.linear(ours + "output", theirs + "self_attn.out_proj", config.output_bias);
-    map.linear(ours + "up", theirs + "fc1", config.mlp_bias);
-    map.linear(ours + "down", theirs + "fc2", config.mlp_bias);
-  }
-  return map.take();
+  return map;
 }
 
 }  // namespace

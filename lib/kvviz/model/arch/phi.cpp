@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -33,25 +33,21 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "model.embed_tokens.weight");
-  map.norm("final_norm", "model.final_layernorm");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
-    map.norm(ours + "attention_norm", theirs + "input_layernorm");
-    map.linear(ours + "query", theirs + "self_attn.q_proj", true);
-    map.linear(ours + "key", theirs + "self_attn.k_proj", true);
-    map.linear(ours + "value", theirs + "self_attn.v_proj", true);
-    map.linear(ours + "output", theirs + "self_attn.dense", true);
-    if (config.qk_norm) {
-      map.norm(ours + "query_norm", theirs + "self_attn.q_layernorm");
-      map.norm(ours + "key_norm", theirs + "self_attn.k_layernorm");
-    }
-    map.linear(ours + "up", theirs + "mlp.fc1", true);
-    map.linear(ours + "down", theirs + "mlp.fc2", true);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "model.embed_tokens",
+      .final_norm = "model.final_layernorm",
+      .layers = "model.layers.",
+      .attention_norm = "input_layernorm",
+      .query = "self_attn.q_proj",
+      .key = "self_attn.k_proj",
+      .value = "self_attn.v_proj",
+      .query_norm = "self_attn.q_layernorm",
+      .key_norm = "self_attn.k_layernorm",
+      .output = "self_attn.dense",
+      .up = "mlp.fc1",
+      .down = "mlp.fc2",
+  };
+  return named_sources(config, names);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/names.hpp"
 #include "kvviz/model/arch/reading.hpp"
-#include "kvviz/model/arch/sources.hpp"
 
 namespace kvviz {
 namespace {
@@ -33,21 +33,18 @@ ModelConfig parse(const json& j) {
 }
 
 std::vector<WeightSource> sources(const ModelConfig& config) {
-  Sources map(config);
-  map.tensor("embedding", "model.embed_tokens.weight");
-  map.norm("final_norm", "model.norm");
-  map.head("lm_head");
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const std::string ours = cat("layers.", i, '.'), theirs = cat("model.layers.", i, '.');
-    const int64_t width = config.layers[i].mlp_dim;
-    map.norm(ours + "attention_norm", theirs + "input_layernorm");
-    map.norm(ours + "mlp_norm", theirs + "post_attention_layernorm");
-    map.fused_qkv(ours, theirs + "self_attn.qkv_proj", config.layers[i]);
-    map.linear(ours + "output", theirs + "self_attn.o_proj", false);
-    map.fused({{ours + "gate", width}, {ours + "up", width}}, theirs + "mlp.gate_up_proj", false);
-    map.linear(ours + "down", theirs + "mlp.down_proj", false);
-  }
-  return map.take();
+  static constexpr TensorNames names{
+      .embedding = "model.embed_tokens",
+      .final_norm = "model.norm",
+      .layers = "model.layers.",
+      .attention_norm = "input_layernorm",
+      .mlp_norm = "post_attention_layernorm",
+      .qkv = "self_attn.qkv_proj",
+      .output = "self_attn.o_proj",
+      .down = "mlp.down_proj",
+      .gate_up = "mlp.gate_up_proj",
+  };
+  return named_sources(config, names);
 }
 
 }  // namespace
