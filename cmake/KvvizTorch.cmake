@@ -14,3 +14,7 @@ target_link_libraries(kvviz_torch INTERFACE ${TORCH_LIBRARIES})
 target_compile_definitions(kvviz_torch INTERFACE KVVIZ_TORCH)
 separate_arguments(kvviz_torch_flags NATIVE_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(kvviz_torch INTERFACE ${kvviz_torch_flags})
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang AND Torch_VERSION VERSION_LESS 2)
+  # Clang asks for the whole of IValue where List.h of libtorch 1.13 has a vector of it; this header brings it in first.
+  target_compile_options(kvviz_torch INTERFACE "SHELL:-include ATen/core/ivalue.h")
+endif()

@@ -2,9 +2,12 @@
 #include "kvviz/bind.hpp"
 
 #include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/report/gate.hpp"
+#include "kvviz/result_names.hpp"
 
 namespace kvviz {
 namespace {
@@ -19,6 +22,28 @@ CLI::Validator number_check(Accepts accepts, std::string expected, std::string s
         return good ? std::string() : cat("got ", text, ", expected ", expected);
       },
       std::move(shown), "");
+}
+
+std::vector<std::string> names_of(const std::string& command) {
+  std::vector<std::string> names;
+  for (const ResultNames& of : result_names()) {
+    if (of.command != command) continue;
+    std::istringstream words(of.names);
+    for (std::string name; words >> name;) names.push_back(name);
+  }
+  return names;
+}
+
+// A gate of the command, as far as that can be said before it runs.
+CLI::Validator gate_of(const std::string& command) {
+  return CLI::Validator(
+      [command](const std::string& text) {
+        const Gate gate = parse_gate(text);
+        const auto names = names_of(command);
+        if (!names.empty()) require_known(gate, names);
+        return std::string();
+      },
+      "", "");
 }
 
 }  // namespace
@@ -41,6 +66,7 @@ CLI::Validator not_empty() {
 void bind_model_name(CLI::App& app, ModelOptions& o) {
   app.add_option("--model", o.model,
                  "model folder, .gguf file, hub id in the local cache (kvviz models pull), or demo")
+      ->type_name("MODEL")
       ->check(not_empty())
       ->group("Model");
 }
@@ -63,13 +89,18 @@ void bind(CLI::App& app, ModelOptions& o) {
 void bind(CLI::App& app, TextOptions& o) {
   const char* group = "Text";
   app.add_option("--prompt", o.prompt, "the text itself")->check(not_empty())->group(group);
-  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")->check(not_empty())->group(group);
+  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")
+      ->type_name("FILE")
+      ->check(not_empty())
+      ->group(group);
   app.add_option("--tokens", o.tokens, "a file of token ids, white space or commas between them")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group(group);
   app.add_flag("--use-wikitext", o.use_wikitext, "an article of WikiText, or of the sample texts")
       ->group(group);
   app.add_option("--wikitext-dir", o.wikitext_dir, "folder with wiki.*.raw or wiki.*.tokens")
+      ->type_name("DIR")
       ->check(not_empty())
       ->group(group);
   app.add_option("--wikitext-index", o.wikitext_index, "index of the article, as list_samples shows it")
@@ -90,6 +121,7 @@ void bind(CLI::App& app, TextsOptions& o) {
   bind(app, o.text);
   const char* group = "Texts";
   app.add_option("--prompts", o.prompts, "a file of prompts, one a line; .jsonl: JSON with \"text\"")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group(group);
   app.add_option("--samples", o.samples,
@@ -152,7 +184,11 @@ void bind(CLI::App& app, EvictionOptions& o) {
 
 void bind(CLI::App& app, OutputOptions& o) {
   const char* group = "Output";
-  app.add_option("--out", o.out, "folder for graphs/ and results/")->check(not_empty())->group(group);
+  o.command = app.get_name();
+  app.add_option("--out", o.out, "folder for graphs/ and results/")
+      ->type_name("DIR")
+      ->check(not_empty())
+      ->group(group);
   app.add_option("--format", o.format, "format of the figures")
       ->check(CLI::IsMember({"png", "svg", "pdf"}))
       ->group(group);
@@ -168,6 +204,16 @@ void bind(CLI::App& app, OutputOptions& o) {
   app.add_flag("--csv", o.csv, "each table as CSV too")->group(group);
   app.add_option("--fail-if", o.fail_if,
                  "exit with 4 if this holds of the result, e.g. 'sink_rate<0.5' (repeatable)")
+      ->allow_extra_args(false)
+      ->check(gate_of(o.command))
+      ->group(group);
+  app.add_option("--junit", o.junit, "the gates and what became of them as JUnit XML")
+      ->type_name("FILE")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option("--annotations", o.annotations,
+                 "gates that fire as GitHub shows them beside a run (auto: where GITHUB_ACTIONS is true)")
+      ->check(CLI::IsMember({"auto", "github", "none"}))
       ->group(group);
 }
 

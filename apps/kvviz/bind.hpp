@@ -24,6 +24,14 @@ CLI::Validator at_least(int64_t least);
 /// A number greater than `bound`: "got 0, expected more than 0"; shown as ">0" in the help.
 CLI::Validator above(int64_t bound);
 
+/// What an option takes, as its type_name(): FILE, DIR, MODEL (a folder, a file, a hub id in the cache or
+/// demo), ID (such a hub id), or names in braces, of which a list takes several. The help, the manual pages
+/// and the shells' completion read it there; CLI::IsMember and CLI::ExistingFile put theirs in the same
+/// place.
+inline constexpr const char* policy_names =
+    "TEXT:{all,full,window,streaming_llm,h2o,h2o:mask,h2o:fullrow,h2o:global,lru,tova,snapkv,pyramidkv,adakv,"
+    "knorm,keydiff,lagkv,expected_attention,random,oracle}";
+
 /// --model alone, for commands that load no weights.
 void bind_model_name(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, ModelOptions& options);

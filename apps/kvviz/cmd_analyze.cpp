@@ -13,11 +13,12 @@ Action declare_analyze(CLI::App& app) {
   bind(app, o->model);
   app.add_option("--cache", o->cache,
                  "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");
   bind(app, o->text);
-  app.add_option("--focus,--analysis-focus", o->focus,
-                 "parts to compute: all, layers, heads, tokens, embeddings, attention, distribution")
+  app.add_option("--focus,--analysis-focus", o->focus, "parts to compute")
+      ->type_name("TEXT:{all,layers,heads,tokens,embeddings,attention,distribution}")
       ->delimiter(',')
       ->group("Analysis");
   app.add_option("--generate", o->generate, "tokens to decode for the generation stages (0: none)")

@@ -39,6 +39,7 @@ void bind_eviction(CLI::App& app, GenerationOptions& o) {
   app.add_option(
          "--policy,--policies", o.policies,
          "generate under these policies too, names as in simulate, or all (none: the full cache only)")
+      ->type_name(policy_names)
       ->delimiter(',')
       ->check(not_empty())
       ->group(group);

@@ -11,6 +11,7 @@ Action declare_analyze_similarity(CLI::App& app) {
   bind(app, o->model);
   app.add_option("--cache", o->cache,
                  "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");
   bind(app, o->text);

@@ -10,7 +10,10 @@ Action declare_capture(CLI::App& app) {
   auto o = std::make_shared<CaptureOptions>();
   bind(app, o->model);
   bind(app, o->text);
-  app.add_option("--out", o->out, "folder for caches/cache.h5")->check(not_empty())->group("Output");
+  app.add_option("--out", o->out, "folder for caches/cache.h5")
+      ->type_name("DIR")
+      ->check(not_empty())
+      ->group("Output");
   app.add_option("--cache-dtype", o->cache_dtype, "dtype the keys and values are rounded to")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->group("Output");

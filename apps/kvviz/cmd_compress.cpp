@@ -13,6 +13,7 @@ Action declare_compress(CLI::App& app) {
   bind(app, o->texts);
   const char* group = "Compression";
   app.add_option("--cache", o->cache, "code this cache file: bytes and errors, without a model no loss")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group(group);
   app.add_option("--methods,--method", o->methods,

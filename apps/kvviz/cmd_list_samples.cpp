@@ -74,9 +74,12 @@ Action declare_list_samples(CLI::App& app) {
   auto o = std::make_shared<ListSamplesOptions>();
   app.add_option("--wikitext-dir", o->wikitext_dir,
                  "folder with wiki.*.raw or wiki.*.tokens (none: the shipped texts)")
+      ->type_name("DIR")
       ->check(not_empty())
       ->group("Text");
-  app.add_option("--model", o->model.model, "model whose tokenizer counts the tokens")->group("Model");
+  app.add_option("--model", o->model.model, "model whose tokenizer counts the tokens")
+      ->type_name("MODEL")
+      ->group("Model");
   app.add_option("--json", o->json, "-: the list as JSON")->check(CLI::IsMember({"-"}))->group("Output");
   return [o](const CallOptions& call) {
     o->call = call;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include <iostream>
 #include <memory>
 
+#include "kvviz/help.hpp"
 #include "kvviz/models_command.hpp"
 
 namespace kvviz {
@@ -29,7 +29,7 @@ Action declare_models(CLI::App& app) {
   }
   return [chosen, &app](const CallOptions& call) {
     if (*chosen) return (*chosen)(call);
-    std::cout << app.help();
+    print_help(app);
     return 0;
   };
 }

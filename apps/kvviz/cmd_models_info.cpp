@@ -8,13 +8,15 @@ namespace kvviz {
 Action declare_models_info(CLI::App& app) {
   auto o = std::make_shared<ModelsInfoOptions>();
   app.add_option("model", o->model, "model folder, .gguf file, a hub id in the local cache, or demo")
+      ->type_name("MODEL")
       ->check(not_empty())
       ->group("Model");
   const char* group = "Size";
   app.add_option("--tokens", o->tokens, "length of the text that sizes are given for")
       ->check(at_least(1))
       ->group(group);
-  app.add_option("--dtype", o->dtype, "of weights and cache: f32, f16, bf16, f8, int8, int4, int2")
+  app.add_option("--dtype", o->dtype, "of weights and cache")
+      ->type_name("TEXT:{f32,f16,bf16,f8,int8,int4,int2}")
       ->check(not_empty())
       ->group(group);
   app.add_option("--lengths", o->lengths, "lengths of the projection")

@@ -64,6 +64,7 @@ Action declare_models_pull(CLI::App& app) {
   app.add_option("id", given->id,
                  "name or owner/name at the hub, as in Qwen/Qwen2.5-0.5B; also ID@REVISION, ID:GGUF")
       ->required()
+      ->type_name("ID")
       ->check(not_empty());
   app.add_option("--revision", given->revision, "branch, tag or commit (none: main)")->check(not_empty());
   app.add_option("--gguf", given->gguf, "one GGUF file in place of everything else: its name, or e.g. Q4_K_M")

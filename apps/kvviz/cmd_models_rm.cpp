@@ -62,6 +62,7 @@ Action declare_models_rm(CLI::App& app) {
   auto o = std::make_shared<ModelsRmOptions>();
   app.add_option("id", o->id, "name or owner/name, as kvviz models list shows it")
       ->required()
+      ->type_name("ID")
       ->check(not_empty());
   app.add_flag("--yes", o->yes, "do not ask");
   app.add_option("--json", o->json, "-: what was removed as JSON")

@@ -20,7 +20,8 @@ void bind_geometry(CLI::App& app, ProfileOptions& o) {
 
 void bind_sizes(CLI::App& app, ProfileOptions& o) {
   const char* group = "Size";
-  app.add_option("--dtype", o.dtype, "of the cache: f32, f16, bf16, f8, int8, int4, int2")
+  app.add_option("--dtype", o.dtype, "of the cache")
+      ->type_name("TEXT:{f32,f16,bf16,f8,int8,int4,int2}")
       ->check(not_empty())
       ->group(group);
   app.add_option("--group", o.group, "elements of int8, int4 and int2 that share a scale and a zero point")
@@ -63,6 +64,7 @@ void bind_blocks(CLI::App& app, ProfileOptions& o) {
       ->check(not_empty())
       ->group(group);
   app.add_option("--access", o.access, "result of kvviz simulate (its .h5): place by measured access too")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group(group);
 }

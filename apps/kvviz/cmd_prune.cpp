@@ -79,6 +79,7 @@ Action declare_prune(CLI::App& app) {
   app.add_option(
          "--token-ids", o->texts.text.tokens,
          "a file of token ids, white space or commas between them: the text (--tokens of other commands)")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group("Text");
   bind_removal(app, *o);

@@ -44,11 +44,8 @@ Action declare_simulate(CLI::App& app) {
   bind(app, o->model);
   kvviz::bind(app, o->texts);
   const char* group = "Simulation";
-  app.add_option(
-         "--policies,--policy", o->policies,
-         "names, or all: full, window, streaming_llm, h2o, h2o:mask, h2o:fullrow, h2o:global, lru, tova, "
-         "snapkv, pyramidkv, adakv, adakv:<policy>, knorm, keydiff, lagkv, expected_attention, random, "
-         "oracle")
+  app.add_option("--policies,--policy", o->policies, "names, or all; also adakv:<policy>")
+      ->type_name(policy_names)
       ->delimiter(',')
       ->check(not_empty())
       ->group(group);

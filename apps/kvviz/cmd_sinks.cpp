@@ -73,9 +73,8 @@ Action declare_sinks(CLI::App& app) {
   kvviz::bind(app, o->texts);
   const char* group = "Sinks";
   const CLI::Option* metric =
-      app.add_option("--metric", o->metric,
-                     "score that decides: alpha, share0, share0_later, excess, recent, ratio (--synthetic "
-                     "without it: share0)")
+      app.add_option("--metric", o->metric, "score that decides (--synthetic without it: share0)")
+          ->type_name("TEXT:{alpha,share0,share0_later,excess,recent,ratio}")
           ->check(not_empty())
           ->group(group);
   app.add_option(

@@ -12,6 +12,7 @@ Action declare_tucker(CLI::App& app) {
   bind(app, o->model);
   bind(app, o->texts);
   app.add_option("--cache", o->cache, "decompose this cache file in place of a model and texts; no losses")
+      ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");
   const char* group = "Decomposition";

@@ -79,5 +79,8 @@ int run_in_engine(const CompareOptions& options) {
 int run_in_engine(const CaptureOptions& options) {
   return call("kvviz_capture", options);
 }
+int run_in_engine(const BuildFactsOptions& options) {
+  return call("kvviz_build_facts", options);
+}
 
 }  // namespace kvviz

@@ -12,9 +12,14 @@
 
 #include "kvviz/arguments.hpp"
 #include "kvviz/bind.hpp"
+#include "kvviz/build_facts.hpp"
 #include "kvviz/command.hpp"
+#include "kvviz/completion.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/version.hpp"
+#include "kvviz/help.hpp"
+#include "kvviz/manual.hpp"
+#include "kvviz/option_values.hpp"
 #include "kvviz/paths.hpp"
 #include "kvviz/report/nearest.hpp"
 
@@ -30,11 +35,6 @@ std::string configuration(const CLI::App& app) {
   for (std::string line; std::getline(lines, line);)
     text += (line.ends_with("=\"\"") ? "#" : "") + line + '\n';
   return text;
-}
-
-std::string command_path(const CLI::App& command) {
-  const CLI::App* parent = command.get_parent();
-  return parent == nullptr ? command.get_name() : command_path(*parent) + ' ' + command.get_name();
 }
 
 // The command that was chosen, down to `kvviz models pull`.
@@ -87,7 +87,29 @@ std::string unexpected(const CLI::App& app, const std::vector<std::string>& give
   const auto option = std::ranges::find_if(ordered, is_option);
   if (&chosen == &app) return text + "; options go after a command";
   if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), chosen);
-  return cat(text, "; options: ", command_path(chosen), " --help");
+  return cat(text, "; options: ", command_path(chosen, ' '), " --help");
+}
+
+// Options that are answered in place of running a command, whatever else the command line lacks.
+void add_questions(CLI::App& app, const CallOptions& call) {
+  CLI::Option* verbose = app.add_flag_callback(
+      "--verbose", [] {}, "with --version: how kvviz was built, and its libraries");
+  const auto answer = [&call, verbose] {
+    return verbose->count() > 0 ? build_facts(call) : cat("kvviz ", version, " (", commit, ")");
+  };
+  verbose->configurable(false)->needs(app.set_version_flag("--version", answer));
+  const auto print = [](const std::string& text) {
+    throw CLI::CallForVersion(text.substr(0, text.find_last_not_of('\n') + 1), 0);
+  };
+  app.add_flag_callback(
+         "--man", [&app, print] { print(manual_page(innermost(app))); },
+         "print the manual page of kvviz, or of the command it stands behind")
+      ->configurable(false);
+  app.add_option_function<std::string>(
+         "--completion", [print](const std::string& shell) { print(completion_script(shell)); },
+         "print the script that completes commands, options and values in a shell")
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+      ->configurable(false);
 }
 
 int run(int argc, char** argv) {
@@ -95,11 +117,11 @@ int run(int argc, char** argv) {
   CallOptions call;
   bool dump = false;
   app.option_defaults()->always_capture_default();
-  app.set_version_flag("--version", cat("kvviz ", version, " (", commit, ")"));
+  add_questions(app, call);
   app.set_config("--config", "", "TOML file with options; the command line wins")->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--threads", call.threads, "threads (0: all CPUs the process may use)")->check(at_least(0));
-  app.add_flag("--quiet", call.quiet, "no progress on stderr");
+  app.add_flag("--quiet", call.quiet, "no progress and no messages on stderr");
   app.add_flag("--dump-config", dump, "print every option with its default as TOML")->configurable(false);
   app.require_subcommand(0, 1);
   app.fallthrough();
@@ -110,8 +132,17 @@ int run(int argc, char** argv) {
     sub->footer("Options of every command: kvviz --help");
     sub->final_callback([&action, run = command.declare(*sub)] { action = run; });
   }
+  if (argc > 1 && std::string_view(argv[1]) == "--complete") {
+    auto words = normalised(argc - 1, argv + 1);
+    std::ranges::reverse(words);
+    std::cout << complete(app, words);
+    return 0;
+  }
   try {
     app.parse(normalised(argc, argv));
+  } catch (const CLI::CallForHelp&) {
+    print_help(app);
+    return 0;
   } catch (const CLI::Success& done) {
     return app.exit(done);
   } catch (const CLI::ExtrasError&) {
@@ -128,7 +159,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (!action) {
-    std::cout << app.help();
+    print_help(app);
     return 0;
   }
   call.command_line = as_typed(argc, argv);

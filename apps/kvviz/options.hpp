@@ -70,6 +70,9 @@ struct OutputOptions {
   std::string json;  ///< "-": the result to stdout
   bool csv = false;
   std::vector<std::string> fail_if;
+  std::filesystem::path junit;       ///< the checks as JUnit XML; empty: none
+  std::string annotations = "auto";  ///< github, none; auto: github where GITHUB_ACTIONS is true
+  std::string command;               ///< that writes all this; set by bind
 };
 
 struct AnalyzeOptions {
@@ -272,7 +275,8 @@ struct SimilarityOptions {
 
 struct CompareOptions {
   CallOptions call;
-  std::vector<std::filesystem::path> results;  ///< two result files, or output folders that hold one
+  std::vector<std::filesystem::path> results;  ///< two result files
+  std::vector<std::string> tolerances;         ///< [PATTERN=]BOUND; none: nothing is checked
   OutputOptions output;
 };
 
@@ -323,6 +327,17 @@ struct ModelsRmOptions {
   std::string id;
   bool yes = false;
   std::string json;
+};
+
+/// One library that the engine uses.
+struct LibraryFact {
+  const char* name;
+  std::string value;
+};
+
+struct BuildFactsOptions {
+  CallOptions call;
+  std::vector<LibraryFact>* facts;  ///< where the engine puts them
 };
 
 struct ListSamplesOptions {

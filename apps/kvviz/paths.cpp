@@ -54,8 +54,7 @@ fs::path network_file() {
 }
 
 fs::path data_folder() {
-  return first_existing({folder_of_executable() / "../share/kvviz", fs::path(KVVIZ_SOURCE_DATA)},
-                        "data folder");
+  return first_existing({folder_of_executable() / "../share/kvviz"}, "data folder");
 }
 
 }  // namespace kvviz

@@ -11,7 +11,8 @@ std::filesystem::path engine_file();
 /// The library that talks to the hub, in the same place.
 std::filesystem::path network_file();
 
-/// The folder with models/ and samples/: ../share/kvviz when installed, else the sources' data/.
+/// The folder with models/ and samples/: ../share/kvviz, in the build tree a link to the
+/// sources' data/.
 std::filesystem::path data_folder();
 
 /// The folder of a model, or its GGUF file: a path as it is, "demo" the shipped one, a hub id (name or

@@ -81,15 +81,15 @@ TEST_CASE("[models info] layers that differ are told apart; a GGUF file and the 
 }
 
 TEST_CASE("[memory] a model that cannot fit is refused with the numbers before any weight is read") {
-  // 3,000 layers of Llama 3.2 1B: 730 GB of weights.
-  const Folder model({{"num_hidden_layers", 3000}, {"vocab_size", 2048}});
+  // 1,000 layers of Llama 3.2 1B: 243 GB of weights.
+  const Folder model({{"num_hidden_layers", 1000}, {"vocab_size", 2048}});
   const std::vector<std::string> analyze = {"analyze", "--model", model.path().string(), "--prompt",
                                             "some words"};
   const auto run = run_kvviz(analyze, model.path());
   CHECK(run.code == 1);
-  CHECK_MESSAGE(holds(run.err, "needs about 730"), run.err);
+  CHECK_MESSAGE(holds(run.err, "needs about 243"), run.err);
   CHECK(holds(run.err, "leaves "));
-  CHECK(holds(run.err, "--dtype bf16 would still need 365"));
+  CHECK(holds(run.err, "--dtype bf16 would still need 122"));
   auto forced = analyze;
   forced.push_back("--force");
   const auto tried = run_kvviz(forced, model.path());

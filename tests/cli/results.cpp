@@ -3,18 +3,44 @@
 
 #include <doctest/doctest.h>
 
+#include <regex>
+
 #include "cli/process.hpp"
+#include "kvviz/core/atomic_file.hpp"
+#include "kvviz/report/gate.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace kvviz::test {
 
 using nlohmann::json;
 
+namespace {
+
+// A name that the page lacks is refused as a gate before a run.
+void check_can_be_gated(const json& result) {
+  const auto command = result.at("command").get<std::string>();
+  const std::string page = read_file(KVVIZ_SOURCES "/docs/" + command + ".md");
+  const std::regex in_backticks("`([A-Za-z][A-Za-z0-9_]*)`");
+  std::vector<std::string> names;
+  for (std::sregex_iterator at(page.begin(), page.end(), in_backticks); at != std::sregex_iterator(); ++at)
+    names.push_back((*at)[1]);
+  const auto check = [&](const std::string& name) {
+    CHECK_NOTHROW_MESSAGE(require_known(parse_gate(name + ">0"), names), command, ".md: ", name);
+  };
+  for (const auto& [fact, value] : result.at("summary").items()) check(fact);
+  for (const auto& [table, content] : result.at("tables").items())
+    for (const json& column : content.at("columns")) check(column.at("name").get<std::string>());
+}
+
+}  // namespace
+
 json result_of(std::vector<std::string> arguments, const std::filesystem::path& folder) {
   arguments.insert(arguments.end(), {"--json", "-", "--no-plots"});
   const Finished run = run_kvviz(arguments, folder);
   REQUIRE_MESSAGE(run.code == 0, run.err);
-  return json::parse(run.out);
+  json result = json::parse(run.out);
+  check_can_be_gated(result);
+  return result;
 }
 
 json row(const json& result, const char* table, const json& key) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Runs a fuzz target over the files of the folders that are named, and over seeded changes of each: what any
-// compiler can do in a test. A crash, a sanitizer's report or an exception that the target does not declare
-// ends the program.
+// Runs a fuzz target over the files of the folders that are named, and over so many seeded changes of each:
+// what any compiler can do in a test. `x_fuzz CHANGES FOLDER ...`. A crash, a sanitizer's report or an
+// exception that the target does not declare ends the program.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -16,11 +17,10 @@
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int changes_of_each = 1000;
 
 std::vector<fs::path> files_of(int count, char** folders) {
   std::vector<fs::path> files;
-  for (int i = 1; i < count; ++i)
+  for (int i = 2; i < count; ++i)
     for (const auto& entry : fs::directory_iterator(folders[i]))
       if (entry.is_regular_file()) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
@@ -65,8 +65,9 @@ void run(const std::string& bytes) {
 
 }  // namespace
 
-int main(int count, char** folders) {
-  const std::vector<fs::path> files = files_of(count, folders);
+int main(int count, char** arguments) {
+  const int changes_of_each = count > 1 ? std::atoi(arguments[1]) : 0;
+  const std::vector<fs::path> files = files_of(count, arguments);
   std::mt19937 random(20240607);
   for (const fs::path& file : files) {
     const std::string bytes = kvviz::read_file(file);

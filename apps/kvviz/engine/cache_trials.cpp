@@ -237,7 +237,7 @@ std::vector<analysis::CacheOutcome> run_trials(const Runner& runner, std::span<c
   std::vector<analysis::CacheOutcome> outcomes;
   for (size_t i = 0; i < trials.size(); ++i) {
     outcomes.push_back(outcome_of(trials[i], sums[i]));
-    if (i == 0) warn_of_few(outcomes[0].predictions, o.doing);
+    if (i == 0 && !o.quiet) warn_of_few(outcomes[0].predictions, o.doing);
     if (!o.no_timings) outcomes.back().change_seconds = sums[i].seconds;
   }
   return outcomes;

@@ -93,7 +93,7 @@ void leave_out_unfit(std::vector<CachePlan>& plans, const KvShapes& shapes, cons
       coded_layers(few, plan, sides_of(o));
     } catch (const UsageError& error) {
       if (by_name) throw;
-      std::fprintf(stderr, "kvviz: left out %s: %s\n", plan.text.c_str(), error.what());
+      if (!o.call.quiet) std::fprintf(stderr, "kvviz: left out %s: %s\n", plan.text.c_str(), error.what());
       return true;
     }
     return false;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "kvviz/core/atomic_file.hpp"
@@ -12,7 +14,9 @@
 #include "kvviz/core/version.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/plot/render.hpp"
+#include "kvviz/report/annotations.hpp"
 #include "kvviz/report/console.hpp"
+#include "kvviz/report/junit.hpp"
 
 namespace kvviz {
 namespace {
@@ -31,12 +35,26 @@ std::vector<FigureFile> draw(std::vector<figures::NamedFigure> figures, const Ou
   return written;
 }
 
-std::vector<std::string> fired_gates(const std::vector<Gate>& gates, const Result& result) {
-  std::vector<std::string> messages;
-  for (const Gate& gate : gates)
-    if (GateOutcome outcome = check_gate(gate, result); outcome.fired)
-      messages.push_back(std::move(outcome.message));
-  return messages;
+// What a report says of the run, from its provenance.
+CheckReport report_of(const Result& result, std::vector<Check> checks) {
+  CheckReport report{.command = result.command, .checks = std::move(checks), .properties = {}};
+  const auto add = [&](const nlohmann::ordered_json& from, const char* key, const std::string& name) {
+    if (const auto at = from.find(key); at != from.end() && at->is_string())
+      report.properties.emplace_back(name, at->get<std::string>());
+  };
+  const auto& provenance = result.provenance;
+  for (const char* key : {"model", "text", "version", "commit", "command_line", "a", "b"})
+    add(provenance, key, key);
+  for (const char* side : {"a", "b"})
+    if (const auto at = provenance.find(cat("provenance_", side)); at != provenance.end())
+      for (const char* key : {"model", "text", "version", "commit"}) add(*at, key, cat(key, '_', side));
+  return report;
+}
+
+bool for_github(const OutputOptions& output) {
+  const char* actions = std::getenv("GITHUB_ACTIONS");
+  const bool there = actions != nullptr && std::string_view(actions) == "true";
+  return output.annotations == "github" || (output.annotations == "auto" && there);
 }
 
 void print(const Result& result, const Delivery& delivery, const OutputOptions& output,
@@ -65,10 +83,18 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
 
 }  // namespace
 
-std::vector<Gate> check_output(const OutputOptions& output) {
+std::vector<Gate> check_output(const OutputOptions& output, std::span<const std::string> others) {
   require_writable(output.out);
   std::vector<Gate> gates;
   for (const std::string& text : output.fail_if) gates.push_back(parse_gate(text));
+  if (output.junit.empty()) return gates;
+  require<UsageError>(!gates.empty() || !others.empty(), "--junit ", output.junit.string(),
+                      " reports gates, and there is none; give --fail-if",
+                      output.command == "compare" ? " or --tolerance" : "");
+  CheckReport report{.command = output.command, .checks = {}, .properties = {}};
+  for (const Gate& gate : gates) report.checks.push_back({.name = gate.text, .message = ""});
+  for (const std::string& name : others) report.checks.push_back({.name = name, .message = ""});
+  write_file(output.junit, unfinished_junit(std::move(report)));
   return gates;
 }
 
@@ -93,7 +119,9 @@ nlohmann::ordered_json provenance_of(const SubjectOrigin& o, const CallOptions& 
 }
 
 int deliver(Result result, Delivery delivery, const OutputOptions& output) {
-  const std::vector<std::string> fired = fired_gates(delivery.gates, result);
+  std::vector<Check> checks;
+  for (const Gate& gate : delivery.gates) checks.push_back(decide(gate, result));
+  checks.insert(checks.end(), delivery.checks.begin(), delivery.checks.end());
   for (auto& figure : delivery.figures)
     if (figure.figure.subtitle.empty()) figure.figure.subtitle = delivery.subtitle;
   if (!output.no_plots) result.figures = draw(std::move(delivery.figures), output);
@@ -112,9 +140,13 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
     write_file(advice, delivery.advice.dump(2) + "\n");
   }
   const auto files = write_result(result, output.out, {.csv = output.csv});
+  const CheckReport report = report_of(result, std::move(checks));
+  if (!output.junit.empty()) write_file(output.junit, to_junit(report));
   print(result, delivery, output, files.front());
-  for (const std::string& message : fired) std::fprintf(stderr, "kvviz: gate fired: %s\n", message.c_str());
-  return fired.empty() ? 0 : 4;
+  if (output.json.empty() && !report.checks.empty()) std::printf("\n%s", to_console(report.checks).c_str());
+  std::fputs(complaints(report.checks).c_str(), stderr);
+  if (for_github(output)) std::fputs(github_annotations(report).c_str(), stderr);
+  return exit_code(report.checks);
 }
 
 std::string short_name(const std::string& model) {

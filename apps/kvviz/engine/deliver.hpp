@@ -15,9 +15,10 @@
 
 namespace kvviz {
 
-/// The gates of the command line and the folder of the output, looked at before any model is read. Throws
-/// UsageError, DataError.
-std::vector<Gate> check_output(const OutputOptions& output);
+/// The gates of the command line, the folder of the output and the file of --junit, looked at before any
+/// model is read. That file then says that the run has not ended, so that no earlier one passes for its
+/// report. `others`: names of the checks that the command adds to its gates. Throws UsageError, DataError.
+std::vector<Gate> check_output(const OutputOptions& output, std::span<const std::string> others = {});
 
 /// The provenance block: version, call, effective options, where the numbers came from.
 nlohmann::ordered_json provenance_of(const SubjectOrigin& origin, const CallOptions& call,
@@ -26,6 +27,7 @@ nlohmann::ordered_json provenance_of(const SubjectOrigin& origin, const CallOpti
 /// What is put out with a result.
 struct Delivery {
   std::vector<Gate> gates;
+  std::vector<Check> checks;  ///< that the command has made itself
   std::vector<figures::NamedFigure> figures;
   std::string subtitle;                   ///< of the figures that have none
   std::string heading;                    ///< first line on the console
@@ -36,8 +38,10 @@ struct Delivery {
   nlohmann::ordered_json advice;  ///< results/<command>_advice.json, for other programs; null: there is none
 };
 
-/// Checks the gates, then draws the figures, writes the files and prints the summary. Gates come first, so
-/// that a wrong name leaves nothing behind. Returns the exit code: 0, or 4 when a gate fired.
+/// Checks the gates, draws the figures, writes the files, prints the summary and reports the checks: on the
+/// console, as --junit and as annotations. Returns the exit code of the checks. What a gate could not be
+/// decided for is an error (1 or 2) that leaves all files written: the run was long, the gate is soon put
+/// right.
 int deliver(Result result, Delivery delivery, const OutputOptions& output);
 
 /// "gpt2", from a path or a hub id.

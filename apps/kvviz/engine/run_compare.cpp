@@ -10,6 +10,7 @@
 #include "kvviz/figures/sink_figures.hpp"
 #include "kvviz/report/comparison.hpp"
 #include "kvviz/report/console.hpp"
+#include "kvviz/report/moves.hpp"
 
 namespace kvviz {
 namespace {
@@ -105,8 +106,59 @@ std::string side_by_side(const Table& comparison) {
   return text;
 }
 
+std::vector<std::string> check_names(const CompareOptions& o) {
+  std::vector<std::string> names;
+  for (const std::string& text : o.tolerances) names.push_back("--tolerance " + text);
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
+  return all;
+}
+
+std::string listed(const std::vector<MovedPart>& parts) {
+  constexpr size_t most = 40;
+  const auto moves = worst_first(parts);
+  if (moves.empty()) return "";
+  std::string text = "\n\nMoved more than tolerated, the worst first\n";
+  for (size_t i = 0; i < std::min(moves.size(), most); ++i) text += "  " + in_words(moves[i]) + '\n';
+  if (moves.size() > most) text += cat("  ... and ", moves.size() - most, " more: table moved\n");
+  text.pop_back();
+  return text;
+}
+
+void add_facts(std::vector<Fact>& facts, const std::vector<MovedPart>& parts) {
+  int64_t compared = 0, ignored = 0, moved = 0;
+  for (const MovedPart& part : parts) {
+    compared += part.compared;
+    ignored += part.ignored;
+    moved += std::ssize(part.moves);
+  }
+  facts.push_back({"compared_values", compared, "", "Values compared"});
+  facts.push_back({"ignored_values", ignored, "", "  not compared: times, standard errors, what is ignored"});
+  facts.push_back({"moved_values", moved, "", "  moved more than tolerated"});
+}
+
+/// What moved from a, the baseline, to b by more than is tolerated: facts, a table, checks.
+void add_moves(Result& result, Delivery& delivery, const std::pair<const Result&, const Result&>& of,
+               const std::vector<std::string>& tolerances) {
+  const auto parts = moves_between(of.first, of.second, Tolerances(tolerances));
+  delivery.checks = checks_of(parts);
+  delivery.heading += listed(parts);
+  result.tables.push_back(moves_table(parts));
+  result.provenance["options"] = {{"tolerance", tolerances}};
+  result.summary.push_back({"tolerance", joined(tolerances), "", "Tolerated"});
+  add_facts(result.summary, parts);
+  const std::string differs = provenance_differences(of.first, of.second);
+  result.summary.push_back({"provenance_differs", differs.empty() ? std::string("nothing") : differs, "",
+                            "The runs themselves differ in"});
+}
+
 int compare(const CompareOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Tolerances{o.tolerances};  // refuses what cannot be read before anything is done
+  Delivery delivery{.gates = check_output(o.output, check_names(o))};
   const Result a = read_result(o.results[0]), b = read_result(o.results[1]);
   require_comparable(a, b);
   const auto origin = [](const Result& result) {
@@ -130,8 +182,9 @@ int compare(const CompareOptions& o) {
       result.summary.push_back(
           {cat("source_", name), std::string("synthetic (random numbers)"), "", cat("Source of ", name)});
   result.tables = tables_of(a, b);
-  if (is_synthetic(a) || is_synthetic(b)) add_sources(result.tables, a, b);
   delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n", side_by_side(result.tables.front()));
+  if (!o.tolerances.empty()) add_moves(result, delivery, {a, b}, o.tolerances);
+  if (is_synthetic(a) || is_synthetic(b)) add_sources(result.tables, a, b);
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

@@ -135,7 +135,7 @@ int run(const CompressOptions& o) {
   set_threads(o.call.threads);
   if (!o.cache.empty()) return run_on_cache(o, plans, std::move(delivery));
   OpenedFolder opened = open_folder(o.model, o.call);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
   if (!o.streaming)
     for (const TextInput& text : texts) windows_of(text, trial_options(o));
   leave_out_unfit(plans, shapes_of(opened.config), o);

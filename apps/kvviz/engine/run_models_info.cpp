@@ -103,9 +103,8 @@ int models_info(const ModelsInfoOptions& o) {
     if (one_shape || table.name == "projection_dtypes") continue;
     std::printf("\n%s\n", to_console(table, style).c_str());
   }
-  std::printf(
-      "\nlongest_context: beside the weights in %s; how a cache spreads over memories: kvviz profile\n",
-      o.dtype.c_str());
+  std::printf("\nlongest_context: beside weights in %s; over several memories: kvviz profile\n",
+              o.dtype.c_str());
   return 0;
 }
 

@@ -124,8 +124,8 @@ int run(const PruneOptions& o) {
   set_threads(o.call.threads);
   OpenedFolder opened = open_folder(o.model, o.call);
   TrialOptions trials = trial_options(o);
-  const auto texts = with_continuation(read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data), o,
-                                       opened, trials);
+  const auto texts =
+      with_continuation(read_texts(o.texts, *opened.tokenizer, opened.config, o.call), o, opened, trials);
   const int64_t prefix = shortest_prefix(texts, trials);
   std::vector<NamedRemoval> removals;
   std::vector<SweepTarget> targets;

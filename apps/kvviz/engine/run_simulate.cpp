@@ -72,7 +72,7 @@ int run(const SimulateOptions& o) {
   OpenedFolder opened = open_folder(o.model, o.call);
   const std::vector<Simulation> simulations = simulations_of(o, opened.config);
   settings_of(o, opened.config);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
   check_texts(texts);
   std::vector<NeedlePlace> places;
   if (!o.needle.needle.empty())

@@ -108,7 +108,7 @@ SinkRun synthetic_run(const SinksOptions& o, const analysis::SinkRule& rule) {
 SinkRun model_run(const SinksOptions& o, const analysis::SinkRule& rule,
                   std::optional<ReuseEvaluation>& reuse) {
   OpenedFolder opened = open_folder(o.model, o.call);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
   check_texts(texts, o, rule);
   SinksOptions effective = o;
   effective.lengths = lengths_for(o, texts);

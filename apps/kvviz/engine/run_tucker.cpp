@@ -25,7 +25,7 @@ Work work_on_texts(const TuckerOptions& o) {
   check_layer(o, opened.config.layers.size());
   require<UsageError>(o.key_basis != "pre_rope" || opened.config.position == PositionKind::rope,
                       "--key-basis pre_rope: the model has no RoPE; leave the option out");
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
   for (const TextInput& text : texts) windows_of(text, trial_options(o));
   const Runner runner = load_runner(std::move(opened), longest(texts));
   return {tucker_of_texts(runner, texts, o), origin_of_all(runner, texts)};

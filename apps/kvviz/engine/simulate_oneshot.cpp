@@ -113,7 +113,7 @@ int run_oneshot(const SimulateOptions& o) {
   set_threads(o.call.threads);
   OpenedFolder opened = open_folder(o.model, o.call);
   const SimulationOptions settings = settings_of(o, opened.config);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call.data);
+  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
   const Runner runner = load_runner(std::move(opened), longest(texts));
   Masks masks;
   Progress progress("running the texts", std::ssize(texts), o.call.quiet);

@@ -154,7 +154,7 @@ std::string jsonl_text(const std::string& line, const std::string& where) {
 }
 
 std::vector<TextInput> prompt_texts(const TextsOptions& o, const Tokenizer& tokenizer,
-                                    const ModelConfig& model) {
+                                    const ModelConfig& model, const CallOptions& call) {
   std::istringstream lines(read_file(o.prompts));
   const bool jsonl = o.prompts.extension() == ".jsonl";
   std::vector<TextInput> all;
@@ -175,7 +175,7 @@ std::vector<TextInput> prompt_texts(const TextsOptions& o, const Tokenizer& toke
     }
   }
   require(!all.empty(), o.prompts.string(), " holds no prompt (", number, " lines, all empty)");
-  if (empty > 0)
+  if (empty > 0 && !call.quiet)
     std::fprintf(stderr, "kvviz: %s: %lld empty line%s skipped, %zu prompts\n", o.prompts.c_str(),
                  static_cast<long long>(empty), empty == 1 ? "" : "s", all.size());
   return all;
@@ -249,19 +249,19 @@ TextInput read_text(const TextOptions& o, const Tokenizer& tokenizer, const Mode
 }
 
 std::vector<TextInput> read_texts(const TextsOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
-                                  const std::filesystem::path& data) {
+                                  const CallOptions& call) {
   check_length(o.text, model);
   if (o.probe != "natural") return probe_texts(o, tokenizer, model);
-  if (!o.prompts.empty()) return prompt_texts(o, tokenizer, model);
+  if (!o.prompts.empty()) return prompt_texts(o, tokenizer, model, call);
   const bool one =
       o.samples.empty() && (!from_articles(o.text) || o.text.use_wikitext || o.text.wikitext_index > 0);
-  if (one) return {read_text(o.text, tokenizer, model, data)};
-  const Range range = article_range(o, data);
+  if (one) return {read_text(o.text, tokenizer, model, call.data)};
+  const Range range = article_range(o, call.data);
   std::vector<TextInput> all;
   for (int64_t i = range.first; i <= range.last; ++i) {
     TextOptions article = o.text;
     article.wikitext_index = i;
-    all.push_back(read_text(article, tokenizer, model, data));
+    all.push_back(read_text(article, tokenizer, model, call.data));
   }
   return all;
 }

@@ -35,7 +35,7 @@ TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, cons
 /// sample texts; for a probe, `probe_count` sequences of random tokens, or of one random token repeated.
 /// Throws as read_text(), and DataError for a prompt file without a prompt.
 std::vector<TextInput> read_texts(const TextsOptions& options, const Tokenizer& tokenizer,
-                                  const ModelConfig& model, const std::filesystem::path& data);
+                                  const ModelConfig& model, const CallOptions& call);
 
 /// Tokens of the longest text.
 int64_t longest(std::span<const TextInput> texts);

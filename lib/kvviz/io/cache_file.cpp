@@ -13,6 +13,7 @@
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/version.hpp"
+#include "kvviz/io/child_trial.hpp"
 #include "kvviz/io/hdf5.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -194,7 +195,18 @@ void write_cache(const fs::path& file, const KvView& cache, const CacheProvenanc
   target.commit();
 }
 
-CacheFile::CacheFile(const fs::path& file) : file_(std::make_unique<Hdf5File>(Hdf5File::open(file))) {
+CacheFile::CacheFile(const fs::path& file) {
+  if (!has_checksums(file)) {
+    try_in_child(file, [&] {
+      open(file);
+      for (size_t i = 0; i < layers_.size(); ++i) layer(i);
+    });
+  }
+  open(file);
+}
+
+void CacheFile::open(const fs::path& file) {
+  file_ = std::make_unique<Hdf5File>(Hdf5File::open(file));
   read_attributes();
   read_tokens();
   read_layer_list();

@@ -49,8 +49,8 @@ struct CacheLayerInfo {
 /// not what it claims.
 ///
 /// Throws DataError naming the file and the object, with what was got and expected: missing, not HDF5,
-/// truncated, damaged (checksums), a newer schema, a missing or mistyped object, shapes that disagree, a gap
-/// in the layers.
+/// truncated, damaged (checksums; a file without them is tried in a child process first, for HDF5 itself may
+/// fail on it), a newer schema, a missing or mistyped object, shapes that disagree, a gap in the layers.
 class CacheFile {
  public:
   explicit CacheFile(const std::filesystem::path& file);
@@ -65,6 +65,7 @@ class CacheFile {
   LayerKv layer(size_t index) const;
 
  private:
+  void open(const std::filesystem::path& file);
   void read_attributes();
   void read_tokens();
   void read_layer_list();

@@ -112,6 +112,19 @@ Handle access_properties(std::string_view context) {
 
 }  // namespace
 
+bool has_checksums(const fs::path& file) {
+  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
+  constexpr char oldest_with_checksums = 2;  // version of the superblock, the byte after the signature
+  std::ifstream in(file, std::ios::binary);
+  std::array<char, signature.size() + 1> head{};
+  // It stands at byte 0, 512, 1024, 2048 and so on, after what the user put there.
+  for (std::streamoff at = 0; in.seekg(at) && in.read(head.data(), head.size());
+       at = std::max<std::streamoff>(512, 2 * at))
+    if (std::string_view(head.data(), signature.size()) == signature)
+      return head.back() >= oldest_with_checksums;
+  return false;
+}
+
 std::string_view element_name(Element element) {
   constexpr std::array<std::string_view, 6> names = {"f16", "f32", "f64", "i32", "i64", "another type"};
   return names[static_cast<size_t>(element)];

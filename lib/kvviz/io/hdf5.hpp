@@ -17,6 +17,11 @@ enum class Element { f16, f32, f64, i32, i64, other };
 std::string_view element_name(Element element);
 int64_t element_bytes(Element element);
 
+/// Whether all metadata of a file carries checksums, as far as HDF5 makes any: its format is that of HDF5 1.8
+/// or later. The library itself may crash on other files when they are damaged. Looks at the first bytes;
+/// false for what is no HDF5 file.
+bool has_checksums(const std::filesystem::path& file);
+
 /// An open HDF5 file; objects are named by their absolute path ("/layers/0000/key").
 ///
 /// Files are written in the HDF5 1.10 format: all metadata carries checksums, every dataset is chunked and

@@ -2,6 +2,7 @@
 // Strings and attributes of an Hdf5File.
 #include <algorithm>
 
+#include "kvviz/io/child_trial.hpp"
 #include "kvviz/io/hdf5.hpp"
 #include "kvviz/io/hdf5_handle.hpp"
 
@@ -34,7 +35,11 @@ std::vector<std::string> unpack(const std::string& bytes, size_t width) {
   return strings;
 }
 
+constexpr size_t most_strings = size_t{1} << 28;
+constexpr size_t most_bytes = size_t{1} << 32;
+
 struct ReadStrings {
+  const std::string& file;
   hid_t type, space;
   herr_t (*read)(hid_t object, hid_t memory, void* out);
 };
@@ -42,10 +47,13 @@ struct ReadStrings {
 std::vector<std::string> strings_of(hid_t object, const ReadStrings& how, std::string_view what) {
   require(H5Tget_class(how.type) == H5T_STRING, what, ": expected strings");
   const auto count = static_cast<size_t>(hdf5_checked(H5Sget_simple_extent_npoints(how.space), what));
+  require(count <= most_strings, what, ": it claims ", count, " strings");
   if (hdf5_checked(H5Tis_variable_str(how.type), what) > 0) {
     const Handle memory = string_type(0, what);
     hdf5_checked(H5Tset_cset(memory, H5Tget_cset(how.type)), what);
     std::vector<char*> cells(count, nullptr);
+    // They stand outside of every checksum, in files of any format.
+    if (has_checksums(how.file)) try_in_child(how.file, [&] { how.read(object, memory, cells.data()); });
     hdf5_checked(how.read(object, memory, cells.data()), what);
     std::vector<std::string> strings;
     for (const char* cell : cells) strings.emplace_back(cell == nullptr ? "" : cell);
@@ -53,6 +61,8 @@ std::vector<std::string> strings_of(hid_t object, const ReadStrings& how, std::s
     return strings;
   }
   const size_t width = H5Tget_size(how.type);
+  require(width > 0 && width <= most_bytes / std::max<size_t>(count, 1), what, ": it claims ", count,
+          " strings of ", width, " bytes");
   const Handle memory = string_type(width, what);
   hdf5_checked(H5Tset_cset(memory, H5Tget_cset(how.type)), what);
   std::string bytes(count * width, '\0');
@@ -120,7 +130,7 @@ std::vector<std::string> Hdf5File::read_strings(const std::string& dataset) cons
   const auto read = [](hid_t from, hid_t memory, void* out) {
     return H5Dread(from, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
   };
-  return strings_of(id, {type, space, read}, what);
+  return strings_of(id, {name_, type, space, read}, what);
 }
 
 void Hdf5File::write_attribute(const std::string& object, const std::string& attribute, int64_t value) {
@@ -182,7 +192,7 @@ std::vector<std::string> Hdf5File::texts_attribute(const std::string& object,
   const Handle type(H5Aget_type(found), H5Tclose, what);
   const Handle space(H5Aget_space(found), H5Sclose, what);
   const auto read = [](hid_t from, hid_t memory, void* out) { return H5Aread(from, memory, out); };
-  return strings_of(found, {type, space, read}, what);
+  return strings_of(found, {name_, type, space, read}, what);
 }
 
 std::optional<std::string> Hdf5File::text_attribute(const std::string& object,

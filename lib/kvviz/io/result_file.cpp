@@ -3,6 +3,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/version.hpp"
+#include "kvviz/io/child_trial.hpp"
 #include "kvviz/io/hdf5.hpp"
 
 namespace kvviz::io {
@@ -29,6 +30,7 @@ Hdf5File open_arrays(const fs::path& path) {
 
 // Groups inside groups, as deep as any name here goes: a damaged file may link to itself.
 constexpr int deepest_group = 8;
+constexpr size_t most_arrays = 10000;
 
 void collect_arrays(const Hdf5File& file, const std::string& group, int depth,
                     std::vector<std::string>& names) {
@@ -38,6 +40,7 @@ void collect_arrays(const Hdf5File& file, const std::string& group, int depth,
     if (file.is_group(object)) {
       collect_arrays(file, object, depth + 1, names);
     } else {
+      require(names.size() < most_arrays, file.name(), ": more than ", most_arrays, " arrays");
       names.push_back(object.substr(1));
     }
   }
@@ -55,6 +58,40 @@ std::vector<T> read_values(const Hdf5File& file, const std::string& name, const 
   std::vector<T> values(static_cast<size_t>(info.count()));
   if (!values.empty()) file.read(name, element_of<T>(), values.data());
   return values;
+}
+
+NamedArray array_in(const Hdf5File& file, const std::string& name) {
+  const std::string object = '/' + name;
+  if (name.empty() || !file.has(object) || file.is_group(object)) {
+    std::string known;
+    for (const std::string& other : names_in(file)) known += cat(known.empty() ? "" : ", ", other);
+    throw DataError(
+        cat(file.name(), ": no array is named \"", name, "\"; it has ", known.empty() ? "none" : known));
+  }
+  const Hdf5File::Info info = file.info(object);
+  NamedArray array{.meta = {.name = name,
+                            .axes = file.texts_attribute(object, "axes"),
+                            .unit = file.text_attribute(object, "unit").value_or(""),
+                            .meaning = file.text_attribute(object, "meaning").value_or("")},
+                   .shape = info.shape,
+                   .values = {}};
+  switch (info.element) {
+    case Element::f32:
+      array.values = read_values<float>(file, object, info);
+      break;
+    case Element::f64:
+      array.values = read_values<double>(file, object, info);
+      break;
+    case Element::i32:
+      array.values = read_values<int32_t>(file, object, info);
+      break;
+    case Element::i64:
+      array.values = read_values<int64_t>(file, object, info);
+      break;
+    default:
+      throw DataError(cat(file.name(), ": ", object, ": got ", info.type, "; expected f32, f64, i32 or i64"));
+  }
+  return array;
 }
 
 }  // namespace
@@ -113,42 +150,15 @@ void ArrayFileWriter::commit() {
 }
 
 std::vector<std::string> list_arrays(const fs::path& file) {
-  return names_in(open_arrays(file));
+  const auto work = [&] { return names_in(open_arrays(file)); };
+  if (!has_checksums(file)) try_in_child(file, work);
+  return work();
 }
 
-NamedArray read_array(const fs::path& path, const std::string& name) {
-  const Hdf5File file = open_arrays(path);
-  const std::string object = '/' + name;
-  if (name.empty() || !file.has(object) || file.is_group(object)) {
-    std::string known;
-    for (const std::string& other : names_in(file)) known += cat(known.empty() ? "" : ", ", other);
-    throw DataError(
-        cat(file.name(), ": no array is named \"", name, "\"; it has ", known.empty() ? "none" : known));
-  }
-  const Hdf5File::Info info = file.info(object);
-  NamedArray array{.meta = {.name = name,
-                            .axes = file.texts_attribute(object, "axes"),
-                            .unit = file.text_attribute(object, "unit").value_or(""),
-                            .meaning = file.text_attribute(object, "meaning").value_or("")},
-                   .shape = info.shape,
-                   .values = {}};
-  switch (info.element) {
-    case Element::f32:
-      array.values = read_values<float>(file, object, info);
-      break;
-    case Element::f64:
-      array.values = read_values<double>(file, object, info);
-      break;
-    case Element::i32:
-      array.values = read_values<int32_t>(file, object, info);
-      break;
-    case Element::i64:
-      array.values = read_values<int64_t>(file, object, info);
-      break;
-    default:
-      throw DataError(cat(file.name(), ": ", object, ": got ", info.type, "; expected f32, f64, i32 or i64"));
-  }
-  return array;
+NamedArray read_array(const fs::path& file, const std::string& name) {
+  const auto work = [&] { return array_in(open_arrays(file), name); };
+  if (!has_checksums(file)) try_in_child(file, work);
+  return work();
 }
 
 }  // namespace kvviz::io

@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-#include <ranges>
 #include <string_view>
 #include <vector>
 
@@ -167,9 +166,9 @@ std::vector<size_t> shown_columns(const Table& table, const std::vector<Lines>& 
   std::vector<size_t> shown;
   bool full = false;
   for (size_t c = 0; c < columns.size(); ++c) {
-    const auto is_missing = [&](size_t r) { return !reason_of(table.rows[r][c]).empty(); };
-    const auto rows = std::views::iota(size_t{0}, columns[c].cells.size());
-    const bool nothing = !rows.empty() && std::ranges::all_of(rows, is_missing);
+    const auto end = table.rows.begin() + std::ssize(columns[c].cells);
+    const auto is_missing = [&](const auto& row) { return !reason_of(row[c]).empty(); };
+    const bool nothing = !columns[c].cells.empty() && std::all_of(table.rows.begin(), end, is_missing);
     if (is_key(table, c)) {
       shown.push_back(c);
     } else if (!nothing) {

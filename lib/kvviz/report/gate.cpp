@@ -119,7 +119,9 @@ std::string nearest_names(const std::string& path, const Result& result) {
       if (key || column.type == ColumnType::text) continue;
       names.push_back(cat(table.name, '.', column.name, '.', aggregate));
       if (table.key.empty() || table.rows.size() > rows_suggested) continue;
-      for (const auto& row : table.rows) names.push_back(cat(row_label(table, row), '.', column.name));
+      const std::string prefix = path.starts_with(table.name + '.') ? table.name + '.' : "";
+      for (const auto& row : table.rows)
+        names.push_back(cat(prefix, row_label(table, row), '.', column.name));
     }
   }
   if (names.empty()) return "the result has no number";
@@ -160,7 +162,12 @@ double number_of(const Gate& gate, const Cell& cell, const std::string& where) {
   return *number;
 }
 
-double value_of(const Gate& gate, const Selection& selection) {
+struct Found {
+  double value = 0;
+  std::string where = {};  // see GateOutcome
+};
+
+Found value_of(const Gate& gate, const Selection& selection) {
   const Table& table = *selection.table;
   const std::string& column = table.columns[selection.column].name;
   require(!selection.rows.empty(), "--fail-if ", gate.text, ": table ", table.name,
@@ -174,10 +181,14 @@ double value_of(const Gate& gate, const Selection& selection) {
   for (const size_t r : selection.rows)
     numbers.push_back(
         number_of(gate, table.rows[r][selection.column], cat(table.name, " row ", r, " column ", column)));
-  if (selection.aggregate == "min") return *std::min_element(numbers.begin(), numbers.end());
-  if (selection.aggregate == "max") return *std::max_element(numbers.begin(), numbers.end());
+  const bool least = selection.aggregate == "min";
+  if (least || selection.aggregate == "max") {
+    const auto at = least ? std::ranges::min_element(numbers) : std::ranges::max_element(numbers);
+    const size_t row = selection.rows[static_cast<size_t>(at - numbers.begin())];
+    return {.value = *at, .where = numbers.size() == 1 ? "" : row_label(table, table.rows[row])};
+  }
   const double sum = std::accumulate(numbers.begin(), numbers.end(), 0.0);
-  return selection.aggregate == "mean" ? sum / static_cast<double>(numbers.size()) : sum;
+  return {.value = selection.aggregate == "mean" ? sum / static_cast<double>(numbers.size()) : sum};
 }
 
 bool holds(Comparison comparison, double value, double number) {
@@ -213,14 +224,33 @@ Operator last_operator(std::string_view text) {
   return {.at = at, .text = text.substr(at, end + 1 - at)};
 }
 
+constexpr std::array<std::pair<std::string_view, Comparison>, 6> signs = {{{">", Comparison::greater},
+                                                                           {">=", Comparison::greater_equal},
+                                                                           {"<", Comparison::less},
+                                                                           {"<=", Comparison::less_equal},
+                                                                           {"==", Comparison::equal},
+                                                                           {"!=", Comparison::not_equal}}};
+
 std::optional<Comparison> comparison_of(std::string_view op) {
-  if (op == ">") return Comparison::greater;
-  if (op == ">=") return Comparison::greater_equal;
-  if (op == "<") return Comparison::less;
-  if (op == "<=") return Comparison::less_equal;
-  if (op == "==") return Comparison::equal;
-  if (op == "!=") return Comparison::not_equal;
+  for (const auto& [sign, comparison] : signs)
+    if (sign == op) return comparison;
   return std::nullopt;
+}
+std::string_view sign_of(Comparison comparison) {
+  return std::ranges::find(signs, comparison, [](const auto& sign) { return sign.second; })->first;
+}
+
+// The name with 0 in place of each number, be it written 12 or 0_25.
+std::string any_number(std::string_view name) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::string pattern;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool after_number = !pattern.empty() && pattern.back() == '0';
+    const bool joins = name[i] == '_' && i + 1 < name.size() && is_digit(name[i + 1]);
+    if (after_number && (is_digit(name[i]) || joins)) continue;
+    pattern += is_digit(name[i]) ? '0' : name[i];
+  }
+  return pattern;
 }
 
 }  // namespace
@@ -245,14 +275,52 @@ Gate parse_gate(std::string_view text) {
   return {.text = std::string(text), .path = std::string(path), .comparison = *comparison, .number = *number};
 }
 
+void require_known(const Gate& gate, std::span<const std::string> names) {
+  const auto known = [&](std::string_view name) {
+    const std::string pattern = any_number(name);
+    return std::ranges::any_of(names, [&](const std::string& one) { return any_number(one) == pattern; });
+  };
+  if (known(gate.path)) return;
+  auto [head, column] = at_last_dot(gate.path);
+  if (known(column)) return;
+  if (!head.empty() && is_aggregate(column)) column = at_last_dot(head).tail;
+  if (known(column)) return;
+  const std::string meant = likely_meant(column, names);
+  throw UsageError(cat("--fail-if ", gate.text, ": the result has no ", column,
+                       meant.empty() ? "" : "; did you mean " + meant + "?",
+                       "; the command's page lists its numbers"));
+}
+
 GateOutcome check_gate(const Gate& gate, const Result& result) {
   const auto fact = std::find_if(result.summary.begin(), result.summary.end(),
                                  [&](const Fact& f) { return f.key == gate.path; });
-  const double value = fact != result.summary.end() ? number_of(gate, fact->value, gate.path)
-                                                    : value_of(gate, find(gate, result));
+  const auto [value, where] = fact != result.summary.end()
+                                  ? Found{.value = number_of(gate, fact->value, gate.path)}
+                                  : value_of(gate, find(gate, result));
   return {.fired = holds(gate.comparison, value, gate.number),
           .value = value,
-          .message = cat(gate.path, " is ", shortest(value), ": --fail-if ", gate.text)};
+          .where = where,
+          .message = cat(gate.path, " is ", shortest(value), where.empty() ? "" : cat(" (", where, ')'),
+                         ": --fail-if ", gate.text)};
+}
+
+Check decide(const Gate& gate, const Result& result) {
+  Check check{.name = gate.text};
+  try {
+    const GateOutcome outcome = check_gate(gate, result);
+    check.verdict = outcome.fired ? Verdict::failed : Verdict::passed;
+    check.message = outcome.message;
+    check.details = cat("got: ", shortest(outcome.value),
+                        outcome.where.empty() ? "" : cat(" (row ", outcome.where, ')'), "\nbound: fails if ",
+                        sign_of(gate.comparison), ' ', shortest(gate.number), "\nexpression: ", gate.text);
+  } catch (const UsageError& error) {
+    check.verdict = Verdict::no_name;
+    check.message = error.what();
+  } catch (const DataError& error) {
+    check.verdict = Verdict::no_value;
+    check.message = error.what();
+  }
+  return check;
 }
 
 }  // namespace kvviz

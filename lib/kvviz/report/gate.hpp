@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "kvviz/report/check.hpp"
 #include "kvviz/report/result.hpp"
 
 namespace kvviz {
@@ -34,9 +36,16 @@ struct Gate {
 /// number.
 Gate parse_gate(std::string_view text);
 
+/// Needs no result either: throws UsageError, with the nearest of `names`, when the path is none of them and
+/// the column that it must end with is none of them. `names` are all facts and columns that the command can
+/// have; digits that stand for a number of the command line count as any (delta_ppl_0_25 is delta_ppl_0_1).
+/// Rows and tables are not looked at: they depend on the run.
+void require_known(const Gate& gate, std::span<const std::string> names);
+
 struct GateOutcome {
   bool fired = false;
   double value = 0;     ///< what the path gave
+  std::string where;    ///< of a min or max over several rows: the row, "3@keys"; else empty
   std::string message;  ///< "h2o@0.25.delta_ppl is 0.7312: --fail-if h2o@0.25.delta_ppl>0.5"
 };
 
@@ -44,5 +53,9 @@ struct GateOutcome {
 /// or text. DataError: the number does not exist, for the reason the result states; a gate never passes by a
 /// missing value.
 GateOutcome check_gate(const Gate& gate, const Result& result);
+
+/// The same as a check, named by the gate's text: errors become its verdict, with their message. Details:
+/// got, bound and expression, a line each.
+Check decide(const Gate& gate, const Result& result);
 
 }  // namespace kvviz

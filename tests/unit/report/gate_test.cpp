@@ -105,7 +105,7 @@ TEST_CASE("[gate] a path that names nothing lists the nearest names") {
   CHECK(holds(usage("sink_rat>0.3"), "the result has no sink_rat; nearest: sink_rate,"));
   CHECK(holds(usage("layers.hoyer.max>0.3"), "nearest: layers.hoyer_k.max,"));
   CHECK(holds(usage("h2o@0.2.delta_ppl>0"), "h2o@0.25.delta_ppl"));
-  CHECK(holds(usage("layers.9.hoyer_k>0"), "the result has no layers.9.hoyer_k"));
+  CHECK(holds(usage("layers.9.hoyer_k>0"), "the result has no layers.9.hoyer_k; nearest: layers.0.hoyer_k,"));
   CHECK(holds(usage("layers.1@2.hoyer_k>0"), "the result has no"));
   CHECK(holds(usage("layers>0"), "the result has no layers"));
   CHECK(holds(message_of<UsageError>([] { check_gate(parse_gate("a>0"), Result{}); }),

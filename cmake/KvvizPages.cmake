@@ -1,0 +1,25 @@
+# Run as a script: writes the manual page of every command, and the completion of every shell. -DKVVIZ= -DOUT= -DGZIP=
+cmake_minimum_required(VERSION 3.25)
+
+function(kvviz_output file)
+  execute_process(COMMAND ${KVVIZ} ${ARGN} OUTPUT_FILE ${file} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+function(manual_pages name)
+  kvviz_output(${OUT}/man1/${name}.1 ${ARGN} --man)
+  execute_process(COMMAND ${GZIP} -9n ${OUT}/man1/${name}.1 COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${KVVIZ} --complete ${ARGN} "" OUTPUT_VARIABLE lines COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "(^|\n)[a-z][a-z_]*\t" commands "${lines}")
+  foreach(line ${commands})
+    string(STRIP ${line} command)
+    manual_pages(${name}-${command} ${ARGN} ${command})
+  endforeach()
+endfunction()
+
+file(REMOVE_RECURSE ${OUT})
+file(MAKE_DIRECTORY ${OUT}/man1)
+manual_pages(kvviz)
+kvviz_output(${OUT}/kvviz.bash --completion bash)
+kvviz_output(${OUT}/_kvviz --completion zsh)
+kvviz_output(${OUT}/kvviz.fish --completion fish)
+file(TOUCH ${OUT}/done)

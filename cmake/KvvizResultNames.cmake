@@ -1,0 +1,28 @@
+# The facts and columns that results can have, from the pages of the commands: every name that stands in backticks. The tests check
+# that a page names all that its command puts out. Run as
+#   cmake -DDOCS=docs -DCOMMANDS=analyze,sinks -DOUTPUT=result_names.cpp -P KvvizResultNames.cmake
+string(REPLACE "," ";" commands "${COMMANDS}")
+set(rows "")
+foreach(command IN LISTS commands)
+  file(READ ${DOCS}/${command}.md page)
+  string(REGEX MATCHALL "`[A-Za-z][A-Za-z0-9_]*`" names "${page}")
+  list(REMOVE_DUPLICATES names)
+  list(JOIN names " " names)
+  string(REPLACE "`" "" names "${names}")
+  string(APPEND rows "    {\"${command}\",\n     \"${names}\"},\n")
+endforeach()
+file(CONFIGURE OUTPUT ${OUTPUT} @ONLY CONTENT [[
+// SPDX-License-Identifier: MIT
+// Made by cmake/KvvizResultNames.cmake from the pages of the commands.
+#include "kvviz/result_names.hpp"
+
+namespace kvviz {
+
+std::span<const ResultNames> result_names() {
+  static constexpr ResultNames all[] = {
+@rows@  };
+  return all;
+}
+
+}  // namespace kvviz
+]])
