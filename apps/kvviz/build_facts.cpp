@@ -40,7 +40,8 @@ std::string build_facts(const CallOptions& call) {
     return std::string();
   });
   for (const LibraryFact& library : libraries) text += fact(library.name, library.value);
-  return text + (failure.empty() ? "" : fact("not loaded", failure));
+  if (!failure.empty()) text += fact("not loaded", failure);
+  return text.substr(0, text.size() - 1);
 }
 
 }  // namespace kvviz

@@ -134,7 +134,7 @@ The command line or the configuration is wrong.
 Internal error: a bug.
 .TP
 4
-Done, and a gate (\-\-fail\-if) holds of the result.
+Done, and a gate (\-\-fail\-if) fired or a number moved beyond \-\-tolerance.
 )";
 
 constexpr const char* environment = R"(.SH ENVIRONMENT

@@ -165,6 +165,30 @@ TEST_CASE("[completion] bash completes commands, options, values, lists and file
   CHECK(bash_reply(folder, "analyze --seq-len ''") == Words{""});
 }
 
+TEST_CASE("[completion] fish completes values, lists and files") {
+  if (!is_installed("fish")) {
+    MESSAGE("fish is not installed: completion in it was not tried");
+    return;
+  }
+  const TemporaryFolder folder;
+  write_file(folder / "a text.txt", "");
+  const auto fish_reply = [&](const std::string& line) {
+    const std::string call =
+        "cd '" + folder.path().string() +
+        "' && PATH=\"$(dirname '" KVVIZ_EXECUTABLE
+        "'):$PATH\" fish --no-config -c \"kvviz --completion fish | source; complete -C '" +
+        line + "'\" > out 2> err";
+    CHECK(std::system(call.c_str()) == 0);
+    Words offered = lines_of(read_file(folder / "out"));
+    for (std::string& word : offered) word = word.substr(0, word.find('\t'));
+    return offered;
+  };
+  CHECK(fish_reply("kvviz analyze --bos o") == Words{"off", "on"});
+  CHECK(fish_reply("kvviz analyze --bos=o") == Words{"--bos=off", "--bos=on"});
+  CHECK(fish_reply("kvviz simulate --policies tova,h2o:m") == Words{"tova,h2o:mask"});
+  CHECK(fish_reply("kvviz analyze --prompt-file=a") == Words{"--prompt-file=a text.txt"});
+}
+
 TEST_CASE("[completion] zsh and fish read their scripts") {
   const TemporaryFolder folder;
   for (const std::string shell : {"zsh", "fish"}) {
