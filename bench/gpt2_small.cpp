@@ -32,6 +32,7 @@ Decoder random_decoder(const ModelConfig& config) {
     const bool norm = slot.name.find("norm") != std::string::npos;
     *slot.target = norm ? at::ones(slot.shape) : at::randn(slot.shape).mul_(0.02);
   }
+  if (config.tied_head) weights.head.weight = weights.embedding;
   return {config, std::move(weights)};
 }
 

@@ -22,6 +22,18 @@ const char* command_named(std::string argument) {
   return nullptr;
 }
 
+// Of options that tell shards and attempts of a run apart: the words they take; 0: it is none of them.
+int words_of_attempt(const std::string& argument) {
+  if (!argument.starts_with("--")) return 0;
+  const std::string spelled = option_spelling(argument);
+  if (spelled == "--resume") return 1;
+  for (const std::string name : {"--shard", "--workers"}) {
+    if (spelled == name) return 2;
+    if (spelled.starts_with(name + "=")) return 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::vector<std::string> normalised(int argc, char** argv) {
@@ -46,6 +58,10 @@ std::string as_typed(int argc, char** argv) {
   std::string line = "kvviz";
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (const int words = words_of_attempt(argument); words > 0) {
+      i += words - 1;
+      continue;
+    }
     const bool plain =
         !argument.empty() &&
         argument.find_first_not_of(
@@ -60,6 +76,29 @@ std::string as_typed(int argc, char** argv) {
     line += '\'';
   }
   return line;
+}
+
+namespace {
+
+template <class Wanted>
+std::vector<std::string> options_that(const CLI::App& command, const Wanted& wanted) {
+  std::vector<std::string> arguments;
+  for (const CLI::Option* option : command.get_options())
+    if (!option->get_lnames().empty() && wanted(option->get_group()))
+      for (const std::string& value : option->results())
+        arguments.push_back("--" + option->get_lnames().front() + '=' + value);
+  return arguments;
+}
+
+}  // namespace
+
+std::vector<std::string> given_options(const CLI::App& command, std::span<const char* const> left_out) {
+  return options_that(command,
+                      [&](const std::string& group) { return std::ranges::count(left_out, group) == 0; });
+}
+
+std::vector<std::string> given_options_of(const CLI::App& command, const char* group) {
+  return options_that(command, [&](const std::string& of) { return of == group; });
 }
 
 }  // namespace kvviz

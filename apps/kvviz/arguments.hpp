@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <CLI/App.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,5 +13,11 @@ std::vector<std::string> normalised(int argc, char** argv);
 
 /// The command line as one line that a shell takes back.
 std::string as_typed(int argc, char** argv);
+
+/// The options of a command that were given, as "--samples=0-9", in the order of its help; without those of
+/// `left_out` groups.
+std::vector<std::string> given_options(const CLI::App& command, std::span<const char* const> left_out);
+/// Those of one group alone.
+std::vector<std::string> given_options_of(const CLI::App& command, const char* group);
 
 }  // namespace kvviz

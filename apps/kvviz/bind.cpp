@@ -120,12 +120,14 @@ void bind(CLI::App& app, TextOptions& o) {
 void bind(CLI::App& app, TextsOptions& o) {
   bind(app, o.text);
   const char* group = "Texts";
-  app.add_option("--prompts", o.prompts, "a file of prompts, one a line; .jsonl: JSON with \"text\"")
+  app.add_option("--prompts", o.prompts,
+                 "a file of prompts, one a line; .jsonl: JSON with \"text\"; a folder: its *.txt files")
       ->type_name("FILE")
       ->check(not_empty())
       ->group(group);
   app.add_option("--samples", o.samples,
-                 "articles A-B of WikiText, or of the sample texts (none: all samples)")
+                 o.one_text ? "articles A-B of WikiText, or of the sample texts (none: the first sample)"
+                            : "articles A-B of WikiText, or of the sample texts (none: all samples)")
       ->check(not_empty())
       ->group(group);
   app.add_option("--probe", o.probe, "natural text, random tokens, or one random token repeated")
@@ -137,6 +139,26 @@ void bind(CLI::App& app, TextsOptions& o) {
       ->check(at_least(2))
       ->group(group);
   app.add_option("--seed", o.seed, "of the random numbers")->group(group);
+  bind(app, o.batch);
+}
+
+void bind(CLI::App& app, BatchOptions& o) {
+  const char* group = batch_group;
+  app.add_flag("--resume", o.resume, "go on with an earlier run of these texts where it ended")->group(group);
+  app.add_flag("--strict", o.strict,
+               "stop at the first text that fails (else it is noted, and the rest goes on)")
+      ->group(group);
+  app.add_option(
+         "--shard", o.shard,
+         "measure shard I of N alone, as in 0/8 (auto: as Slurm or MPI says); kvviz merge puts them together")
+      ->check(not_empty())
+      ->group(group);
+  app.add_option(
+         "--workers", o.workers,
+         "texts worked on at once, one thread each (0: as many as threads, where there are enough texts "
+         "and memory)")
+      ->check(at_least(0))
+      ->group(group);
 }
 
 void bind(CLI::App& app, EvictionOptions& o) {
@@ -183,7 +205,7 @@ void bind(CLI::App& app, EvictionOptions& o) {
 }
 
 void bind(CLI::App& app, OutputOptions& o) {
-  const char* group = "Output";
+  const char* group = output_group;
   o.command = app.get_name();
   app.add_option("--out", o.out, "folder for graphs/ and results/")
       ->type_name("DIR")

@@ -24,6 +24,10 @@ CLI::Validator at_least(int64_t least);
 /// A number greater than `bound`: "got 0, expected more than 0"; shown as ">0" in the help.
 CLI::Validator above(int64_t bound);
 
+/// Groups of options that say nothing of what is computed.
+inline constexpr const char* output_group = "Output";
+inline constexpr const char* batch_group = "Batch";
+
 /// What an option takes, as its type_name(): FILE, DIR, MODEL (a folder, a file, a hub id in the cache or
 /// demo), ID (such a hub id), or names in braces, of which a list takes several. The help, the manual pages
 /// and the shells' completion read it there; CLI::IsMember and CLI::ExistingFile put theirs in the same
@@ -37,6 +41,7 @@ void bind_model_name(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, ModelOptions& options);
 void bind(CLI::App& app, TextOptions& options);
 void bind(CLI::App& app, TextsOptions& options);
+void bind(CLI::App& app, BatchOptions& options);
 void bind(CLI::App& app, EvictionOptions& options);
 void bind(CLI::App& app, OutputOptions& options);
 

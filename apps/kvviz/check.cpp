@@ -55,7 +55,7 @@ bool asks_for_a_text(const TextsOptions& o) {
 }
 
 bool asks_for_texts(const TextsOptions& o) {
-  return asks_for_a_text(o) || o.text.seq_len != 0 || o.text.truncate;
+  return asks_for_a_text(o) || o.text.seq_len != 0 || o.text.truncate || o.batch != BatchOptions{};
 }
 
 void check_synthetic(const SinksOptions& o) {
@@ -95,12 +95,19 @@ void check_prune_method(const PruneOptions& o) {
                       " removes nothing else; leave out the method to remove several things");
 }
 
-void check_cache_alone(const TextOptions& text, const ModelOptions& model) {
-  const std::string names = texts_given(text);
+void check_cache_alone(const TextsOptions& texts, const ModelOptions& model) {
+  const TextOptions& text = texts.text;
+  std::string names = texts_given(text);
+  if (!texts.prompts.empty()) names += (names.empty() ? "" : " and ") + std::string("--prompts");
+  if (!texts.samples.empty()) names += (names.empty() ? "" : " and ") + std::string("--samples");
+  if (texts.probe != TextsOptions{}.probe) names += (names.empty() ? "" : " and ") + std::string("--probe");
   const bool for_texts = text.seq_len != 0 || text.bos != TextOptions{}.bos || text.truncate;
   require<UsageError>(names.empty() && !for_texts && model.model == ModelOptions{}.model,
                       "--cache is analysed without a model or a text; got ",
                       names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
+  require<UsageError>(
+      texts.batch == BatchOptions{},
+      "--resume, --strict, --shard and --workers are for runs over several texts; got --cache");
 }
 
 }  // namespace
@@ -111,7 +118,7 @@ void check(const TextOptions& o) {
 }
 
 void check(const AnalyzeOptions& o) {
-  check(o.text);
+  check(o.texts);
   if (o.cache.empty()) {
     require<UsageError>(
         !changes_attention(o) || has_focus(o, {"all", "attention", "tokens"}),
@@ -119,16 +126,16 @@ void check(const AnalyzeOptions& o) {
         "attention or tokens");
     return;
   }
-  check_cache_alone(o.text, o.model);
+  check_cache_alone(o.texts, o.model);
   require<UsageError>(!changes_attention(o) && !has_focus(o, {"attention"}),
                       "a cache file holds keys and values, no queries and no model; got an option of the "
                       "attention or generation analyses, which need a model");
 }
 
 void check(const SimilarityOptions& o) {
-  check(o.text);
+  check(o.texts);
   if (o.cache.empty()) return;
-  check_cache_alone(o.text, o.model);
+  check_cache_alone(o.texts, o.model);
   require<UsageError>(o.map_bins == SimilarityOptions{}.map_bins,
                       "--map-bins is for attention maps; a cache file holds keys and values, no queries");
 }
@@ -245,8 +252,9 @@ void check(const TuckerOptions& o) {
 
 void check(const GenerationOptions& o) {
   const GenerationOptions defaults;
-  check(o.text);
-  require<UsageError>(o.temperature > 0 || (o.top_k == 0 && o.top_p == 1 && o.seed == defaults.seed),
+  check(o.texts);
+  const bool seeded = o.texts.seed != defaults.texts.seed && o.texts.probe == defaults.texts.probe;
+  require<UsageError>(o.temperature > 0 || (o.top_k == 0 && o.top_p == 1 && !seeded),
                       "got --top-k, --top-p or --seed at --temperature 0, which always takes the most "
                       "likely token; give a --temperature above 0");
   require<UsageError>(

@@ -10,13 +10,14 @@ namespace kvviz {
 
 Action declare_analyze(CLI::App& app) {
   auto o = std::make_shared<AnalyzeOptions>();
+  o->texts.one_text = true;
   bind(app, o->model);
   app.add_option("--cache", o->cache,
                  "analyse this cache file (docs/cache_file.md) in place of a model and a text")
       ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");
-  bind(app, o->text);
+  bind(app, o->texts);
   app.add_option("--focus,--analysis-focus", o->focus, "parts to compute")
       ->type_name("TEXT:{all,layers,heads,tokens,embeddings,attention,distribution}")
       ->delimiter(',')

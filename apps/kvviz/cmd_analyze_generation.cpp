@@ -27,7 +27,6 @@ void bind_generation(CLI::App& app, GenerationOptions& o) {
   app.add_option("--top-p", o.top_p,
                  "draw from the fewest of these tokens that hold this share of probability")
       ->group(group);
-  app.add_option("--seed", o.seed, "of the random numbers that tokens are drawn with")->group(group);
   app.add_flag("--ignore-eos", o.ignore_eos, "go on after an end-of-text token")->group(group);
   app.add_flag("--no-timings", o.no_timings, "leave out measured seconds: equal runs then give equal bytes")
       ->group(group);
@@ -64,8 +63,9 @@ void bind_eviction(CLI::App& app, GenerationOptions& o) {
 
 Action declare_analyze_generation(CLI::App& app) {
   auto o = std::make_shared<GenerationOptions>();
+  o->texts.one_text = true;
   bind(app, o->model);
-  bind(app, o->text);
+  bind(app, o->texts);
   bind_generation(app, *o);
   bind_eviction(app, *o);
   bind(app, o->output);

@@ -8,13 +8,14 @@ namespace kvviz {
 
 Action declare_analyze_similarity(CLI::App& app) {
   auto o = std::make_shared<SimilarityOptions>();
+  o->texts.one_text = true;
   bind(app, o->model);
   app.add_option("--cache", o->cache,
                  "analyse this cache file (docs/cache_file.md) in place of a model and a text")
       ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");
-  bind(app, o->text);
+  bind(app, o->texts);
   const char* group = "Similarity";
   app.add_option("--key-basis", o->key_basis,
                  "keys after RoPE or before it (none: after it, or as the cache file has them)")

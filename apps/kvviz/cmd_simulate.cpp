@@ -59,7 +59,8 @@ Action declare_simulate(CLI::App& app) {
           ->group(group);
   app.add_option("--budget-table", o->budget_table,
                  "budgets of every layer and KV head, a TSV of layer, kv_head, budget")
-      ->check(CLI::ExistingFile)
+      ->type_name("FILE")
+      ->check(not_empty())
       ->group(group);
   app.add_option("--mode", o->mode,
                  "decode: evict step by step; oneshot: the keep masks of sinkvis, no model effect")

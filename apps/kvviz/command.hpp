@@ -35,6 +35,7 @@ Action declare_profile(CLI::App& app);
 Action declare_analyze_generation(CLI::App& app);
 Action declare_analyze_similarity(CLI::App& app);
 Action declare_compare(CLI::App& app);
+Action declare_merge(CLI::App& app);
 Action declare_models(CLI::App& app);
 Action declare_list_samples(CLI::App& app);
 

@@ -33,6 +33,8 @@ std::span<const Command> commands() {
       {"profile", "Analysis",
        "what a KV cache takes, which context fits, which block is kept where; no weights", declare_profile},
       {"compare", "Analysis", "two results side by side", declare_compare},
+      {"merge", "Analysis", "the result of a run whose texts were shared out (--shard), from its records",
+       declare_merge},
       {"capture", "Capture", "run the model once and write its KV cache to HDF5", declare_capture},
       {"models", "Models", "find, download, list and remove models of the Hugging Face hub", declare_models},
       {"list_samples", "Capture", "list the sample texts, or those of a local WikiText",

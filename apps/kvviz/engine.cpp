@@ -9,16 +9,22 @@
 #include <string>
 #include <thread>
 
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/free_memory.hpp"
+#include "kvviz/core/interrupt.hpp"
 #include "kvviz/paths.hpp"
 
 namespace kvviz {
 namespace {
 
+int cpus() {
+  return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
+}
+
 void prepare_environment(int threads) {
   // Read once, when libgomp and OpenBLAS are loaded; a user's own settings stay.
-  const unsigned int cpus = std::thread::hardware_concurrency();
-  const auto workers = std::min(threads > 0 ? static_cast<unsigned int>(threads) : cpus, cpus);
+  const int workers = std::min(threads, cpus());
   setenv("OMP_NUM_THREADS", std::to_string(workers).c_str(), 0);
   setenv("OMP_WAIT_POLICY", "passive", 0);
   setenv("OPENBLAS_NUM_THREADS", "1", 0);  // the pool of kernels/ shares out the products
@@ -26,15 +32,53 @@ void prepare_environment(int threads) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2000000000);
   mallopt(M_TOP_PAD, 64 << 20);
+  // Each further arena would reserve 64 MiB of addresses.
+  if (has_address_limit()) mallopt(M_ARENA_MAX, 1);
+}
+
+std::string size(int64_t bytes) {
+  return size_text(static_cast<double>(bytes));
+}
+
+// The engine's libraries take more than half a gigabyte of addresses.
+std::string little_memory_text() {
+  constexpr int64_t little = 1'000'000'000;
+  const FreeMemory free = free_memory();
+  if (free.bytes >= little) return {};
+  return cat("; ", free.limit, " leaves ", size(free.bytes), ", and the engine needs about ", size(little));
+}
+
+void require_addresses(int threads) {
+  const FreeMemory free = free_memory();
+  const int64_t needed = addresses_of_threads(threads);
+  const std::string fewer =
+      threads > 1 ? cat("; --threads 1 needs ", size(addresses_of_threads(1))) : std::string();
+  require(free.bytes >= needed, threads, threads == 1 ? " thread needs" : " threads need", " about ",
+          size(needed), " beside the model; ", free.limit, " leaves ", size(free.bytes), fewer);
+}
+
+// No command ends by exit(): a library that calls it has given up, and its destructors would run beneath the
+// threads that still compute.
+void on_exit_of_a_library() {
+  try {
+    end_process(1, "a library gave up: " + no_memory_text());
+  } catch (...) {
+    end_process(1, {});
+  }
 }
 
 template <class Options>
 int call(const char* function, const Options& options) {
-  prepare_environment(options.call.threads);
+  const int threads = options.call.threads > 0 ? options.call.threads : cpus();
+  prepare_environment(threads);
   const std::string file = engine_file().string();
   // Local scope: libtorch's protobuf and SentencePiece's own must never meet (docs/architecture.md).
   void* engine = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  require(engine != nullptr, "cannot load the engine: ", engine == nullptr ? dlerror() : "");
+  require(engine != nullptr, "cannot load the engine: ", engine == nullptr ? dlerror() : "",
+          little_memory_text());
+  share_interrupts(engine);
+  std::atexit(on_exit_of_a_library);
+  if (has_address_limit()) require_addresses(threads);
   const auto run = reinterpret_cast<int (*)(const Options&)>(dlsym(engine, function));
   require(run != nullptr, file, " is not this kvviz's engine: it lacks ", function);
   return run(options);

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <new>
 #include <sstream>
+#include <system_error>
 
 #include "kvviz/arguments.hpp"
 #include "kvviz/bind.hpp"
@@ -16,6 +23,8 @@
 #include "kvviz/command.hpp"
 #include "kvviz/completion.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/free_memory.hpp"
+#include "kvviz/core/interrupt.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/help.hpp"
 #include "kvviz/manual.hpp"
@@ -141,6 +150,8 @@ int run(int argc, char** argv) {
   try {
     app.parse(normalised(argc, argv));
   } catch (const CLI::CallForHelp&) {
+    const std::string first = normalised(argc, argv).back();
+    if (&innermost(app) == &app && !first.starts_with("-")) throw UsageError(unknown_command(first, app));
     print_help(app);
     return 0;
   } catch (const CLI::Success& done) {
@@ -163,13 +174,20 @@ int run(int argc, char** argv) {
     return 0;
   }
   call.command_line = as_typed(argc, argv);
+  call.arguments = given_options(innermost(app), std::array{output_group, batch_group});
   call.data = data_folder();
   return action(call);
+}
+
+bool nobody_reads_stdout() {
+  pollfd out{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  watch_signals();
   int code = 3;
   try {
     code = run(argc, argv);
@@ -182,12 +200,23 @@ int main(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     std::fprintf(stderr, "kvviz: %s: %s\n", error.path1().c_str(), error.code().message().c_str());
     code = 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "kvviz: %s\n", no_memory_text().c_str());
+    code = 1;
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "kvviz: the system refuses what it was asked for: %s%s\n", error.what(),
+                 error.code() == std::errc::resource_unavailable_try_again
+                     ? " (a limit on processes or memory: ulimit -u, -v)"
+                     : "");
+    code = 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kvviz: internal error, please report it: %s\n", error.what());
   }
   std::cout.flush();
   if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) && code == 0) {
-    std::fprintf(stderr, "kvviz: cannot write to stdout: %s\n", std::strerror(errno));
+    const int error = errno;
+    if (nobody_reads_stdout()) std::_Exit(128 + SIGPIPE);  // kvviz ... | head -1
+    std::fprintf(stderr, "kvviz: cannot write to stdout: %s\n", std::strerror(error));
     code = 1;
   }
   std::_Exit(code);  // libtorch's destructors take longer than some commands

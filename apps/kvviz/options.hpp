@@ -26,6 +26,9 @@ struct CallOptions {
   std::filesystem::path data;  ///< folder with models/ and samples/
   int threads = 0;             ///< 0: all CPUs the process may use
   bool quiet = false;
+  /// What the command computes, as "--samples=0-9": its options without those of output and batch.
+  std::vector<std::string> arguments{};
+  std::vector<std::filesystem::path> records{};  ///< kvviz merge: take these in place of a model and texts
 };
 
 /// Which model, or which cache in its place.
@@ -47,18 +50,30 @@ struct TextOptions {
   int64_t seq_len = 0;  ///< exactly this many tokens; 0: the text as it is, cut at default_tokens for samples
   std::string bos = "auto";
   bool truncate = false;
+  int64_t room = 0;  ///< positions that an article leaves free where seq_len does not say; set by the command
+};
+
+/// How a run over many texts is worked off. None of it changes the result.
+struct BatchOptions {
+  bool resume = false;
+  bool strict = false;  ///< stop at the first text that fails
+  std::string shard;    ///< "3/8", auto; empty: all texts
+  int workers = 0;      ///< texts worked on at once, each by one thread; 0: chosen
+  bool operator==(const BatchOptions&) const = default;
 };
 
 /// Which texts, of a command that takes many. `text` names one, as for other commands, unless prompts,
 /// samples or a probe do; with none of them: every sample text.
 struct TextsOptions {
   TextOptions text;
-  std::filesystem::path prompts;  ///< one a line, or JSONL with "text"
+  bool one_text = false;  ///< of a command that takes the first sample text where nothing is given; not all
+  std::filesystem::path prompts;  ///< one a line, or JSONL with "text"; a folder of .txt files
   std::string samples;            ///< "A-B" or "A": articles, as list_samples numbers them
   std::string probe = "natural";  ///< Gu et al., ICLR 2025: natural text, random tokens, one token repeated
   int64_t probe_count = 100;      ///< sequences of a probe
   int64_t probe_tokens = 64;      ///< tokens of a sequence, where --seq-len does not say
   uint64_t seed = 1;
+  BatchOptions batch;
 };
 
 struct OutputOptions {
@@ -78,7 +93,7 @@ struct OutputOptions {
 struct AnalyzeOptions {
   CallOptions call;
   ModelOptions model;
-  TextOptions text;
+  TextsOptions texts;
   std::filesystem::path cache;  ///< analyse this cache file in place of a model and a text
   std::vector<std::string> focus{"all"};
   int64_t generate = 20;  ///< tokens decoded for the generation stages
@@ -227,13 +242,12 @@ struct SimulateOptions {
 struct GenerationOptions {
   CallOptions call;
   ModelOptions model;
-  TextOptions text;
+  TextsOptions texts;     ///< its seed is that of drawn tokens too
   int64_t generate = 64;  ///< tokens
   analysis::StageOptions stages;
   double temperature = 0;
   int64_t top_k = 0;
   double top_p = 1;
-  uint64_t seed = 1;
   bool ignore_eos = false;
   bool no_timings = false;
   std::vector<std::string> policies{};  ///< the same text under these; empty: the full cache alone
@@ -265,7 +279,7 @@ struct TuckerOptions {
 struct SimilarityOptions {
   CallOptions call;
   ModelOptions model;
-  TextOptions text;
+  TextsOptions texts;
   std::filesystem::path cache;  ///< this cache file in place of a model and a text
   std::string key_basis;        ///< post_rope, pre_rope; empty: as the cache holds them
   int64_t map_bins = 32;        ///< of the attention maps that query heads are compared by

@@ -35,7 +35,7 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
   const std::pair<std::vector<std::string>, const char*> mistakes[] = {
       {{"analyse"},
        "commands: analyze, sinks, simulate, analyze_generation, analyze_similarity, compress, prune, "
-       "tucker, profile, compare, capture, models, list_samples"},
+       "tucker, profile, compare, merge, capture, models, list_samples"},
       {{"analyse", "--focus", "heads"},
        "unknown command or argument analyse; did you mean analyze?; commands"},
       {{"zork"}, "unknown command or argument zork; commands"},
@@ -65,6 +65,7 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
       {{"analyze", "--plot-scale", "100"}, "plot-scale"},
       {{"analyze", "--threads", "-1"}, "threads"},
       {{"capture", "--cache-dtype", "f8"}, "f32,f16,bf16"},
+      {{"analyse", "--help"}, "did you mean analyze?"},
       {{"--config", "missing.toml", "analyze"}, "missing.toml"},
   };
   for (const auto& [arguments, message] : mistakes) {

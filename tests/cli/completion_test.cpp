@@ -82,7 +82,7 @@ bool is_installed(const std::string& program) {
 TEST_CASE("[completion] commands, options of the command and of all commands, values") {
   CHECK(completed({"ana"}) == Words{"analyze", "analyze_generation", "analyze_similarity", ":"});
   CHECK(completed({"models", "p"}) == Words{"pull", ":"});
-  CHECK(completed({"analyze", "--prompt"}) == Words{"--prompt", "--prompt-file", ":"});
+  CHECK(completed({"analyze", "--prompt"}) == Words{"--prompt", "--prompt-file", "--prompts", ":"});
   CHECK(completed({"analyze", "--thr"}) == Words{"--threads", ":"});
   CHECK(completed({"models", "pull", "--qu"}) == Words{"--quiet", ":"});
   CHECK(completed({"analyze", "--bos", ""}) == Words{"auto", "on", "off", ":"});

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/file_identity.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace kvviz::test {
@@ -30,6 +31,7 @@ namespace {
 }  // namespace
 
 Finished run_kvviz(const std::vector<std::string>& arguments, const std::filesystem::path& folder) {
+  forget_inputs();  // what the test has read so far may be written anew
   const TemporaryFolder streams;
   const auto out = streams.path() / "out", err = streams.path() / "err";
   const pid_t child = fork();

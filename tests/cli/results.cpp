@@ -24,6 +24,11 @@ void check_can_be_gated(const json& result) {
   std::vector<std::string> names;
   for (std::sregex_iterator at(page.begin(), page.end(), in_backticks); at != std::sregex_iterator(); ++at)
     names.push_back((*at)[1]);
+  // `*_sd` stands for every name with that behind it.
+  const std::regex of_all("`\\*(_[a-z]+)`");
+  const std::vector<std::string> plain = names;
+  for (std::sregex_iterator at(page.begin(), page.end(), of_all); at != std::sregex_iterator(); ++at)
+    for (const std::string& name : plain) names.push_back(name + (*at)[1].str());
   const auto check = [&](const std::string& name) {
     CHECK_NOTHROW_MESSAGE(require_known(parse_gate(name + ">0"), names), command, ".md: ", name);
   };

@@ -266,11 +266,13 @@ TEST_CASE("[simulate] the command line's mistakes") {
   CHECK(holds(refused({"--policies", "streaming_llm", "--sinks", "40", "--budget", "32"}),
               "40 sinks do not fit in a budget of 32"));
   CHECK(holds(refused({"--policies", "h2o,h2o"}), "h2o twice"));
-  // GPT-2 with any tokenizer.
+  // GPT-2 with any tokenizer, whose ids it may not have.
   fs::copy_file(KVVIZ_FIXTURES "/models/gpt2/config.json", folder / "config.json");
   for (const char* file : {"tokenizer.model", "tokenizer_config.json"})
     fs::copy_file(fs::path(KVVIZ_DATA) / "models/demo" / file, folder / file);
-  CHECK(holds(refused({"--model", folder.path().string(), "--prompt", "a b c d", "--positions", "cache"}),
+  write_file(folder / "ids.txt", "1 2 3 4 5");
+  CHECK(holds(refused({"--model", folder.path().string(), "--tokens", (folder / "ids.txt").string(), "--bos",
+                       "off", "--positions", "cache"}),
               "learned positions"));
   CHECK(holds(refused({"--budget", "24,24"}), "24 twice"));
   CHECK(holds(refused({"--target", "kl<1", "--budget-table", (folder / "zero.tsv").string()}),

@@ -6,7 +6,9 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kvviz;
-  const auto json = nlohmann::json::parse(test::as_text(data, size), nullptr, false);
-  if (json.is_discarded()) return 0;
-  return test::survives([&] { test::use(parse_config(json)); });
+  return test::survives([&] {
+    const auto json = nlohmann::json::parse(test::as_text(data, size), nullptr, false);
+    require(!json.is_discarded(), "not JSON");
+    test::use(parse_config(json));
+  });
 }

@@ -2,17 +2,12 @@
 #pragma once
 #include <map>
 #include <nlohmann/json_fwd.hpp>
-#include <stdexcept>
 
 #include "fuzz_target.hpp"
 #include "kvviz/model/arch.hpp"
 #include "kvviz/model/weights.hpp"
 
 namespace kvviz::test {
-
-inline void expect(bool ok, const char* what) {
-  if (!ok) throw std::logic_error(what);
-}
 
 /// What a loader does with a configuration before it looks at weights. Whatever parse_config() lets through
 /// has a source for every tensor and numbers that add up.

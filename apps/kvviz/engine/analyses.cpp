@@ -59,7 +59,7 @@ Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, con
     done.layers = analysis::layers(cache, of_layers, *done.heads);
   }
   if (focus.needs_attention() && !subject.attention.empty()) done.attention = attention_of(subject, options);
-  if (focus.tokens) {
+  if (focus.tokens && focus.each_token) {
     const auto options_of_tokens = with_thresholds(analysis::TokensOptions{});
     if (done.attention) {
       const auto received = analysis::token_attention(*done.attention);

@@ -9,6 +9,7 @@
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
 #include "kvviz/analysis/tokens.hpp"
+#include "kvviz/engine/batch_output.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/figures/named_figure.hpp"
 #include "kvviz/options.hpp"
@@ -20,6 +21,7 @@ namespace kvviz {
 struct Focus {
   bool layers = false, heads = false, tokens = false, embeddings = false, attention = false,
        distribution = false;
+  bool each_token = true;  ///< false: of many texts, what tokens have one by one is not put out
   bool needs_attention() const { return attention || tokens; }
 };
 
@@ -52,6 +54,10 @@ bool has_arrays(const Subject& subject, const Analyses& analyses);
 /// Large arrays: attention, maps, token and channel matrices.
 void write_arrays(const std::filesystem::path& path, const Subject& subject, const Analyses& analyses);
 
-nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options);
+/// For provenance.
+nlohmann::ordered_json effective_options(const AnalyzeOptions& options);
+
+/// What is put together of many texts: tables by layer, head, channel and stage; none of a text's own tokens.
+BatchLayout analyze_layout();
 
 }  // namespace kvviz

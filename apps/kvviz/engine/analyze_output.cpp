@@ -177,14 +177,13 @@ std::vector<figures::NamedFigure> result_figures(const Subject& subject, const A
   return all;
 }
 
-nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& options) {
+nlohmann::ordered_json effective_options(const AnalyzeOptions& options) {
   nlohmann::ordered_json effective;
   const auto visit = [&](const auto& value, const char* name, const char*) { effective[name] = value; };
-  if (subject.has_model) {
-    add_options(effective, options.text);
-  } else {
+  if (options.cache.empty())
+    add_text_options(effective, options.texts);
+  else
     effective["cache"] = options.cache.string();
-  }
   effective["focus"] = options.focus;
   effective["generate"] = options.generate;
   effective["map-bins"] = options.map_bins;
@@ -195,7 +194,7 @@ nlohmann::ordered_json provenance(const Subject& subject, const AnalyzeOptions& 
   analysis::DistributionOptions::fields(options.distribution, visit);
   analysis::AttentionOptions::fields(options.attention, visit);
   analysis::LegacyOptions::fields(options.legacy, visit);
-  return provenance_of(subject.origin, options.call, std::move(effective));
+  return effective;
 }
 
 }  // namespace kvviz

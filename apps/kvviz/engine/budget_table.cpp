@@ -30,6 +30,7 @@ std::vector<std::string> cells_of(const std::string& line) {
 }  // namespace
 
 std::vector<int64_t> read_budgets(const std::filesystem::path& file, const ModelConfig& config) {
+  require<UsageError>(std::filesystem::is_regular_file(file), file.string(), " is not a file");
   std::ifstream in(file);
   std::string line;
   require<UsageError>(static_cast<bool>(std::getline(in, line)), file.string(),

@@ -9,7 +9,6 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
-#include "kvviz/eval/compare.hpp"
 #include "kvviz/eval/written_text.hpp"
 
 namespace kvviz {
@@ -18,24 +17,21 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int64_t few_predictions = 256;
 
-/// One trial over all texts, added up window by window.
-struct Sum {
-  std::vector<PairedScores> scores;
-  std::vector<analysis::CacheOutcomeLayer> layers;
-  double payload = 0, metadata = 0, workspace = 0, f16 = 0, tokens = 0, seconds = 0;
-  int64_t windows = 0;
+/// One trial on one text.
+struct Trial {
+  TrialSums sums;
+  PairedScores scores;
 };
 
 double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-void add_change(Sum& sum, std::span<const ChangedLayer> changed, std::span<const LayerKv> cache) {
+void add_change(TrialSums& sum, std::span<const ChangedLayer> changed, std::span<const LayerKv> cache) {
   sum.layers.resize(changed.size());
   double workspace = 0;
   for (size_t l = 0; l < changed.size(); ++l) {
-    analysis::CacheOutcomeLayer& into = sum.layers[l];
-    into.layer = static_cast<int>(l);
+    TrialLayerSums& into = sum.layers[l];
     into.key_error += changed[l].key_error;
     into.value_error += changed[l].value_error;
     into.bytes += changed[l].payload_bytes + changed[l].metadata_bytes;
@@ -49,11 +45,15 @@ void add_change(Sum& sum, std::span<const ChangedLayer> changed, std::span<const
   ++sum.windows;
 }
 
-void add_errors(Sum& sum, const ContinuedRun& run) {
+void add_to(std::vector<double>& sums, const std::vector<double>& values) {
+  sums.resize(std::max(sums.size(), values.size()), 0);
+  for (size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+}
+
+void add_errors(TrialSums& sum, const ContinuedRun& run, bool by_head) {
   for (size_t l = 0; l < run.output_error.size(); ++l) {
-    std::vector<double>& into = sum.layers[l].head_output_error;
-    into.resize(run.output_error[l].size(), 0);
-    for (size_t h = 0; h < into.size(); ++h) into[h] += run.output_error[l][h];
+    sum.layers[l].output_error += mean(run.output_error[l]);
+    if (by_head) add_to(sum.layers[l].head_output_error, run.output_error[l]);
   }
 }
 
@@ -70,32 +70,37 @@ void append(PairedScores& to, const PairedScores& from) {
 }
 
 /// Bytes and errors: means over the windows.
-analysis::CacheOutcome averaged(const CacheTrial& trial, const Sum& sum) {
+analysis::CacheOutcome averaged(const TrialName& name, const TrialSums& sum) {
   const auto windows = static_cast<double>(sum.windows);
-  analysis::CacheOutcome o{.method = trial.name,
-                           .family = trial.family,
-                           .summary = trial.summary,
+  analysis::CacheOutcome o{.method = name.name,
+                           .family = name.family,
+                           .summary = name.summary,
                            .key_error = 0,
                            .value_error = 0,
                            .payload_bytes = sum.payload / windows,
                            .metadata_bytes = sum.metadata / windows,
                            .workspace_bytes = sum.workspace / windows,
                            .f16_bytes = sum.f16 / windows,
-                           .tokens = sum.tokens / windows,
-                           .layers = sum.layers};
-  const auto layers = static_cast<double>(o.layers.size());
-  for (analysis::CacheOutcomeLayer& layer : o.layers) {
-    for (double* const sums : {&layer.key_error, &layer.value_error, &layer.bytes}) *sums /= windows;
-    for (double& error : layer.head_output_error) error /= windows;
-    o.key_error += layer.key_error / layers;
-    o.value_error += layer.value_error / layers;
+                           .tokens = sum.tokens / windows};
+  const auto layers = static_cast<double>(sum.layers.size());
+  for (const TrialLayerSums& layer : sum.layers) {
+    o.layers.push_back({.layer = static_cast<int>(o.layers.size()),
+                        .key_error = layer.key_error / windows,
+                        .value_error = layer.value_error / windows,
+                        .output_error = layer.output_error / windows,
+                        .bytes = layer.bytes / windows,
+                        .head_output_error = layer.head_output_error});
+    for (double& error : o.layers.back().head_output_error) error /= windows;
+    o.key_error += o.layers.back().key_error / layers;
+    o.value_error += o.layers.back().value_error / layers;
   }
   return o;
 }
 
-analysis::CacheOutcome outcome_of(const CacheTrial& trial, const Sum& sum) {
-  analysis::CacheOutcome o = averaged(trial, sum);
-  const QualityLoss loss = quality_loss(sum.scores);
+analysis::CacheOutcome outcome_of(const TrialName& name, const TrialSums& sum,
+                                  std::span<const BlockScores> scores) {
+  analysis::CacheOutcome o = averaged(name, sum);
+  const QualityLoss loss = quality_loss(scores);
   o.texts = loss.texts;
   o.predictions = loss.tokens;
   o.nll = loss.nll;
@@ -108,10 +113,8 @@ analysis::CacheOutcome outcome_of(const CacheTrial& trial, const Sum& sum) {
   o.kl_max = loss.kl_max;
   o.top1_agreement = loss.top1_agreement;
   o.output_error = 0;
-  for (analysis::CacheOutcomeLayer& layer : o.layers) {
-    layer.output_error = mean(layer.head_output_error);
+  for (const analysis::CacheOutcomeLayer& layer : o.layers)
     o.output_error += layer.output_error / static_cast<double>(o.layers.size());
-  }
   return o;
 }
 
@@ -128,8 +131,9 @@ void warn_of_few(int64_t predictions, const std::string& doing) {
 /// memory share the full cache's logits.
 class Scoring {
  public:
-  Scoring(const Decoder& decoder, const at::Tensor& full, std::span<const int32_t> ids, std::span<Sum> sums)
-      : decoder_(decoder), full_(full), ids_(ids), sums_(sums) {}
+  Scoring(const Decoder& decoder, const at::Tensor& full, std::span<const int32_t> ids,
+          std::span<Trial> trials)
+      : decoder_(decoder), full_(full), ids_(ids), trials_(trials) {}
 
   /// Of the next trial.
   void add(const at::Tensor& hidden) {
@@ -137,11 +141,11 @@ class Scoring {
     if (std::ssize(hidden_) * static_cast<int64_t>(hidden.nbytes()) >= most_bytes) finish();
   }
 
-  /// Adds the scores to the last entry of each sum's.
+  /// Adds the scores to each trial's.
   void finish() {
     if (hidden_.empty()) return;
     const auto compared = compare_predictions(decoder_, full_, hidden_, ids_);
-    for (const PairedScores& scores : compared) append(sums_[first_++].scores.back(), scores);
+    for (const PairedScores& scores : compared) append(trials_[first_++].scores, scores);
     hidden_.clear();
   }
 
@@ -150,22 +154,22 @@ class Scoring {
   const Decoder& decoder_;
   const at::Tensor& full_;
   std::span<const int32_t> ids_;
-  std::span<Sum> sums_;
+  std::span<Trial> trials_;
   size_t first_ = 0;  ///< trial of the first of hidden_
   std::vector<at::Tensor> hidden_;
 };
 
 /// The trials on one window of a text.
 void run_window(const Decoder& decoder, const SplitText& split, std::span<const CacheTrial> trials,
-                std::span<Sum> sums, const std::function<void()>& done) {
-  Scoring scoring(decoder, split.hidden(), split.continuation(), sums);
+                std::span<Trial> all, const std::function<void()>& done) {
+  Scoring scoring(decoder, split.hidden(), split.continuation(), all);
   for (size_t i = 0; i < trials.size(); ++i) {
     const auto start = Clock::now();
     const auto changed = trials[i].change(split);
-    sums[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    add_change(sums[i], changed, split.cache().layers);
+    all[i].sums.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    add_change(all[i].sums, changed, split.cache().layers);
     const ContinuedRun run = split.run(changed);
-    add_errors(sums[i], run);
+    add_errors(all[i].sums, run, trials[i].by_head);
     scoring.add(run.hidden);
     done();
   }
@@ -174,20 +178,20 @@ void run_window(const Decoder& decoder, const SplitText& split, std::span<const 
 
 /// The same with a text's tokens changed as they are written.
 void run_written(const Decoder& decoder, const WrittenText& text, std::span<const CacheTrial> trials,
-                 std::span<Sum> sums, const std::function<void()>& done) {
-  Scoring scoring(decoder, text.hidden(), text.ids(), sums);
+                 std::span<Trial> all, const std::function<void()>& done) {
+  Scoring scoring(decoder, text.hidden(), text.ids(), all);
   for (size_t i = 0; i < trials.size(); ++i) {
     std::vector<ChangedLayer> changed;
     std::vector<LayerKv> cache;
     const ContinuedRun run = text.run([&](size_t layer, const LayerKv& kv) {
       const auto start = Clock::now();
       changed.push_back(trials[i].write(layer, kv));
-      sums[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+      all[i].sums.seconds += std::chrono::duration<double>(Clock::now() - start).count();
       cache.push_back(kv);
       return std::pair{changed.back().key, changed.back().value};
     });
-    add_change(sums[i], changed, cache);
-    add_errors(sums[i], run);
+    add_change(all[i].sums, changed, cache);
+    add_errors(all[i].sums, run, trials[i].by_head);
     scoring.add(run.hidden);
     done();
   }
@@ -196,58 +200,90 @@ void run_written(const Decoder& decoder, const WrittenText& text, std::span<cons
 
 }  // namespace
 
-std::vector<TrialWindow> windows_of(const TextInput& text, const TrialOptions& o) {
-  const auto tokens = std::ssize(text.tokens.ids);
-  require(tokens >= 4, text.description, " has ", tokens, tokens == 1 ? " token" : " tokens",
-          "; a prefix and what is predicted behind it take at least 4");
-  const int64_t prefix = o.prefix > 0 ? o.prefix : tokens / 2;
-  require<UsageError>(prefix >= 1 && prefix <= tokens - 2, "--prefix-tokens ", prefix,
-                      " leaves nothing to predict of ", text.description, ", which has ", tokens,
-                      " tokens; expected at most ", tokens - 2);
-  const int64_t rest = tokens - prefix;
-  require<UsageError>(rest >= 2 * o.windows, "--windows ", o.windows, " cuts the ", rest,
-                      " tokens after the prefix of ", text.description,
-                      " into pieces of less than 2; expected at most ", rest / 2);
-  std::vector<TrialWindow> windows;
-  for (int64_t w = 0; w < o.windows; ++w)
-    windows.push_back({prefix + w * rest / o.windows, prefix + (w + 1) * rest / o.windows});
-  return windows;
+std::vector<TrialSums> trial_sums(const Decoder& decoder, const TextInput& text,
+                                  std::span<const CacheTrial> trials, const TrialOptions& o) {
+  const std::span<const int32_t> ids = text.tokens.ids;
+  std::vector<Trial> all(trials.size());
+  Progress progress(o.doing, (o.streaming ? 1 : o.windows) * std::ssize(trials), o.quiet);
+  const auto count = [&progress, done = int64_t{0}]() mutable { progress.update(++done); };
+  if (o.streaming) {
+    run_written(decoder, WrittenText(decoder, ids, o.basis), trials, all, count);
+  } else {
+    for (const TrialWindow window : windows_of(text.description, std::ssize(ids), o))
+      run_window(decoder,
+                 SplitText(decoder, ids.first(static_cast<size_t>(window.end)), window.prefix, o.basis),
+                 trials, all, count);
+  }
+  std::vector<TrialSums> sums;
+  for (Trial& trial : all) {
+    sums.push_back(std::move(trial.sums));
+    sums.back().scores = block_scores(trial.scores);
+    if (o.no_timings) sums.back().seconds = 0;
+  }
+  return sums;
 }
 
-std::vector<analysis::CacheOutcome> run_trials(const Runner& runner, std::span<const TextInput> texts,
-                                               std::span<const CacheTrial> trials, const TrialOptions& o) {
-  require<UsageError>(
-      o.basis == KeyBasis::post_rope || runner.model.decoder.config().position == PositionKind::rope,
-      "--key-basis pre_rope: the model has no RoPE; leave the option out");
-  const Decoder& decoder = runner.model.decoder;
-  std::vector<Sum> sums(trials.size());
-  Progress progress(o.doing, std::ssize(texts) * o.windows * std::ssize(trials), o.quiet);
-  const auto count = [&progress, done = int64_t{0}]() mutable { progress.update(++done); };
-  for (const TextInput& text : texts) {
-    for (Sum& sum : sums) sum.scores.emplace_back();
-    if (o.streaming) {
-      run_written(decoder, WrittenText(decoder, text.tokens.ids, o.basis), trials, sums, count);
-      continue;
+TrialOutcomes::TrialOutcomes(std::vector<TrialName> names)
+    : names_(std::move(names)), sums_(names_.size()), scores_(names_.size()) {}
+
+void TrialOutcomes::add(std::span<const TrialSums> text) {
+  require(text.size() == names_.size(), "the records hold ", text.size(), " trials, expected ",
+          names_.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const TrialSums& one = text[i];
+    TrialSums& sum = sums_[i];
+    sum.layers.resize(one.layers.size());
+    for (size_t l = 0; l < one.layers.size(); ++l) {
+      TrialLayerSums& layer = sum.layers[l];
+      layer.key_error += one.layers[l].key_error;
+      layer.value_error += one.layers[l].value_error;
+      layer.output_error += one.layers[l].output_error;
+      layer.bytes += one.layers[l].bytes;
+      add_to(layer.head_output_error, one.layers[l].head_output_error);
     }
-    for (const TrialWindow window : windows_of(text, o)) {
-      const auto ids = std::span<const int32_t>(text.tokens.ids).first(static_cast<size_t>(window.end));
-      run_window(decoder, SplitText(decoder, ids, window.prefix, o.basis), trials, sums, count);
-    }
+    sum.payload += one.payload, sum.metadata += one.metadata, sum.workspace += one.workspace;
+    sum.f16 += one.f16, sum.tokens += one.tokens, sum.seconds += one.seconds;
+    sum.windows += one.windows;
+    scores_[i].push_back(one.scores);
   }
+}
+
+std::vector<analysis::CacheOutcome> TrialOutcomes::outcomes(const TrialOptions& o) const {
   std::vector<analysis::CacheOutcome> outcomes;
-  for (size_t i = 0; i < trials.size(); ++i) {
-    outcomes.push_back(outcome_of(trials[i], sums[i]));
+  for (size_t i = 0; i < names_.size(); ++i) {
+    outcomes.push_back(outcome_of(names_[i], sums_[i], scores_[i]));
     if (i == 0 && !o.quiet) warn_of_few(outcomes[0].predictions, o.doing);
-    if (!o.no_timings) outcomes.back().change_seconds = sums[i].seconds;
+    if (!o.no_timings) outcomes.back().change_seconds = sums_[i].seconds;
   }
   return outcomes;
 }
 
-analysis::CacheOutcome coding_outcome(const CacheTrial& trial, std::span<const ChangedLayer> changed,
+std::vector<analysis::TextOutcome> text_outcomes(const TextRun::Record& text,
+                                                 std::span<const TrialSums> sums) {
+  std::vector<analysis::TextOutcome> outcomes;
+  for (const TrialSums& sum : sums) {
+    const QualityLoss loss = quality_loss(std::span(&sum.scores, 1));
+    outcomes.push_back({.text = text.index,
+                        .name = text.text.name,
+                        .outcome = outcomes.size(),
+                        .tokens = text.text.tokens,
+                        .predictions = loss.tokens,
+                        .nll = loss.nll,
+                        .delta_nll = loss.delta_nll,
+                        .delta_nll_se = loss.delta_nll_se,
+                        .delta_ppl_percent = 100 * loss.delta_ppl / loss.ppl_full,
+                        .kl = loss.kl,
+                        .top1_agreement = loss.top1_agreement,
+                        .bytes_per_token = (sum.payload + sum.metadata) / sum.tokens});
+  }
+  return outcomes;
+}
+
+analysis::CacheOutcome coding_outcome(const TrialName& name, std::span<const ChangedLayer> changed,
                                       std::span<const LayerKv> cache) {
-  Sum sum;
+  TrialSums sum;
   add_change(sum, changed, cache);
-  return averaged(trial, sum);
+  return averaged(name, sum);
 }
 
 }  // namespace kvviz

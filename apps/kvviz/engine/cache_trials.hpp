@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "kvviz/analysis/cache_outcome.hpp"
-#include "kvviz/engine/subject.hpp"
+#include "kvviz/engine/trial_texts.hpp"
+#include "kvviz/eval/compare.hpp"
 #include "kvviz/eval/split_text.hpp"
 
 namespace kvviz {
@@ -14,41 +16,64 @@ namespace kvviz {
 /// A change of a prefix's cache that is judged by what the model then predicts: one evaluation for
 /// `compress`, `prune` and `tucker`.
 struct CacheTrial {
-  std::string name, family, summary;  ///< of its CacheOutcome
   /// Of a prefix's cache, one layer an entry, keys in the basis of the text's cache.
   std::function<std::vector<ChangedLayer>(const SplitText&)> change;
   /// Of a layer of a whole text whose tokens are changed as they are written; empty: cannot be.
   std::function<ChangedLayer(size_t layer, const LayerKv&)> write;
+  bool by_head = true;  ///< errors of the attention output are kept by query head, not by layer alone
 };
 
-struct TrialOptions {
-  int64_t prefix = 0;   ///< tokens whose cache is changed; 0: half of each text
-  int64_t windows = 1;  ///< into which the rest of a text is cut; each goes on after a cache of all before it
-  KeyBasis basis = KeyBasis::post_rope;  ///< of the keys that are changed
-  bool streaming = false;                ///< every token is changed as it is written, and all are predicted
-  bool no_timings = false;
-  std::string doing = "changing the caches";  ///< of the progress
-  bool quiet = false;
+/// Of the CacheOutcome of a trial.
+struct TrialName {
+  std::string name, family, summary;
 };
 
-/// A prefix and the end of the continuation that is read behind it.
-struct TrialWindow {
-  int64_t prefix = 0, end = 0;
+/// Sums over the windows of one layer.
+struct TrialLayerSums {
+  double key_error = 0, value_error = 0, output_error = 0, bytes = 0;
+  std::vector<double> head_output_error;  ///< [query heads]; empty: not by head
 };
 
-/// The windows of a text: prefix + i (tokens - prefix) / windows. Throws UsageError when one of them leaves
-/// nothing to predict.
-std::vector<TrialWindow> windows_of(const TextInput& text, const TrialOptions& options);
+/// What a trial did to one text, added up over its windows: what is kept of it.
+struct TrialSums {
+  BlockScores scores;  ///< of all windows
+  std::vector<TrialLayerSums> layers;
+  double payload = 0, metadata = 0, workspace = 0, f16 = 0, tokens = 0, seconds = 0;
+  int64_t windows = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrialLayerSums, key_error, value_error, output_error, bytes,
+                                   head_output_error)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrialSums, scores, layers, payload, metadata, workspace, f16, tokens,
+                                   seconds, windows)
 
-/// Every trial on every window of every text, or, streaming, on every text as a whole. Bytes and errors are
-/// means over the windows; predictions of a text's windows count together. Throws UsageError as windows_of(),
-/// and for keys before RoPE in a model without.
-std::vector<analysis::CacheOutcome> run_trials(const Runner& runner, std::span<const TextInput> texts,
-                                               std::span<const CacheTrial> trials,
-                                               const TrialOptions& options);
+/// Every trial on every window of a text, or, streaming, on the text as a whole. The trials may hold on to
+/// what they know of the text: make new ones for each. Throws as windows_of().
+std::vector<TrialSums> trial_sums(const Decoder& decoder, const TextInput& text,
+                                  std::span<const CacheTrial> trials, const TrialOptions& options);
+
+/// The trials' outcomes over all texts: bytes and errors are means over the windows of all texts; predictions
+/// of a text's windows count together.
+class TrialOutcomes {
+ public:
+  explicit TrialOutcomes(std::vector<TrialName> names);
+
+  /// One text's sums, a trial an entry. The order of the texts decides the last digits.
+  void add(std::span<const TrialSums> text);
+  /// Throws DataError when no prediction is left. A warning on stderr where there are few, unless quiet.
+  std::vector<analysis::CacheOutcome> outcomes(const TrialOptions& options) const;
+
+ private:
+  std::vector<TrialName> names_;
+  std::vector<TrialSums> sums_;                   ///< without scores
+  std::vector<std::vector<BlockScores>> scores_;  ///< [trial][text]
+};
+
+/// The trials' outcomes on one text.
+std::vector<analysis::TextOutcome> text_outcomes(const TextRun::Record& text,
+                                                 std::span<const TrialSums> sums);
 
 /// Bytes and errors of a change of a cache alone, of which no model predicts anything.
-analysis::CacheOutcome coding_outcome(const CacheTrial& trial, std::span<const ChangedLayer> changed,
+analysis::CacheOutcome coding_outcome(const TrialName& name, std::span<const ChangedLayer> changed,
                                       std::span<const LayerKv> cache);
 
 }  // namespace kvviz

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/progress.hpp"
 
 namespace kvviz {
 namespace {
@@ -18,9 +19,18 @@ struct Judge {
   std::string doing;
 
   std::vector<CacheOutcome> operator()(std::span<const CachePlan> plans) const {
+    const Decoder& decoder = runner.model.decoder;
     TrialOptions o = trial_options(options);
     o.doing = doing;
-    return run_trials(runner, texts, trials_of(runner.model.decoder, plans, options), o);
+    o.quiet = options.call.quiet || texts.size() > 1;
+    Progress progress(doing, std::ssize(texts), options.call.quiet || texts.size() == 1);
+    TrialOutcomes outcomes(names_of(plans));
+    for (size_t i = 0; i < texts.size(); ++i) {
+      outcomes.add(trial_sums(decoder, texts[i], trials_of(decoder, plans, options), o));
+      progress.update(static_cast<int64_t>(i) + 1);
+    }
+    o.quiet = true;  // few predictions have been told of
+    return outcomes.outcomes(o);
   }
 };
 

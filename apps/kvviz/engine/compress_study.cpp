@@ -9,10 +9,22 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/engine/kivi_errors.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 
 namespace kvviz {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AttentionErrors, key_error, value_error, weight_error, output_error,
+                                   sparsity)
+
 namespace {
+
+/// What is kept of one text.
+struct CompressRecord {
+  std::vector<TrialSums> trials;                   ///< [plan]
+  std::vector<std::vector<AttentionErrors>> kivi;  ///< kivi_errors(); empty without --kivi-table
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CompressRecord, trials, kivi)
 
 /// Why the options rule a plan out; empty: they do not.
 std::string ruled_out(const CachePlan& plan, const CompressOptions& o) {
@@ -120,21 +132,46 @@ std::vector<CacheTrial> trials_of(const Decoder& decoder, std::span<const CacheP
   return plan_trials(decoder, plans, sides_of(o), policy_options(o.eviction, o.gqa_agg, o.texts.seed));
 }
 
-analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const TextInput> texts,
-                                          std::span<const CachePlan> plans, const CompressOptions& o) {
-  const ModelConfig& config = runner.model.decoder.config();
-  const auto trials = trials_of(runner.model.decoder, plans, o);
-  analysis::CompressionStudy study = described(o, config.position == PositionKind::rope);
+std::vector<TrialName> names_of(std::span<const CachePlan> plans) {
+  std::vector<TrialName> names;
+  for (const CachePlan& plan : plans) names.push_back({plan.text, plan.family, plan.summary});
+  return names;
+}
+
+nlohmann::json measure_compress(const TextRun::Work& work, std::span<const CachePlan> plans,
+                                const CompressOptions& o) {
+  const Decoder& decoder = work.runner.model.decoder;
+  TrialOptions how = trial_options(o);
+  how.quiet = work.quiet;
+  CompressRecord record{.trials = trial_sums(decoder, work.text, trials_of(decoder, plans, o), how),
+                        .kivi = {}};
+  if (o.kivi_table > 0) record.kivi = kivi_errors(decoder, work.text.tokens.ids, o.kivi_table);
+  return record;
+}
+
+CompressFindings gather_compress(const TextRun& texts, std::span<const CachePlan> plans,
+                                 const CompressOptions& o) {
+  const ModelConfig& config = texts.config();
+  CompressFindings found{.study = described(o, config.position == PositionKind::rope), .kivi = {}};
+  analysis::CompressionStudy& study = found.study;
   study.layers = static_cast<int>(config.layers.size());
   study.query_heads = static_cast<int>(config.layers.front().heads);
   study.kv_heads = static_cast<int>(config.layers.front().kv_heads);
-  study.texts = std::ssize(texts);
-  study.outcomes = run_trials(runner, texts, trials, trial_options(o));
-  for (const TextInput& text : texts) study.tokens += std::ssize(text.tokens.ids);
+  study.texts = texts.measured();
+  if (o.kivi_table > 0) found.kivi = kivi_study(o.kivi_table, config.layers.size());
+  TrialOutcomes outcomes(names_of(plans));
+  texts.each([&](const TextRun::Record& text) {
+    const auto record = text.body.get<CompressRecord>();
+    outcomes.add(record.trials);
+    std::ranges::move(text_outcomes(text, record.trials), std::back_inserter(study.by_text));
+    if (found.kivi) add_text(*found.kivi, record.kivi, texts.measured());
+    study.tokens += text.text.tokens;
+  });
+  study.outcomes = outcomes.outcomes(trial_options(o));
   study.full_nll = study.outcomes.front().nll - study.outcomes.front().delta_nll;
   study.full_ppl = study.outcomes.front().ppl - study.outcomes.front().delta_ppl;
   analysis::mark_frontier(study.outcomes);
-  return study;
+  return found;
 }
 
 analysis::CompressionStudy compress_cache(const KvCache& cache, std::span<const CachePlan> plans,
@@ -158,8 +195,7 @@ analysis::CompressionStudy compress_cache(const KvCache& cache, std::span<const 
     const auto start = std::chrono::steady_clock::now();
     const auto changed = coded_layers(layers, plan, sides_of(o));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    study.outcomes.push_back(
-        coding_outcome({.name = plan.text, .family = plan.family, .summary = plan.summary}, changed, layers));
+    study.outcomes.push_back(coding_outcome({plan.text, plan.family, plan.summary}, changed, layers));
     if (!o.no_timings) study.outcomes.back().change_seconds = seconds.count();
     progress.update(std::ssize(study.outcomes));
   }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <array>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "kvviz/analysis/compression.hpp"
+#include "kvviz/analysis/kivi_errors.hpp"
 #include "kvviz/engine/plan_change.hpp"
 
 namespace kvviz {
@@ -27,12 +30,24 @@ void leave_out_unfit(std::vector<CachePlan>& plans, const KvShapes& shapes, cons
 TrialOptions trial_options(const CompressOptions& options);
 CodedSides sides_of(const CompressOptions& options);
 
+/// The trials of one text.
 std::vector<CacheTrial> trials_of(const Decoder& decoder, std::span<const CachePlan> plans,
                                   const CompressOptions& options);
+std::vector<TrialName> names_of(std::span<const CachePlan> plans);
 
-/// Codes the caches of every text by every plan and reads on with them.
-analysis::CompressionStudy compress_texts(const Runner& runner, std::span<const TextInput> texts,
-                                          std::span<const CachePlan> plans, const CompressOptions& options);
+/// The record of a text: its cache coded by every plan and read on with, and with --kivi-table the errors of
+/// rounding.
+nlohmann::json measure_compress(const TextRun::Work& work, std::span<const CachePlan> plans,
+                                const CompressOptions& options);
+
+struct CompressFindings {
+  analysis::CompressionStudy study;
+  std::optional<analysis::KiviStudy> kivi;  ///< with --kivi-table
+};
+
+/// All texts' records together.
+CompressFindings gather_compress(const TextRun& texts, std::span<const CachePlan> plans,
+                                 const CompressOptions& options);
 
 /// Codes a cache that was read from a file: bytes and errors of keys and values.
 analysis::CompressionStudy compress_cache(const KvCache& cache, std::span<const CachePlan> plans,

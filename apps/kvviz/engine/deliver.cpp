@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <thread>
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/file_identity.hpp"
+#include "kvviz/core/file_lock.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/plot/render.hpp"
@@ -55,6 +58,20 @@ bool for_github(const OutputOptions& output) {
   const char* actions = std::getenv("GITHUB_ACTIONS");
   const bool there = actions != nullptr && std::string_view(actions) == "true";
   return output.annotations == "github" || (output.annotations == "auto" && there);
+}
+
+// Of two runs in one folder the later one's files are there, all of them.
+FileLock alone_in(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  require(std::filesystem::is_directory(folder), "cannot make the folder ", folder.string(), ": ",
+          error.message());
+  int tenths = 0;
+  const auto wait = [&] {
+    if (++tenths == 10)
+      std::fprintf(stderr, "kvviz: waiting for another run that writes to %s\n", folder.c_str());
+  };
+  return {folder, wait, WithoutLocks::go_on};
 }
 
 void print(const Result& result, const Delivery& delivery, const OutputOptions& output,
@@ -113,12 +130,14 @@ nlohmann::ordered_json provenance_of(const SubjectOrigin& o, const CallOptions& 
                                        {"bos", o.bos},
                                        {"dtype", o.dtype},
                                        {"device", o.device},
-                                       {"threads", kernels::thread_count()}};
+                                       {"threads", o.threads > 0 ? o.threads : kernels::thread_count()}};
   if (!o.stored_dtype.empty()) provenance["stored_dtype"] = o.stored_dtype;
   return provenance;
 }
 
 int deliver(Result result, Delivery delivery, const OutputOptions& output) {
+  require_unchanged_inputs();
+  std::optional<FileLock> alone(alone_in(output.out / "results"));
   std::vector<Check> checks;
   for (const Gate& gate : delivery.gates) checks.push_back(decide(gate, result));
   checks.insert(checks.end(), delivery.checks.begin(), delivery.checks.end());
@@ -142,6 +161,7 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   const auto files = write_result(result, output.out, {.csv = output.csv});
   const CheckReport report = report_of(result, std::move(checks));
   if (!output.junit.empty()) write_file(output.junit, to_junit(report));
+  alone.reset();
   print(result, delivery, output, files.front());
   if (output.json.empty() && !report.checks.empty()) std::printf("\n%s", to_console(report.checks).c_str());
   std::fputs(complaints(report.checks).c_str(), stderr);

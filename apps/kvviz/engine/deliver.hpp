@@ -38,10 +38,11 @@ struct Delivery {
   nlohmann::ordered_json advice;  ///< results/<command>_advice.json, for other programs; null: there is none
 };
 
-/// Checks the gates, draws the figures, writes the files, prints the summary and reports the checks: on the
-/// console, as --junit and as annotations. Returns the exit code of the checks. What a gate could not be
-/// decided for is an error (1 or 2) that leaves all files written: the run was long, the gate is soon put
-/// right.
+/// Refuses when a file that was read has changed since (file_identity.hpp). Waits until no other run writes
+/// to the folder. Checks the gates, draws the figures, writes the files, prints the summary and reports the
+/// checks: on the console, as --junit and as annotations. Returns the exit code of the checks. What a gate
+/// could not be decided for is an error (1 or 2) that leaves all files written: the run was long, the gate is
+/// soon put right.
 int deliver(Result result, Delivery delivery, const OutputOptions& output);
 
 /// "gpt2", from a path or a hub id.

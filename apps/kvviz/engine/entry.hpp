@@ -2,7 +2,10 @@
 #pragma once
 #include <c10/util/Exception.h>
 
+#include <string>
+
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/file_identity.hpp"
 #include "kvviz/options.hpp"
 
 namespace kvviz {
@@ -10,13 +13,24 @@ namespace kvviz {
 /// Cross-field rules, before anything is opened. Throws UsageError.
 void validate(const AnalyzeOptions& options);
 
-/// Runs a command; what libtorch throws leaves the engine as a DataError, without its backtrace.
+/// What an exception of libtorch says to a user: without its backtrace, and in our words when there is no
+/// memory.
+std::string said_by_libtorch(const c10::Error& error);
+
+/// Runs a command; what libtorch throws leaves the engine as a DataError. When a file that was read has
+/// changed, whatever went wrong, the error says that too.
 template <class Run>
 int guarded(Run run) {
   try {
-    return run();
-  } catch (const c10::Error& error) {
-    throw DataError(error.what_without_backtrace());
+    try {
+      return run();
+    } catch (const c10::Error& error) {
+      throw DataError(said_by_libtorch(error));
+    }
+  } catch (const DataError& error) {
+    const std::string change = changed_input();
+    if (change.empty() || change == error.what()) throw;
+    throw DataError(cat(change, " (", error.what(), ')'));
   }
 }
 

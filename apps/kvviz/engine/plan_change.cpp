@@ -169,10 +169,7 @@ std::vector<CacheTrial> plan_trials(const Decoder& decoder, std::span<const Cach
     std::map<size_t, size_t> numbers;  // of the evictions of the plan's entries
     for (size_t i = 0; i < plan.layers.size(); ++i)
       if (plan.layers[i].eviction) numbers[i] = evictions->add(*plan.layers[i].eviction);
-    trials.push_back({.name = plan.text,
-                      .family = plan.family,
-                      .summary = plan.summary,
-                      .change =
+    trials.push_back({.change =
                           [plan, sides, numbers, evictions](const SplitText& split) {
                             const auto& cache = split.cache().layers;
                             std::vector<HeldRows> held(cache.size());

@@ -13,8 +13,8 @@ namespace kvviz {
 enum class CodedSides { both, keys, values };
 
 /// The trials of plans, one each, in their order. The policies of all plans choose what they keep of a prefix
-/// in one run of it (a prefill with the full cache, cut once after its last token). Plans are for all layers,
-/// or for as many as there are.
+/// in one run of it (a prefill with the full cache, cut once after its last token), which the trials keep:
+/// they are of one text. Plans are for all layers, or for as many as there are.
 std::vector<CacheTrial> plan_trials(const Decoder& decoder, std::span<const CachePlan> plans,
                                     CodedSides sides, const policy::PolicyOptions& policies);
 

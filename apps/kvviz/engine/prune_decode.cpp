@@ -63,15 +63,14 @@ void time_variant(const Decoder& decoder, const SplitText& split, const Removal&
 
 }  // namespace
 
-void time_decoding(const Runner& runner, const TextInput& text, std::span<const NamedRemoval> removals,
-                   const DecodeOptions& options, std::span<analysis::PruneVariant> variants) {
+void time_decoding(const Decoder& decoder, std::span<const int32_t> ids,
+                   std::span<const NamedRemoval> removals, const DecodeOptions& options,
+                   std::span<analysis::PruneVariant> variants) {
   const at::NoGradGuard no_grad;
-  const Decoder& decoder = runner.model.decoder;
-  const int64_t prefix = windows_of(text, options.trials).front().prefix;
-  const SplitText split(decoder, text.tokens.ids, prefix);
+  const SplitText split(decoder, ids, options.prefix);
   const int64_t steps = std::min(options.steps, std::ssize(split.continuation()) - warm_up_steps);
   if (steps < 1) return;
-  Progress progress("timing", std::ssize(removals), options.trials.quiet);
+  Progress progress("timing", std::ssize(removals), options.quiet);
   for (size_t i = 0; i < removals.size(); ++i) {
     if (variants[i].smaller_store) time_variant(decoder, split, removals[i].removal, steps, variants[i]);
     progress.update(static_cast<int64_t>(i) + 1);

@@ -7,7 +7,7 @@
 #include "kvviz/analysis/channels.hpp"
 #include "kvviz/analysis/heads.hpp"
 #include "kvviz/analysis/layers.hpp"
-#include "kvviz/core/progress.hpp"
+#include "kvviz/eval/changed_session.hpp"
 #include "kvviz/model/session.hpp"
 
 namespace kvviz {
@@ -25,9 +25,10 @@ struct Prefix {
 };
 
 std::vector<double> mean_squares(const at::Tensor& output) {
-  const at::Tensor means = output.to(at::kDouble).square().mean({1, 2}).contiguous();
-  const double* const first = means.data_ptr<double>();
-  return {first, first + means.numel()};
+  std::vector<double> means;
+  for (int64_t head = 0; head < output.size(0); ++head)
+    means.push_back(squared_norm(output[head]) / static_cast<double>(output[head].numel()));
+  return means;
 }
 
 Prefix run_prefix(const Decoder& decoder, std::span<const int32_t> ids) {
@@ -160,27 +161,9 @@ std::vector<std::string> metric_names(SweepKind kind) {
           "output_rms"};
 }
 
-std::vector<std::vector<double>> sweep_metrics(const Runner& runner, std::span<const TextInput> texts,
-                                               std::span<const SweepItem> items, SweepKind kind,
-                                               const TrialOptions& trials) {
-  std::vector<std::vector<double>> sums;
-  Progress progress("measuring the caches", std::ssize(texts), trials.quiet);
-  int64_t done = 0;
-  for (const TextInput& text : texts) {
-    const int64_t tokens = windows_of(text, trials).front().prefix;
-    const auto ids = std::span<const int32_t>(text.tokens.ids).first(static_cast<size_t>(tokens));
-    auto of_text = numbers(run_prefix(runner.model.decoder, ids), tokens, items, kind);
-    if (sums.empty()) {
-      sums = std::move(of_text);
-    } else {
-      for (size_t i = 0; i < sums.size(); ++i)
-        for (size_t m = 0; m < sums[i].size(); ++m) sums[i][m] += of_text[i][m];
-    }
-    progress.update(++done);
-  }
-  for (auto& item : sums)
-    for (double& number : item) number /= static_cast<double>(texts.size());
-  return sums;
+std::vector<std::vector<double>> sweep_metrics(const Decoder& decoder, std::span<const int32_t> prefix,
+                                               std::span<const SweepItem> items, SweepKind kind) {
+  return numbers(run_prefix(decoder, prefix), std::ssize(prefix), items, kind);
 }
 
 }  // namespace kvviz

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kvviz/analysis/pruning.hpp"
-#include "kvviz/engine/cache_trials.hpp"
+#include "kvviz/model/decoder.hpp"
 
 namespace kvviz {
 
@@ -13,10 +13,9 @@ namespace kvviz {
 std::vector<std::string> metric_names(analysis::SweepKind kind);
 
 /// For each item, in the order of metric_names(): numbers of the analyses of `kvviz analyze`, of the prefix
-/// of each text (of its first window) with the cache as it is, and the RMS of the attention output; means
-/// over the texts. Nothing is removed. One prefill a text.
-std::vector<std::vector<double>> sweep_metrics(const Runner& runner, std::span<const TextInput> texts,
+/// of a text with the cache as it is, and the RMS of the attention output. Nothing is removed. One prefill.
+std::vector<std::vector<double>> sweep_metrics(const Decoder& decoder, std::span<const int32_t> prefix,
                                                std::span<const analysis::SweepItem> items,
-                                               analysis::SweepKind kind, const TrialOptions& trials);
+                                               analysis::SweepKind kind);
 
 }  // namespace kvviz

@@ -62,6 +62,11 @@ std::string place_of(const PruneOptions& o, bool with_heads) {
   return place;
 }
 
+std::vector<int> tokens_of(const PruneOptions& o, int64_t prefix) {
+  return indices_of(o.tokens,
+                    {"--tokens", "tokens in the prefix", prefix, "; a file of token ids is --token-ids"});
+}
+
 /// Everything that the options name.
 Removal everything(const PruneOptions& o, const ModelConfig& model, int64_t prefix) {
   Removal all{
@@ -69,8 +74,7 @@ Removal everything(const PruneOptions& o, const ModelConfig& model, int64_t pref
       .heads = indices_of(o.heads, {"--heads", "KV heads", most(model, &LayerConfig::kv_heads)}),
       .query_heads =
           indices_of(o.query_heads, {"--query-heads", "query heads", most(model, &LayerConfig::heads)}),
-      .tokens = indices_of(
-          o.tokens, {"--tokens", "tokens in the prefix", prefix, "; a file of token ids is --token-ids"}),
+      .tokens = tokens_of(o, prefix),
       .channels = indices_of(o.channels, {"--channels", "channels", most(model, &LayerConfig::head_dim)}),
       .threshold_percent = o.threshold.value_or(o.prune_method == "threshold" ? 1 : 0),
       .keys = o.sides != "values",
@@ -133,6 +137,10 @@ void add_channels(std::vector<SweepTarget>& targets, int layer, const PruneOptio
 }
 
 }  // namespace
+
+void check_tokens(const PruneOptions& o, int64_t prefix) {
+  tokens_of(o, prefix);
+}
 
 std::vector<NamedRemoval> removals_of(const PruneOptions& o, const ModelConfig& model, int64_t prefix) {
   const Removal all = everything(o, model, prefix);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,14 +20,24 @@ struct NamedRemoval {
 /// How the caches are judged.
 TrialOptions trial_options(const PruneOptions& options);
 
-/// The texts with --continuation behind each, whose ids follow those of the text; as they are without it.
-/// `prefix` becomes the tokens of the text. Throws UsageError when the texts differ in length then, DataError
-/// when the model's context is too short.
-std::vector<TextInput> with_continuation(std::vector<TextInput> texts, const PruneOptions& options,
-                                         const OpenedFolder& opened, TrialOptions& trials);
+/// A text as it is pruned, and how it is judged.
+struct PruneText {
+  TextInput text;
+  TrialOptions trials;
+};
+
+/// With --continuation behind the text, whose ids follow those of the text, which are the prefix then; as it
+/// is without. Throws DataError when the model's context is too short.
+PruneText prune_text(const TextRun::Work& work, const PruneOptions& options);
+
+/// Tokens of a text whose cache is pruned (of its first window). Throws as windows_of().
+int64_t prefix_of(const batch::PlannedText& text, const PruneOptions& options);
+
+/// Throws UsageError for a position of --tokens that a prefix does not have, naming the range.
+void check_tokens(const PruneOptions& options, int64_t prefix);
 
 /// What the options name: nothing, each part on its own, and all together where there are several. Throws
-/// UsageError for an index that does not exist in the model or in the shortest prefix, naming the range.
+/// UsageError for an index that does not exist in the model or in the prefix, naming the range.
 std::vector<NamedRemoval> removals_of(const PruneOptions& options, const ModelConfig& model, int64_t prefix);
 
 /// An item of a sweep and its removal.
@@ -38,14 +49,17 @@ struct SweepTarget {
 /// What a sweep removes, layer by layer. Throws as removals_of(), and for a block larger than the head.
 std::vector<SweepTarget> sweep_targets(const PruneOptions& options, const ModelConfig& model);
 
-/// Each removal on every text; with `timings`, tokens decoded behind the first text's cache.
-analysis::PruningStudy prune_texts(const Runner& runner, std::span<const TextInput> texts,
-                                   std::span<const NamedRemoval> removals, const PruneOptions& options,
-                                   const TrialOptions& trials);
+/// The record of a text: each removal on it; `timed`: and tokens decoded behind its cache.
+nlohmann::json measure_prune(const TextRun::Work& work, std::span<const NamedRemoval> removals,
+                             const PruneOptions& options, bool timed);
+/// All texts' records together.
+analysis::PruningStudy gather_prune(const TextRun& texts, std::span<const NamedRemoval> removals,
+                                    const PruneOptions& options);
 
-/// Each target on every text, and what was measured of it before. In parts of at most 1 GiB of hidden states.
-analysis::SweepStudy sweep_texts(const Runner& runner, std::span<const TextInput> texts,
-                                 std::span<const SweepTarget> targets, const PruneOptions& options,
-                                 const TrialOptions& trials);
+/// The same of a sweep: each target on the text, and what was measured of it before.
+nlohmann::json measure_sweep(const TextRun::Work& work, std::span<const SweepTarget> targets,
+                             const PruneOptions& options);
+analysis::SweepStudy gather_sweep(const TextRun& texts, std::span<const SweepTarget> targets,
+                                  const PruneOptions& options);
 
 }  // namespace kvviz

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/analyze.hpp"
+#include "kvviz/engine/batch_output.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -12,7 +13,7 @@ kernels::AttentionRequest request_of(const AnalyzeOptions& options, const Focus&
   kernels::AttentionRequest request;
   request.statistics = focus.needs_attention();
   request.first_keys = options.attention.first_keys;
-  request.map_bins = focus.attention ? options.map_bins : 0;
+  request.map_bins = focus.attention && focus.each_token ? options.map_bins : 0;
   return request;
 }
 
@@ -21,18 +22,14 @@ struct Work {
   Analyses analyses;
 };
 
-Work work_on_model(const AnalyzeOptions& options, const Focus& focus) {
-  OpenedFolder opened = open_folder(options.model, options.call);
-  const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
-  require(options.generate < opened.config.context, "--generate ", options.generate,
-          " needs more than the model's context of ", opened.config.context, " tokens");
-  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids) + options.generate);
+Work work_on_text(const TextRun::Work& text, AnalyzeOptions options, const Focus& focus) {
+  options.call.quiet = text.quiet;
   Work work;
-  work.subject =
-      run_model(runner, text, {.attention = request_of(options, focus), .quiet = options.call.quiet});
+  work.subject = run_model(text.runner, text.text,
+                           {.attention = request_of(options, focus), .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
   if (focus.tokens && options.generate > 0)
-    work.analyses.generation = generation_after(runner, work.subject, options);
+    work.analyses.generation = generation_after(text.runner, work.subject, options);
   return work;
 }
 
@@ -43,16 +40,19 @@ Work work_on_cache(const AnalyzeOptions& options, const Focus& focus) {
   return work;
 }
 
-int analyze(const AnalyzeOptions& options) {
-  Delivery delivery{.gates = check_output(options.output)};
-  const Focus focus = parse_focus(options.focus);
-  validate(options);
-  set_threads(options.call.threads);
-  const Work work = options.cache.empty() ? work_on_model(options, focus) : work_on_cache(options, focus);
+Result result_of(const Work& work, const Focus& focus) {
+  return {.command = "analyze",
+          .summary = summary_facts(work.subject, work.analyses, focus),
+          .tables = result_tables(work.subject, work.analyses, focus),
+          .figures = {}};
+}
+
+int deliver_one(const Work& work, const AnalyzeOptions& options, const Focus& focus,
+                std::vector<Gate> gates) {
   const auto& [subject, analyses] = work;
-  Result result{.command = "analyze", .provenance = provenance(subject, options)};
-  result.summary = summary_facts(subject, analyses, focus);
-  result.tables = result_tables(subject, analyses, focus);
+  Delivery delivery{.gates = std::move(gates)};
+  Result result = result_of(work, focus);
+  result.provenance = provenance_of(subject.origin, options.call, effective_options(options));
   if (!options.output.no_plots) delivery.figures = result_figures(subject, analyses, options, focus);
   delivery.subtitle = cat(short_name(subject.origin.model), ", ", subject.origin.text, ", ",
                           subject.cache.tokens.ids.size(), " tokens");
@@ -61,6 +61,51 @@ int analyze(const AnalyzeOptions& options) {
   if (has_arrays(subject, analyses))
     delivery.write_arrays = [&](const auto& file) { write_arrays(file, subject, analyses); };
   return deliver(std::move(result), std::move(delivery), options.output);
+}
+
+TextRun::Request request_of(const AnalyzeOptions& options) {
+  return {.command = "analyze",
+          .call = options.call,
+          .model = options.model,
+          .texts = options.texts,
+          .out = options.output.out};
+}
+
+int analyze_texts(const AnalyzeOptions& options, const Focus& focus, std::vector<Gate> gates) {
+  TextRun texts(request_of(options));
+  const int64_t context = texts.config().context;
+  require(options.generate < context, "--generate ", options.generate,
+          " needs more than the model's context of ", context, " tokens");
+  Focus of_many = focus;
+  of_many.each_token = false;
+  const BatchLayout layout = analyze_layout();
+  const bool one_text = texts.plan_texts() == 1;
+  std::optional<Work> one;
+  texts.measure({.doing = "analysing the texts", .more_tokens = options.generate},
+                [&](const TextRun::Work& text) {
+                  Work work = work_on_text(text, options, one_text ? focus : of_many);
+                  if (!one_text) return text_record(result_of(work, of_many), layout);
+                  one = std::move(work);
+                  return nlohmann::json();
+                });
+  if (one) return deliver_one(*one, options, focus, std::move(gates));
+  if (texts.only_a_shard()) return 0;
+  return deliver_over_texts(texts, layout,
+                            {.command = "analyze",
+                             .call = options.call,
+                             .output = options.output,
+                             .gates = std::move(gates),
+                             .options = effective_options(options),
+                             .shown_tables = {"layers_over_texts", "attention_layers_over_texts"}});
+}
+
+int analyze(const AnalyzeOptions& options) {
+  std::vector<Gate> gates = check_output(options.output);
+  const Focus focus = parse_focus(options.focus);
+  validate(options);
+  set_threads(options.call.threads);
+  if (options.cache.empty()) return analyze_texts(options, focus, std::move(gates));
+  return deliver_one(work_on_cache(options, focus), options, focus, std::move(gates));
 }
 
 }  // namespace

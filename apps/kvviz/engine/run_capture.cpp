@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/file_identity.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/io/cache_file.hpp"
@@ -13,8 +15,10 @@
 namespace kvviz {
 namespace {
 
+// SOURCE_DATE_EPOCH: the time that reproducible runs take for now.
 std::string now() {
-  const std::time_t time = std::time(nullptr);
+  const char* fixed = std::getenv("SOURCE_DATE_EPOCH");
+  const std::time_t time = fixed == nullptr ? std::time(nullptr) : std::strtoll(fixed, nullptr, 10);
   char text[32];
   std::tm utc{};
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &utc));
@@ -43,6 +47,7 @@ int capture(const CaptureOptions& options) {
     layer.value = layer.value.to(dtype_of(options.cache_dtype)).contiguous();
   }
   check_finite(subject.cache);
+  require_unchanged_inputs();
   const auto file = options.out / "caches/cache.h5";
   io::write_cache(file, subject.cache.view(),
                   {.command = options.call.command_line,

@@ -5,9 +5,9 @@
 #include "kvviz/engine/compress_recommend.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
-#include "kvviz/engine/kivi_errors.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 #include "kvviz/figures/compress_figures.hpp"
+#include "kvviz/stats/blas.hpp"
 #include "kvviz/tables/compress_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -105,7 +105,10 @@ void put_out(Result& result, Delivery& delivery, const analysis::CompressionStud
              const std::string& what, const OutputOptions& output) {
   result.summary = facts_of(study);
   result.tables = {tables::compress_table(study), tables::compress_layers_table(study)};
-  if (!study.when.empty()) result.tables.push_back(tables::compress_heads_table(study));
+  if (!study.when.empty()) {
+    result.tables.push_back(tables::compress_heads_table(study));
+    result.tables.push_back(tables::compress_texts_table(study));
+  }
   if (!output.no_plots) delivery.figures = figures::compress_figures(study, what);
   delivery.subtitle = what;
   if (!study.when.empty()) {
@@ -129,23 +132,36 @@ int run_on_cache(const CompressOptions& o, std::vector<CachePlan> plans, Deliver
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 
-int run(const CompressOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
-  std::vector<CachePlan> plans = plans_of(o);
-  set_threads(o.call.threads);
-  if (!o.cache.empty()) return run_on_cache(o, plans, std::move(delivery));
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
-  if (!o.streaming)
-    for (const TextInput& text : texts) windows_of(text, trial_options(o));
-  leave_out_unfit(plans, shapes_of(opened.config), o);
-  const Runner runner = load_runner(std::move(opened), longest(texts));
+void check_text(const batch::PlannedText& text, const CompressOptions& o) {
+  if (o.streaming)
+    require(text.tokens >= 2, text.name, " has one token, BOS included; there is nothing to predict");
+  else
+    windows_of(text.name, text.tokens, trial_options(o));
+}
 
-  analysis::CompressionStudy study = compress_texts(runner, texts, plans, o);
-  if (o.recommend) study.recommendation = recommend(runner, texts, study, plans, o);
-  const SubjectOrigin origin = origin_of_all(runner, texts);
-  Result result{.command = "compress",
-                .provenance = provenance_of(origin, o.call, effective_options(o, plans))};
+std::unique_ptr<TextRun> open_compress_texts(const CompressOptions& o) {
+  return open_trial_texts({.command = "compress",
+                           .call = o.call,
+                           .model = o.model,
+                           .texts = o.texts,
+                           .out = o.output.out,
+                           .check = [&](const batch::PlannedText& text) { check_text(text, o); }});
+}
+
+int run_on_texts(const CompressOptions& o, std::vector<CachePlan> plans, Delivery delivery) {
+  const auto texts = open_compress_texts(o);
+  check_basis(texts->config(), trial_options(o));
+  leave_out_unfit(plans, shapes_of(texts->config()), o);
+  if (o.recommend) texts->require_whole("--recommend");
+  const stats::SerialBlas serial;
+  texts->measure({.doing = "coding the caches", .alone = !o.no_timings},
+                 [&](const TextRun::Work& work) { return measure_compress(work, plans, o); });
+  if (texts->only_a_shard()) return 0;
+
+  auto [study, kivi] = gather_compress(*texts, plans, o);
+  if (o.recommend) study.recommendation = recommend(texts->runner(), texts->texts(), study, plans, o);
+  const SubjectOrigin origin = texts->origin();
+  Result result{.command = "compress", .provenance = texts->provenance(o.call, effective_options(o, plans))};
   delivery.heading = cat(origin.model, ", ", origin.text);
   put_out(result, delivery, study, cat(short_name(origin.model), ", ", origin.text), o.output);
   if (o.recommend) add_recommendation(result.summary, study, *o.recommend);
@@ -154,15 +170,23 @@ int run(const CompressOptions& o) {
     delivery.shown_tables.push_back(result.tables.back().name);
     delivery.advice = recommendation_json(*study.recommendation, origin);
   }
-  if (o.kivi_table > 0) {
-    const auto kivi = kivi_errors(runner, texts, o.kivi_table, o.call.quiet);
-    result.summary.push_back({"attention_sparsity", tables::real(kivi.sparsity), "%",
+  if (kivi) {
+    result.summary.push_back({"attention_sparsity", tables::real(kivi->sparsity), "%",
                               "Keys with less than 1 % of the greatest weight"});
-    result.tables.push_back(tables::kivi_table(kivi));
+    result.tables.push_back(tables::kivi_table(*kivi));
     delivery.shown_tables.push_back(result.tables.back().name);
-    result.tables.push_back(tables::kivi_layers_table(kivi));
+    result.tables.push_back(tables::kivi_layers_table(*kivi));
   }
+  texts->add_failures(result);
   return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+int run(const CompressOptions& o) {
+  Delivery delivery{.gates = check_output(o.output)};
+  std::vector<CachePlan> plans = plans_of(o);
+  set_threads(o.call.threads);
+  return o.cache.empty() ? run_on_texts(o, std::move(plans), std::move(delivery))
+                         : run_on_cache(o, std::move(plans), std::move(delivery));
 }
 
 }  // namespace

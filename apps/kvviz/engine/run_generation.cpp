@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <optional>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/engine/batch_output.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/generation_run.hpp"
@@ -15,6 +17,12 @@
 namespace kvviz {
 namespace {
 
+constexpr const char* command = "analyze_generation";
+
+SamplingOptions sampling_of(const GenerationOptions& o) {
+  return {o.temperature, o.top_k, o.top_p, o.texts.seed};
+}
+
 /// The eviction part of the options, in the form that simulate reads.
 SimulateOptions simulate_options(const GenerationOptions& o) {
   SimulateOptions simulate;
@@ -23,7 +31,7 @@ SimulateOptions simulate_options(const GenerationOptions& o) {
   simulate.positions = o.positions;
   simulate.prefill = o.prefill;
   simulate.eviction = o.eviction;
-  simulate.texts.seed = o.seed;
+  simulate.texts.seed = o.texts.seed;
   return simulate;
 }
 
@@ -39,32 +47,29 @@ std::vector<Simulation> policies_of(const GenerationOptions& o, const ModelConfi
   return all;
 }
 
-/// Articles are cut so that the generated tokens have room; a text of the user's own has to fit.
-TextInput prompt_of(const GenerationOptions& o, const OpenedFolder& opened) {
-  const int64_t context = opened.config.context;
-  require<UsageError>(o.generate < context, "--generate ", o.generate,
-                      " leaves no room for a prompt in the model's context of ", context, " tokens");
-  ModelConfig config = opened.config;
-  const TextOptions& t = o.text;
-  if (t.prompt.empty() && t.prompt_file.empty() && t.tokens.empty() && t.seq_len == 0)
-    config.context -= o.generate;
-  TextInput text = read_text(t, *opened.tokenizer, config, o.call.data);
-  const auto tokens = std::ssize(text.tokens.ids);
-  require<UsageError>(tokens + o.generate <= context, "a prompt of ", tokens, " tokens and --generate ",
-                      o.generate, " exceed the model's context of ", context, " by ",
-                      tokens + o.generate - context, "; lower --generate or --seq-len");
-  return text;
+/// Articles are cut so that the generated tokens have room; other texts have to fit.
+TextsOptions texts_with_room(const GenerationOptions& o) {
+  TextsOptions texts = o.texts;
+  const TextOptions& t = texts.text;
+  if (t.prompt.empty() && t.prompt_file.empty() && t.tokens.empty()) texts.text.room = o.generate;
+  return texts;
+}
+
+/// Of one text the command line is at fault, of several the text.
+void refuse(const std::string& why, const GenerationOptions& o) {
+  if (names_one_text(o.texts)) throw UsageError(why);
+  throw DataError(why);
 }
 
 nlohmann::ordered_json effective_options(const GenerationOptions& o) {
   nlohmann::ordered_json effective;
-  add_options(effective, o.text);
+  add_text_options(effective, o.texts);
   effective.update({{"generate", o.generate},
                     {"stages", o.stages.fractions},
                     {"temperature", o.temperature},
                     {"top-k", o.top_k},
                     {"top-p", o.top_p},
-                    {"seed", o.seed},
+                    {"seed", o.texts.seed},
                     {"ignore-eos", o.ignore_eos},
                     {"policy", o.policies},
                     {"budget", o.budgets}});
@@ -81,6 +86,43 @@ void remove_timings(analysis::GenerationStudy& study) {
   study.prefill_seconds = analysis::kNone;
   for (auto& step : study.steps) step.seconds = analysis::kNone;
   for (auto& text : study.evicted) text.seconds = analysis::kNone;
+}
+
+BatchLayout generation_layout() {
+  using plot::colours::key;
+  using plot::colours::value;
+  constexpr plot::Colour green{0x009e73}, orange{0xe69f00}, violet{0xcc79a7};
+  BatchLayout layout;
+  for (const char* share :
+       {"attention_first", "attention_prompt", "attention_generated", "attention_self", "uniform_prompt"})
+    layout.over.ranges.push_back({.fact = share});
+  layout.over.tables = {{.name = "generation"},
+                        {.name = "generation_layers"},
+                        {.name = "generation_heads"},
+                        {.name = "generated"}};
+  layout.facts = {{"attention_first", "Attention on the first token", "share"},
+                  {"attention_prompt", "Attention on the rest of the prompt", "share"},
+                  {"attention_generated", "Attention on generated tokens", "share"},
+                  {"k_distance", "Distance of generated keys", "1: as the prompt's own"},
+                  {"k_drift", "Drift of generated keys", "spreads of the prompt"},
+                  {"v_drift", "Drift of generated values", "spreads of the prompt"}};
+  const std::string layers = "generation_layers", heads = "generation_heads";
+  layout.layers = {{"Distance from the prompt's mean",
+                    "1: as the prompt's own",
+                    {{{layers, "k_distance"}, "keys", key}, {{layers, "v_distance"}, "values", value}}},
+                   {"Drift of their mean",
+                    "spreads of the prompt",
+                    {{{layers, "k_drift"}, "keys", key}, {{layers, "v_drift"}, "values", value}}},
+                   {"Where generated tokens look",
+                    "share of attention",
+                    {{{layers, "attention_first"}, "first token", plot::colours::sink},
+                     {{layers, "attention_prompt"}, "rest of the prompt", green},
+                     {{layers, "attention_generated"}, "generated", orange},
+                     {{layers, "attention_self"}, "itself", violet}}}};
+  layout.heads = {
+      {{heads, "attention_first"}, "head", "Attention on the first token", "query head", "share"},
+      {{heads, "attention_generated"}, "head", "Attention on generated tokens", "query head", "share"}};
+  return layout;
 }
 
 /// [step, layer, query head, part]; NaN where a layer has fewer heads.
@@ -107,49 +149,71 @@ void write_arrays(const std::filesystem::path& file, const analysis::GenerationS
   writer.commit();
 }
 
-int run(const GenerationOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
-  const SamplingOptions sampling{o.temperature, o.top_k, o.top_p, o.seed};
-  validate(sampling);
-  analysis::validate(o.stages);
-  analysis::validate(o.legacy);
-  set_threads(o.call.threads);
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const auto simulations = policies_of(o, opened.config);
-  SimulationOptions settings = settings_of(simulate_options(o), opened.config);
-  const TextInput text = prompt_of(o, opened);
-  for (const Simulation& s : simulations)  // now, not after the full cache's text
-    policy::split(s.policy, policy::resolve(s.budget, std::ssize(text.tokens.ids) + o.generate),
-                  settings.policy);
-  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids) + o.generate);
+/// What all texts are continued under.
+struct EvictionPlan {
+  std::vector<Simulation> simulations;
+  SimulationOptions settings;
+};
 
-  const GenerationRequest request{.prompt = text.tokens.ids,
+struct Limits {
+  const EvictionPlan& plan;
+  int64_t context = 0;
+};
+
+/// Whether prompt and generated tokens fit, and the budgets are enough for the policies.
+void check_prompt(const batch::PlannedText& text, const GenerationOptions& o, const Limits& limits) {
+  const int64_t all = text.tokens + o.generate;
+  if (all > limits.context)
+    refuse(cat("a prompt of ", text.tokens, " tokens and --generate ", o.generate,
+               " exceed the model's context of ", limits.context, " by ", all - limits.context,
+               "; lower --generate or --seq-len"),
+           o);
+  try {
+    for (const Simulation& s : limits.plan.simulations)
+      policy::split(s.policy, policy::resolve(s.budget, all), limits.plan.settings.policy);
+  } catch (const UsageError& error) {
+    refuse(error.what(), o);
+  }
+}
+
+analysis::GenerationStudy study_of(const TextRun::Work& text, const GenerationOptions& o,
+                                   const EvictionPlan& plan) {
+  const GenerationRequest request{.prompt = text.text.tokens.ids,
                                   .tokens = o.generate,
-                                  .sampling = sampling,
+                                  .sampling = sampling_of(o),
                                   .ignore_eos = o.ignore_eos,
                                   .stages = o.stages,
                                   .legacy = o.legacy,
-                                  .quiet = o.call.quiet};
-  GenerationRun generated = generate_in_full(runner, request);
+                                  .quiet = text.quiet};
+  GenerationRun generated = generate_in_full(text.runner, request);
   analysis::GenerationStudy& study = generated.study;
-  if (o.prefill == "full") settings.prompt = std::ssize(text.tokens.ids);
-  Progress progress("generating under policies", std::ssize(simulations), o.call.quiet);
-  for (const Simulation& simulation : simulations) {
-    study.evicted.push_back(generate_evicting(runner, request, simulation, settings, generated));
+  SimulationOptions settings = plan.settings;
+  if (o.prefill == "full") settings.prompt = std::ssize(text.text.tokens.ids);
+  Progress progress("generating under policies", std::ssize(plan.simulations), text.quiet);
+  for (const Simulation& simulation : plan.simulations) {
+    study.evicted.push_back(generate_evicting(text.runner, request, simulation, settings, generated));
     progress.update(std::ssize(study.evicted));
   }
   if (o.no_timings) remove_timings(study);
+  return std::move(study);
+}
 
-  const SubjectOrigin origin = origin_of(runner, text);
-  Result result{.command = "analyze_generation",
-                .provenance = provenance_of(origin, o.call, effective_options(o))};
-  result.summary = tables::generation_facts(study);
+Result result_of(const analysis::GenerationStudy& study) {
+  Result result{.command = command, .summary = tables::generation_facts(study), .tables = {}, .figures = {}};
   result.tables = {tables::generation_table(study.cache), tables::generation_steps_table(study),
                    tables::generation_layers_table(study), tables::generation_heads_table(study)};
-  if (!study.evicted.empty()) {
-    result.tables.push_back(tables::generated_table(study));
-    result.tables.push_back(tables::generated_steps_table(study));
-  }
+  if (study.evicted.empty()) return result;
+  result.tables.push_back(tables::generated_table(study));
+  result.tables.push_back(tables::generated_steps_table(study));
+  return result;
+}
+
+int deliver_one(const analysis::GenerationStudy& study, const TextRun& texts, const GenerationOptions& o,
+                std::vector<Gate> gates) {
+  const SubjectOrigin origin = texts.origin();
+  Delivery delivery{.gates = std::move(gates)};
+  Result result = result_of(study);
+  result.provenance = provenance_of(origin, o.call, effective_options(o));
   if (!o.output.no_plots) delivery.figures = figures::generation_figures(study);
   delivery.subtitle = cat(short_name(origin.model), ", ", origin.text, ", ", study.cache.prompt,
                           " tokens and ", study.steps.size(), " generated");
@@ -157,6 +221,49 @@ int run(const GenerationOptions& o) {
   delivery.shown_tables = {"generation", "generated"};
   if (!study.steps.empty()) delivery.write_arrays = [&](const auto& file) { write_arrays(file, study); };
   return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+/// The fact `text` has the name of the key of the table of texts.
+nlohmann::json record_of(Result result, const BatchLayout& layout) {
+  for (Fact& fact : result.summary)
+    if (fact.key == "text") fact.key = "generated_text";
+  return text_record(std::move(result), layout);
+}
+
+int run(const GenerationOptions& o) {
+  std::vector<Gate> gates = check_output(o.output);
+  validate(sampling_of(o));
+  analysis::validate(o.stages);
+  analysis::validate(o.legacy);
+  set_threads(o.call.threads);
+  const TextsOptions with_room = texts_with_room(o);
+  TextRun texts(
+      {.command = command, .call = o.call, .model = o.model, .texts = with_room, .out = o.output.out});
+  const int64_t context = texts.config().context;
+  require<UsageError>(o.generate < context, "--generate ", o.generate,
+                      " leaves no room for a prompt in the model's context of ", context, " tokens");
+  const EvictionPlan plan{policies_of(o, texts.config()), settings_of(simulate_options(o), texts.config())};
+  const bool one_text = texts.plan_texts() == 1;
+  if (one_text) check_prompt(texts.plan().texts.front(), o, {plan, context});
+  const BatchLayout layout = generation_layout();
+  std::optional<analysis::GenerationStudy> one;
+  texts.measure({.doing = "generating", .more_tokens = o.generate, .alone = !o.no_timings},
+                [&](const TextRun::Work& text) {
+                  check_prompt(texts.plan().texts[static_cast<size_t>(text.index)], o, {plan, context});
+                  analysis::GenerationStudy study = study_of(text, o, plan);
+                  if (!one_text) return record_of(result_of(study), layout);
+                  one = std::move(study);
+                  return nlohmann::json();
+                });
+  if (one) return deliver_one(*one, texts, o, std::move(gates));
+  if (texts.only_a_shard()) return 0;
+  return deliver_over_texts(texts, layout,
+                            {.command = command,
+                             .call = o.call,
+                             .output = o.output,
+                             .gates = std::move(gates),
+                             .options = effective_options(o),
+                             .shown_tables = {"generation_over_texts", "generated_over_texts"}});
 }
 
 }  // namespace

@@ -17,24 +17,25 @@ namespace {
 using tables::integer;
 using tables::real;
 
-nlohmann::ordered_json effective_options(const PruneOptions& o, const TrialOptions& trials) {
+nlohmann::ordered_json effective_options(const PruneOptions& o) {
   nlohmann::ordered_json effective;
   add_options(effective, o.texts);
   effective["token-ids"] = effective["tokens"];
-  effective.update({{"tokens", o.tokens},
-                    {"layers", o.layers},
-                    {"heads", o.heads},
-                    {"query-heads", o.query_heads},
-                    {"channels", o.channels},
-                    {"sides", o.sides},
-                    {"threshold", o.threshold ? nlohmann::ordered_json(*o.threshold) : nullptr},
-                    {"prune-method", o.prune_method},
-                    {"sweep", o.sweep},
-                    {"channel-block", o.channel_block},
-                    {"prefix-tokens", trials.prefix},
-                    {"windows", trials.windows},
-                    {"continuation", o.continuation},
-                    {"decode-steps", o.decode_steps}});
+  effective.update(
+      {{"tokens", o.tokens},
+       {"layers", o.layers},
+       {"heads", o.heads},
+       {"query-heads", o.query_heads},
+       {"channels", o.channels},
+       {"sides", o.sides},
+       {"threshold", o.threshold ? nlohmann::ordered_json(*o.threshold) : nullptr},
+       {"prune-method", o.prune_method},
+       {"sweep", o.sweep},
+       {"channel-block", o.channel_block},
+       {"prefix-tokens", o.continuation.empty() ? nlohmann::ordered_json(o.prefix_tokens) : nullptr},
+       {"windows", o.windows},
+       {"continuation", o.continuation},
+       {"decode-steps", o.decode_steps}});
   return effective;
 }
 
@@ -101,7 +102,7 @@ std::vector<Fact> facts_of(const analysis::SweepStudy& study) {
 void fill(Result& result, Delivery& delivery, const analysis::PruningStudy& study, bool plots) {
   result.summary = facts_of(study);
   result.tables = {tables::prune_table(study), tables::prune_layers_table(study),
-                   tables::prune_heads_table(study)};
+                   tables::prune_heads_table(study), tables::prune_texts_table(study)};
   if (plots) delivery.figures = figures::prune_figures(study, delivery.subtitle);
   delivery.shown_tables = {"prune"};
 }
@@ -113,38 +114,54 @@ void fill(Result& result, Delivery& delivery, const analysis::SweepStudy& study,
   delivery.shown_tables = {"prune_sweep", "prune_metrics"};
 }
 
-int64_t shortest_prefix(std::span<const TextInput> texts, const TrialOptions& trials) {
-  int64_t shortest = windows_of(texts.front(), trials).front().prefix;
-  for (const TextInput& text : texts) shortest = std::min(shortest, windows_of(text, trials).front().prefix);
-  return shortest;
+int64_t longest_prefix(const TextRun& texts, const PruneOptions& o) {
+  int64_t longest = 0;
+  for (const batch::PlannedText& text : texts.plan().texts)
+    if (text.failure.empty()) longest = std::max(longest, prefix_of(text, o));
+  return longest;
+}
+
+std::unique_ptr<TextRun> open_prune_texts(const PruneOptions& o) {
+  return open_trial_texts(
+      {.command = "prune",
+       .call = o.call,
+       .model = o.model,
+       .texts = o.texts,
+       .out = o.output.out,
+       .check = [&](const batch::PlannedText& text) { check_tokens(o, prefix_of(text, o)); }});
 }
 
 int run(const PruneOptions& o) {
   Delivery delivery{.gates = check_output(o.output)};
   set_threads(o.call.threads);
-  OpenedFolder opened = open_folder(o.model, o.call);
-  TrialOptions trials = trial_options(o);
-  const auto texts =
-      with_continuation(read_texts(o.texts, *opened.tokenizer, opened.config, o.call), o, opened, trials);
-  const int64_t prefix = shortest_prefix(texts, trials);
+  const auto texts = open_prune_texts(o);
   std::vector<NamedRemoval> removals;
   std::vector<SweepTarget> targets;
-  if (o.sweep.empty())
-    removals = removals_of(o, opened.config, prefix);
+  const bool sweep = !o.sweep.empty(), timings = !o.no_timings && !sweep;
+  if (sweep)
+    targets = sweep_targets(o, texts->config());
   else
-    targets = sweep_targets(o, opened.config);
-  const Runner runner = load_runner(std::move(opened), longest(texts));
+    removals = removals_of(o, texts->config(), longest_prefix(*texts, o));
+  texts->measure({.doing = "pruning the caches",
+                  .more_tokens = std::ssize(o.continuation),  // at most about as many as bytes
+                  .alone = timings},
+                 [&](const TextRun::Work& work) {
+                   return sweep ? measure_sweep(work, targets, o)
+                                : measure_prune(work, removals, o, timings && work.index == texts->first());
+                 });
+  if (texts->only_a_shard()) return 0;
 
-  const SubjectOrigin origin = origin_of_all(runner, texts);
-  Result result{.command = "prune",
-                .provenance = provenance_of(origin, o.call, effective_options(o, trials))};
-  delivery.heading = cat(origin.model, ", ", origin.text);
-  delivery.subtitle = cat(short_name(origin.model), ", ", origin.text);
+  const SubjectOrigin origin = texts->origin();
+  const std::string text = cat(origin.text, o.continuation.empty() ? "" : " with a continuation");
+  Result result{.command = "prune", .provenance = texts->provenance(o.call, effective_options(o))};
+  delivery.heading = cat(origin.model, ", ", text);
+  delivery.subtitle = cat(short_name(origin.model), ", ", text);
   delivery.shown_rows = 40;
-  if (o.sweep.empty())
-    fill(result, delivery, prune_texts(runner, texts, removals, o, trials), !o.output.no_plots);
+  if (sweep)
+    fill(result, delivery, gather_sweep(*texts, targets, o), !o.output.no_plots);
   else
-    fill(result, delivery, sweep_texts(runner, texts, targets, o, trials), !o.output.no_plots);
+    fill(result, delivery, gather_prune(*texts, removals, o), !o.output.no_plots);
+  texts->add_failures(result);
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

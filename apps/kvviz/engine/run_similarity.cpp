@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/engine/batch_output.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/similarity_arrays.hpp"
@@ -20,26 +22,23 @@ using analysis::SimilaritySide;
 using tables::integer;
 using tables::real;
 
+constexpr const char* command = "analyze_similarity";
+
 const char* name_of(KeyBasis basis) {
   return basis == KeyBasis::pre_rope ? "pre_rope" : "post_rope";
 }
 
-Subject subject_of_model(const SimilarityOptions& o) {
-  OpenedFolder opened = open_folder(o.model, o.call);
+Subject subject_of_text(const TextRun::Work& text, const SimilarityOptions& o) {
   const bool before_rope = o.key_basis == "pre_rope";
-  require<UsageError>(!before_rope || opened.config.position == PositionKind::rope,
-                      "--key-basis pre_rope: the model has no RoPE; leave the option out");
-  const TextInput text = read_text(o.text, *opened.tokenizer, opened.config, o.call.data);
-  const Runner runner = load_runner(std::move(opened), std::ssize(text.tokens.ids));
-  RunRequest request{.score = false, .quiet = o.call.quiet};
+  RunRequest request{.score = false, .quiet = text.quiet};
   request.attention.statistics = true;
   request.attention.map_bins = o.map_bins;
-  std::vector<at::Tensor> keys(runner.model.decoder.config().layers.size());
+  std::vector<at::Tensor> keys(text.runner.model.decoder.config().layers.size());
   if (before_rope)
     request.probe = [&keys](Site site, int layer, const at::Tensor& x) {
       if (site == Site::key_pre_rope) keys[static_cast<size_t>(layer)] = x[0].contiguous();
     };
-  Subject subject = run_model(runner, text, request);
+  Subject subject = run_model(text.runner, text.text, request);
   if (!before_rope) return subject;
   for (size_t l = 0; l < keys.size(); ++l) subject.cache.layers[l].key = keys[l];
   subject.cache.basis = KeyBasis::pre_rope;
@@ -117,33 +116,73 @@ std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& resul
   return facts;
 }
 
-nlohmann::ordered_json effective_options(const Subject& subject, const SimilarityOptions& o) {
+nlohmann::ordered_json effective_options(const SimilarityOptions& o, KeyBasis basis) {
   nlohmann::ordered_json effective;
-  if (subject.has_model)
-    add_options(effective, o.text);
+  const bool has_model = o.cache.empty();
+  if (has_model)
+    add_text_options(effective, o.texts);
   else
     effective["cache"] = o.cache.string();
-  effective["key-basis"] = name_of(subject.cache.basis);
+  effective["key-basis"] = name_of(basis);
   analysis::SimilarityOptions::fields(
       o.similarity, [&](const auto& value, const char* name, const char*) { effective[name] = value; });
   if (o.similarity.layer) effective["layer"] = *o.similarity.layer;
   if (o.similarity.head) effective["head"] = *o.similarity.head;
-  if (subject.has_model) effective["map-bins"] = o.map_bins;
+  if (has_model) effective["map-bins"] = o.map_bins;
   return effective;
 }
 
-int run(const SimilarityOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
-  analysis::validate(o.similarity);
-  set_threads(o.call.threads);
-  const Subject subject = o.cache.empty() ? subject_of_model(o) : subject_of_file(o);
+BatchLayout similarity_layout() {
+  using plot::colours::key;
+  using plot::colours::value;
+  BatchLayout layout;
+  layout.over.ranges = {{.fact = "attention_similarity"}};
+  layout.over.tables = {{.name = "savings"},
+                        {.name = "layers", .left_out = {"group", "nearest"}},
+                        {.name = "layer_pairs"},
+                        {.name = "layer_prediction", .kept = {"from"}},
+                        {.name = "heads", .left_out = {"group", "nearest_layer", "nearest_head"}},
+                        {.name = "channels"},
+                        {.name = "query_heads", .left_out = {"nearest_layer", "nearest_head"}}};
+  layout.facts = {{"k_layer_excess", "Neighbouring layers, keys: CKA", "0 chance .. 1 same"},
+                  {"v_layer_excess", "Neighbouring layers, values: CKA", "0 chance .. 1 same"},
+                  {"attention_similarity", "Query heads: where they look", "0 nothing in common .. 1 same"},
+                  {"k_layer_r2", "Keys predicted from the layer before: R²", "R²"},
+                  {"v_layer_r2", "Values predicted from the layer before: R²", "R²"},
+                  {"k_channel_excess", "Channels of a head, keys: mean |r|", "0 chance .. 1 same"}};
+  const auto halves = [](const char* table, const char* column) -> std::vector<BatchLayout::Curve> {
+    return {{{table, column, "keys"}, "keys", key}, {{table, column, "values"}, "values", value}};
+  };
+  layout.layers = {
+      {"With the most similar other layer", "CKA above chance", halves("layers", "excess")},
+      {"Predicted from the layer before", "R², held-out tokens", halves("layer_prediction", "r2")}};
+  const char* alike = "CKA above chance";
+  layout.heads = {
+      {{"heads", "excess", "keys"}, "head", "Keys: the most similar other head", "KV head", alike},
+      {{"heads", "excess", "values"}, "head", "Values: the most similar other head", "KV head", alike},
+      {{"channels", "excess", "keys"}, "head", "Keys: channels of the head", "KV head", "|r| above chance"},
+      {{"query_heads", "mean_similarity"},
+       "head",
+       "Query heads: similarity to the others",
+       "query head",
+       "1 - JS distance"}};
+  return layout;
+}
+
+Result result_of(const Subject& subject, const SimilarityResult& similarity) {
+  return {.command = command,
+          .summary = facts_of(subject, similarity),
+          .tables = tables::similarity_tables(similarity, subject.cache.tokens.text),
+          .figures = {}};
+}
+
+int deliver_one(const Subject& subject, const SimilarityOptions& o, std::vector<Gate> gates) {
   const SimilarityResult similarity = similarity_of(subject, o);
-  const auto& texts = subject.cache.tokens.text;
-  Result result{.command = "analyze_similarity",
-                .provenance = provenance_of(subject.origin, o.call, effective_options(subject, o))};
-  result.summary = facts_of(subject, similarity);
-  result.tables = tables::similarity_tables(similarity, texts);
-  if (!o.output.no_plots) delivery.figures = figures::similarity_figures(similarity, texts);
+  Delivery delivery{.gates = std::move(gates)};
+  Result result = result_of(subject, similarity);
+  result.provenance = provenance_of(subject.origin, o.call, effective_options(o, subject.cache.basis));
+  if (!o.output.no_plots)
+    delivery.figures = figures::similarity_figures(similarity, subject.cache.tokens.text);
   const std::string& model = subject.origin.model;
   delivery.heading = model.empty() ? subject.origin.text : cat(model, ", ", subject.origin.text);
   delivery.subtitle =
@@ -154,6 +193,41 @@ int run(const SimilarityOptions& o) {
   delivery.shown_tables = {"savings"};
   delivery.write_arrays = [&](const auto& file) { write_similarity_arrays(file, similarity); };
   return deliver(std::move(result), std::move(delivery), o.output);
+}
+
+int run_texts(const SimilarityOptions& o, std::vector<Gate> gates) {
+  TextRun texts(
+      {.command = command, .call = o.call, .model = o.model, .texts = o.texts, .out = o.output.out});
+  const bool before_rope = o.key_basis == "pre_rope";
+  require<UsageError>(!before_rope || texts.config().position == PositionKind::rope,
+                      "--key-basis pre_rope: the model has no RoPE; leave the option out");
+  const bool one_text = texts.plan_texts() == 1;
+  const BatchLayout layout = similarity_layout();
+  std::optional<Subject> one;
+  texts.measure({.doing = "comparing what the texts store"}, [&](const TextRun::Work& text) {
+    Subject subject = subject_of_text(text, o);
+    if (!one_text) return text_record(result_of(subject, similarity_of(subject, o)), layout);
+    one = std::move(subject);
+    return nlohmann::json();
+  });
+  if (one) return deliver_one(*one, o, std::move(gates));
+  if (texts.only_a_shard()) return 0;
+  return deliver_over_texts(
+      texts, layout,
+      {.command = command,
+       .call = o.call,
+       .output = o.output,
+       .gates = std::move(gates),
+       .options = effective_options(o, before_rope ? KeyBasis::pre_rope : KeyBasis::post_rope),
+       .shown_tables = {"savings_over_texts"}});
+}
+
+int run(const SimilarityOptions& o) {
+  std::vector<Gate> gates = check_output(o.output);
+  analysis::validate(o.similarity);
+  set_threads(o.call.threads);
+  if (o.cache.empty()) return run_texts(o, std::move(gates));
+  return deliver_one(subject_of_file(o), o, std::move(gates));
 }
 
 }  // namespace

@@ -9,8 +9,9 @@
 #include "kvviz/engine/simulate_needle.hpp"
 #include "kvviz/engine/simulate_oneshot.hpp"
 #include "kvviz/engine/simulate_output.hpp"
-#include "kvviz/engine/simulate_run.hpp"
+#include "kvviz/engine/simulate_study.hpp"
 #include "kvviz/engine/simulate_target.hpp"
+#include "kvviz/engine/simulate_text.hpp"
 #include "kvviz/figures/simulate_figures.hpp"
 #include "kvviz/tables/simulate_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -58,50 +59,114 @@ void write_budget_tables(const SimulateRun& run, const std::filesystem::path& ou
   }
 }
 
-void check_texts(std::span<const TextInput> texts) {
-  for (const TextInput& text : texts)
-    require(text.tokens.ids.size() >= 4, text.description, " has ", text.tokens.ids.size(),
-            " tokens, BOS included; a simulation needs at least 4");
+/// Before any weight is read: what is wrong with the needle, of the first text.
+void check_needle(const SimulateOptions& o, int64_t first) {
+  if (o.needle.needle.empty()) return;
+  CallOptions quiet = o.call;
+  quiet.quiet = true;
+  const OpenedFolder opened = open_folder(o.model, quiet);
+  const TextInput text = open_texts(o.texts, *opened.tokenizer, opened.config, quiet).read(first);
+  needle_places(*opened.tokenizer, text, opened.config, o.needle);
+}
+
+TextRun::Request request_of(const SimulateOptions& o) {
+  return {.command = "simulate",
+          .call = o.call,
+          .model = o.model,
+          .texts = o.texts,
+          .out = o.output.out,
+          .check = [](const batch::PlannedText& text) {
+            require(text.tokens >= 4, text.name, " has ", text.tokens,
+                    " tokens, BOS included; a simulation needs at least 4");
+          }};
+}
+
+/// The first text that is long enough for the options. Throws UsageError where none is.
+int64_t first_text(const TextRun& texts, const SimulatePlan& plan) {
+  check_length(plan, texts.longest());
+  const auto fits = [&](const batch::PlannedText& text) {
+    if (!text.failure.empty()) return false;
+    try {
+      check_length(plan, text.tokens);
+      return true;
+    } catch (const UsageError&) {
+      return false;
+    }
+  };
+  return std::ranges::find_if(texts.plan().texts, fits) - texts.plan().texts.begin();
+}
+
+SimulationRecord measure(const TextRun::Work& work, const SimulatePlan& plan, bool first) {
+  try {
+    check_length(plan, std::ssize(work.text.tokens.ids));
+  } catch (const UsageError& error) {  // longer texts go with these options
+    throw DataError(cat(work.text.description, ": ", error.what()));
+  }
+  SimulationRecord record = simulate_text(work.runner.model.decoder, work.text, plan, first);
+  if (!first) return record;
+  SimulateOptions o = plan.options;
+  o.call.quiet = work.quiet;
+  if (!o.needle.needle.empty()) {
+    const auto places = needle_places(*work.runner.tokenizer, work.text, plan.config, o.needle);
+    record.first->needle = find_needle(work.runner, places, plan.simulations, o);
+  }
+  if (o.generate > 0) record.first->generated = generate_texts(work.runner, work.text, plan.simulations, o);
+  return record;
+}
+
+/// Measures the texts, unless they are there. The result is made of the records alone.
+std::optional<SimulatePlan> measure_texts(TextRun& texts, const SimulateOptions& o) {
+  if (!o.target.empty()) texts.require_whole("--target");
+  if (texts.merging()) return std::nullopt;
+  SimulatePlan plan = plan_simulations(o, texts.config());
+  require<UsageError>(o.generate < plan.config.context - 1, "--generate ", o.generate,
+                      " leaves no room for a text in the model's context of ", plan.config.context,
+                      " tokens");
+  const int64_t shown = first_text(texts, plan);
+  check_needle(o, shown);
+  texts.measure({.doing = "simulating the texts", .more_tokens = o.generate, .alone = !o.no_timings},
+                [&](const TextRun::Work& work) { return measure(work, plan, work.index == shown); });
+  return plan;
+}
+
+std::vector<Table> tables_of(const SimulateRun& run) {
+  std::vector<Table> all{
+      tables::simulate_by_budget_table(run.study), tables::simulate_table(run.study),
+      tables::simulate_texts_table(run.study),     tables::simulate_counters_table(run.study),
+      tables::simulate_heads_table(run.study),     tables::simulate_sets_table(run.study)};
+  if (run.first && !run.first->needle.empty()) {
+    all.push_back(tables::needle_table(run.first->needle));
+    all.push_back(tables::needle_sets_table(run.first->needle));
+  }
+  if (run.first && !run.first->generated.empty()) all.push_back(generated_table(run.first->generated));
+  return all;
 }
 
 int run(const SimulateOptions& o) {
   Delivery delivery{.gates = check_output(o.output)};
   const std::optional<LossLimit> limit =
       o.target.empty() ? std::nullopt : std::optional(parse_limit(o.target));
+  if (o.budget_table.empty()) simulations_of(o, {});  // wrong names are found before the texts are read
   set_threads(o.call.threads);
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const std::vector<Simulation> simulations = simulations_of(o, opened.config);
-  settings_of(o, opened.config);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
-  check_texts(texts);
-  std::vector<NeedlePlace> places;
-  if (!o.needle.needle.empty())
-    places = needle_places(*opened.tokenizer, texts.front(), opened.config, o.needle);
-  require<UsageError>(o.generate < opened.config.context - 1, "--generate ", o.generate,
-                      " leaves no room for a text in the model's context of ", opened.config.context,
-                      " tokens");
-  const Runner runner = load_runner(std::move(opened), longest(texts) + o.generate);
+  TextRun texts(request_of(o));
+  const std::optional<SimulatePlan> plan = measure_texts(texts, o);
+  if (texts.only_a_shard()) return 0;
 
-  const SimulateRun simulated = run_simulations(runner, texts, simulations, o);
-  Result result{.command = "simulate",
-                .provenance = provenance_of(simulated.origin, o.call, effective_options(o))};
+  const SimulateRun simulated = gather_simulations(texts, o);
+  Result result{.command = "simulate", .provenance = texts.provenance(o.call, effective_options(o))};
   result.summary = simulate_facts(simulated.study);
-  result.tables = {tables::simulate_by_budget_table(simulated.study), tables::simulate_table(simulated.study),
-                   tables::simulate_counters_table(simulated.study),
-                   tables::simulate_heads_table(simulated.study),
-                   tables::simulate_sets_table(simulated.study)};
-  const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
-  if (!o.output.no_plots) delivery.figures = figures::simulate_figures(simulated.study, what);
+  result.tables = tables_of(simulated);
   if (limit)
-    result.tables.push_back(tables::targets_table(find_targets(runner, texts, simulations, *limit, o)));
-  if (!places.empty()) {
-    const auto cells = find_needle(runner, places, simulations, o);
-    result.tables.push_back(tables::needle_table(cells));
-    result.tables.push_back(tables::needle_sets_table(cells));
-    if (!o.output.no_plots)
-      std::ranges::move(figures::needle_figures(cells, what), std::back_inserter(delivery.figures));
+    result.tables.push_back(
+        tables::targets_table(find_targets(texts.runner(), texts.texts(), plan->simulations, *limit, o)));
+  texts.add_failures(result);
+  const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
+  if (!o.output.no_plots) {
+    delivery.figures = figures::simulate_figures(simulated.study, what);
+    if (simulated.first && !simulated.first->needle.empty())
+      std::ranges::move(figures::needle_figures(simulated.first->needle, what),
+                        std::back_inserter(delivery.figures));
   }
-  if (o.generate > 0) result.tables.push_back(generated_table(runner, texts.front(), simulations, o));
   delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
   delivery.subtitle = what;
   delivery.shown_tables = {"simulate_by_budget", "targets", "needle", "generated"};

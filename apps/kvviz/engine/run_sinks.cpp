@@ -40,9 +40,7 @@ std::vector<int64_t> default_lengths(int64_t longest, int64_t k) {
   return lengths;
 }
 
-std::vector<int64_t> lengths_for(const SinksOptions& o, std::span<const TextInput> texts) {
-  const auto tokens = [](const TextInput& text) { return static_cast<int64_t>(text.tokens.ids.size()); };
-  const int64_t longest = std::ranges::max(texts, {}, tokens).tokens.ids.size();
+std::vector<int64_t> lengths_for(const SinksOptions& o, int64_t longest) {
   if (o.lengths.empty()) return default_lengths(longest, o.sinks.k);
   std::vector<int64_t> lengths = o.lengths;
   std::ranges::sort(lengths);
@@ -54,14 +52,11 @@ std::vector<int64_t> lengths_for(const SinksOptions& o, std::span<const TextInpu
   return lengths;
 }
 
-void check_texts(std::span<const TextInput> texts, const SinksOptions& o, const analysis::SinkRule& rule) {
-  for (const TextInput& text : texts) {
-    const auto tokens = static_cast<int64_t>(text.tokens.ids.size());
-    require(tokens >= 2, text.description, " has one token, BOS included; sinks need at least 2");
-    require(rule.metric != analysis::SinkMetric::alpha || tokens >= o.sinks.tokens, text.description, " has ",
-            tokens, " tokens, fewer than --tokens-per-sequence ", o.sinks.tokens,
-            ", the T of alpha. Give longer texts, a smaller --tokens-per-sequence, or --metric share0");
-  }
+void check_text(const batch::PlannedText& text, const SinksOptions& o, const analysis::SinkRule& rule) {
+  require(text.tokens >= 2, text.name, " has one token, BOS included; sinks need at least 2");
+  require(rule.metric != analysis::SinkMetric::alpha || text.tokens >= o.sinks.tokens, text.name, " has ",
+          text.tokens, " tokens, fewer than --tokens-per-sequence ", o.sinks.tokens,
+          ", the T of alpha. Give longer texts, a smaller --tokens-per-sequence, or --metric share0");
 }
 
 nlohmann::ordered_json effective_options(const SinksOptions& o, const analysis::SinkRule& rule,
@@ -105,16 +100,29 @@ SinkRun synthetic_run(const SinksOptions& o, const analysis::SinkRule& rule) {
   return run;
 }
 
-SinkRun model_run(const SinksOptions& o, const analysis::SinkRule& rule,
-                  std::optional<ReuseEvaluation>& reuse) {
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
-  check_texts(texts, o, rule);
+TextRun::Request request_of(const SinksOptions& o, const analysis::SinkRule& rule) {
+  return {.command = "sinks",
+          .call = o.call,
+          .model = o.model,
+          .texts = o.texts,
+          .out = o.output.out,
+          .check = [&](const batch::PlannedText& text) { check_text(text, o, rule); }};
+}
+
+/// Measures the texts, and with --evaluate-reuse what it costs; nothing where only a shard was measured.
+std::optional<SinkRun> model_run(TextRun& texts, const SinksOptions& o,
+                                 std::optional<ReuseEvaluation>& reuse) {
   SinksOptions effective = o;
-  effective.lengths = lengths_for(o, texts);
-  const Runner runner = load_runner(std::move(opened), longest(texts));
-  SinkRun run = run_texts(runner, texts, effective);
-  if (o.reuse.evaluate) reuse = evaluate_reuse(runner, texts, run.study, o);
+  effective.lengths = lengths_for(o, texts.longest());
+  if (o.reuse.evaluate) texts.require_whole("--evaluate-reuse");
+  check_reuse(o.reuse, texts.config().layers.size());
+  const int64_t shown = texts.first();
+  texts.measure({.doing = "running the texts"}, [&](const TextRun::Work& work) {
+    return measure_sinks(work, effective, work.index == shown ? o.map_bins : 0);
+  });
+  if (texts.only_a_shard()) return std::nullopt;
+  SinkRun run = gather_sinks(texts, effective);
+  if (o.reuse.evaluate) reuse = evaluate_reuse(texts.runner(), texts.texts(), run.study, o);
   return run;
 }
 
@@ -231,12 +239,18 @@ int sinks(const SinksOptions& o) {
   const analysis::SinkRule rule = rule_of(o);
   analysis::validate(o.sinks);
   set_threads(o.call.threads);
-  const bool synthetic = !o.synthetic.empty() || !o.synthetic_fit.empty();
+  std::optional<TextRun> texts;
   std::optional<ReuseEvaluation> reuse;
-  const SinkRun run = synthetic ? synthetic_run(o, rule) : model_run(o, rule, reuse);
+  const bool synthetic = !o.synthetic.empty() || !o.synthetic_fit.empty();
+  if (!synthetic) texts.emplace(request_of(o, rule));
+  const auto measured = synthetic ? std::optional(synthetic_run(o, rule)) : model_run(*texts, o, reuse);
+  if (!measured) return 0;
+  const SinkRun& run = *measured;
   const SinkFindings findings = find_sinks(run.study, rule, o.sinks);
+  const auto effective = effective_options(o, rule, synthetic);
   Result result{.command = "sinks",
-                .provenance = provenance_of(run.origin, o.call, effective_options(o, rule, synthetic))};
+                .provenance = synthetic ? provenance_of(run.origin, o.call, effective)
+                                        : texts->provenance(o.call, effective)};
   result.summary = sink_facts(run, findings, o.sinks);
   result.tables = tables_of(run, findings);
   if (!o.output.no_plots) delivery.figures = figures_of(run, findings, o);
@@ -249,6 +263,7 @@ int sinks(const SinksOptions& o) {
       delivery.figures.back().figure.subtitle = reuse_subtitle(run, *reuse);
     }
   }
+  if (texts) texts->add_failures(result);
   delivery.heading = cat(run.origin.model, ", ", run.origin.text);
   delivery.subtitle = subtitle_of(run, o, rule);
   delivery.shown_tables = {"sink_layers", "sink_lengths", "sink_reuse", "sink_reuse_cost"};

@@ -15,32 +15,51 @@ namespace {
 
 using analysis::TuckerStudy;
 
+/// The study with where it is from; of texts the run.
 struct Work {
   TuckerStudy study;
   SubjectOrigin origin;
+  std::unique_ptr<TextRun> texts;
 };
 
-Work work_on_texts(const TuckerOptions& o) {
-  OpenedFolder opened = open_folder(o.model, o.call);
-  check_layer(o, opened.config.layers.size());
-  require<UsageError>(o.key_basis != "pre_rope" || opened.config.position == PositionKind::rope,
-                      "--key-basis pre_rope: the model has no RoPE; leave the option out");
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
-  for (const TextInput& text : texts) windows_of(text, trial_options(o));
-  const Runner runner = load_runner(std::move(opened), longest(texts));
-  return {tucker_of_texts(runner, texts, o), origin_of_all(runner, texts)};
+std::unique_ptr<TextRun> open_tucker_texts(const TuckerOptions& o) {
+  return open_trial_texts({.command = "tucker",
+                           .call = o.call,
+                           .model = o.model,
+                           .texts = o.texts,
+                           .out = o.output.out,
+                           .check = [&](const batch::PlannedText& text) {
+                             windows_of(text.name, text.tokens, trial_options(o));
+                           }});
+}
+
+/// Nothing where only a shard was measured.
+std::optional<Work> work_on_texts(const TuckerOptions& o) {
+  auto texts = open_tucker_texts(o);
+  check_layer(o, texts->config().layers.size());
+  check_basis(texts->config(), trial_options(o));
+  texts->measure({.doing = "decomposing the caches"}, [&](const TextRun::Work& work) {
+    return measure_tucker(work, o, work.index == texts->first());
+  });
+  if (texts->only_a_shard()) return std::nullopt;
+  TuckerStudy study = gather_tucker(*texts, o);
+  SubjectOrigin origin = texts->origin();
+  return Work{std::move(study), std::move(origin), std::move(texts)};
 }
 
 Work work_on_cache(const TuckerOptions& o) {
   const Subject subject = open_cache(o.cache);
   check_layer(o, subject.cache.layers.size());
-  return {tucker_of_cache(subject.cache, o), subject.origin};
+  return {tucker_of_cache(subject.cache, o), subject.origin, nullptr};
 }
 
 std::vector<Table> tables_of(const TuckerStudy& study) {
   std::vector<Table> all{tables::tucker_table(study), tables::tucker_layers_table(study),
                          tables::tucker_ranks_table(study), tables::tucker_layer_ranks_table(study)};
-  if (study.has_model) all.push_back(tables::tucker_heads_table(study));
+  if (study.has_model) {
+    all.push_back(tables::tucker_heads_table(study));
+    all.push_back(tables::tucker_texts_table(study));
+  }
   if (!study.sensitivity.empty()) all.push_back(tables::tucker_sensitivity_table(study));
   if (!study.sweep.empty()) all.push_back(tables::tucker_sweep_table(study));
   return all;
@@ -49,11 +68,17 @@ std::vector<Table> tables_of(const TuckerStudy& study) {
 int run(const TuckerOptions& o) {
   Delivery delivery{.gates = check_output(o.output)};
   set_threads(o.call.threads);
-  const auto [study, origin] = o.cache.empty() ? work_on_texts(o) : work_on_cache(o);
+  const std::optional<Work> work = o.cache.empty() ? work_on_texts(o) : work_on_cache(o);
+  if (!work) return 0;
+  const TuckerStudy& study = work->study;
+  const SubjectOrigin& origin = work->origin;
+  const auto effective = effective_options(o, study);
   Result result{.command = "tucker",
-                .provenance = provenance_of(origin, o.call, effective_options(o, study))};
+                .provenance = work->texts ? work->texts->provenance(o.call, effective)
+                                          : provenance_of(origin, o.call, effective)};
   result.summary = summary_facts(study);
   result.tables = tables_of(study);
+  if (work->texts) work->texts->add_failures(result);
   // A cache file may not say which model it is of.
   const auto named = [&](const std::string& model) {
     return cat(model, model.empty() ? "" : ", ", origin.text);

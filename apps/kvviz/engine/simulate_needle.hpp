@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "kvviz/analysis/simulation.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 
 namespace kvviz {

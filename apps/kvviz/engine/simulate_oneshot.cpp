@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
-#include "kvviz/core/progress.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/simulate_run.hpp"
+#include "kvviz/engine/text_run.hpp"
 #include "kvviz/policy/oneshot.hpp"
 #include "kvviz/tables/fields.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -69,8 +69,12 @@ struct Masks {
   std::vector<MaskRow> mean, sets;
 };
 
-void add_rows(Masks& masks, int64_t text, const SimulationResult& result, const SimulateOptions& o,
-              std::span<const policy::Budget> budgets) {
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MaskRow, text, policy, budget, scope, tokens, kept, mass, intervals)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Masks, mean, sets)
+
+Masks masks_of(int64_t text, const SimulationResult& result, const SimulateOptions& o,
+               std::span<const policy::Budget> budgets) {
+  Masks masks;
   const int64_t sinks = o.eviction.sinks.value_or(4);
   std::vector<double> mean(result.keys.front().mass.size());
   for (const KeyUse& use : result.keys)
@@ -83,6 +87,7 @@ void add_rows(Masks& masks, int64_t text, const SimulationResult& result, const 
             text, name, budget, cat("layer ", use.layer, " KV head ", use.owner.kv_head), use.mass, sinks));
     }
   }
+  return masks;
 }
 
 Table mask_table(const char* name, const std::vector<MaskRow>& rows) {
@@ -111,18 +116,21 @@ int run_oneshot(const SimulateOptions& o) {
   for (const std::string& budget : o.budgets) budgets.push_back(policy::parse_budget(budget));
   names_of(o);
   set_threads(o.call.threads);
-  OpenedFolder opened = open_folder(o.model, o.call);
-  const SimulationOptions settings = settings_of(o, opened.config);
-  const auto texts = read_texts(o.texts, *opened.tokenizer, opened.config, o.call);
-  const Runner runner = load_runner(std::move(opened), longest(texts));
+  TextRun texts(
+      {.command = "simulate", .call = o.call, .model = o.model, .texts = o.texts, .out = o.output.out});
+  const SimulationOptions settings = settings_of(o, texts.config());
+  texts.measure({.doing = "running the texts"}, [&](const TextRun::Work& work) {
+    return masks_of(work.index, simulate(work.runner.model.decoder, work.text.tokens.ids, {}, settings), o,
+                    budgets);
+  });
+  if (texts.only_a_shard()) return 0;
   Masks masks;
-  Progress progress("running the texts", std::ssize(texts), o.call.quiet);
-  for (size_t t = 0; t < texts.size(); ++t) {
-    add_rows(masks, static_cast<int64_t>(t),
-             simulate(runner.model.decoder, texts[t].tokens.ids, {}, settings), o, budgets);
-    progress.update(static_cast<int64_t>(t) + 1);
-  }
-  const SubjectOrigin origin = origin_of_all(runner, texts);
+  texts.each([&](const TextRun::Record& measured) {
+    auto one = measured.body.get<Masks>();
+    std::ranges::move(one.mean, std::back_inserter(masks.mean));
+    std::ranges::move(one.sets, std::back_inserter(masks.sets));
+  });
+  const SubjectOrigin origin = texts.origin();
   nlohmann::ordered_json effective;
   add_options(effective, o.texts);
   effective.update({{"mode", o.mode},
@@ -130,11 +138,12 @@ int run_oneshot(const SimulateOptions& o) {
                     {"budget", o.budgets},
                     {"gqa-agg", o.gqa_agg},
                     {"sinks", o.eviction.sinks.value_or(4)}});
-  Result result{.command = "simulate", .provenance = provenance_of(origin, o.call, effective)};
-  result.summary = {{"texts", tables::integer(std::ssize(texts)), "", "Texts"},
+  Result result{.command = "simulate", .provenance = texts.provenance(o.call, effective)};
+  result.summary = {{"texts", tables::integer(texts.measured()), "", "Texts"},
                     {"mode", std::string("oneshot"), "",
                      "One decision for the finished text, as sinkvis made it; no model effect"}};
   result.tables = {mask_table("oneshot", masks.mean), mask_table("oneshot_sets", masks.sets)};
+  texts.add_failures(result);
   delivery.heading = cat(origin.model, ", ", origin.text);
   delivery.shown_tables = {"oneshot"};
   delivery.shown_rows = 40;

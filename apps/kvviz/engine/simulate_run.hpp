@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include <filesystem>
+#include <string>
 #include <vector>
 
-#include "kvviz/analysis/simulation.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/eval/simulate.hpp"
 
 namespace kvviz {
 
-/// An eviction, and of which simulation and text.
-struct LoggedEviction {
-  int32_t simulation, text, layer, kv_head, query_head, step, position;
-};
-
-struct SimulateRun {
-  analysis::SimulationStudy study;
-  std::vector<KeyUse> keys;  ///< of the first text under the full cache
-  std::vector<LoggedEviction> log;
-  SubjectOrigin origin;
-};
-
-/// Every policy at every budget, `full` once; all names and budgets are checked. Throws UsageError.
+/// Every policy at every budget, `full` once; all names and budgets are checked. Throws UsageError. `config`
+/// is that of --budget-table.
 std::vector<Simulation> simulations_of(const SimulateOptions& options, const ModelConfig& config);
 
 /// The settings of the policies.
@@ -37,11 +25,22 @@ void add_options(nlohmann::ordered_json& effective, const EvictionOptions& optio
 /// Tokens of a text that are read before the first eviction.
 int64_t prompt_of(const SimulateOptions& options, int64_t tokens);
 
-/// Runs the texts one by one and takes their results together.
-SimulateRun run_simulations(const Runner& runner, std::span<const TextInput> texts,
-                            std::span<const Simulation> simulations, const SimulateOptions& options);
+/// What a run's simulations are, the same for all texts.
+struct SimulatePlan {
+  const SimulateOptions& options;
+  const ModelConfig& config;
+  std::vector<Simulation> simulations;
+  SimulationOptions settings;
+  std::string budget_table;  ///< SHA-256 of --budget-table; empty: none
+};
+SimulatePlan plan_simulations(const SimulateOptions& options, const ModelConfig& config);
 
-/// Large arrays: what the first text's keys got with the full cache, and the eviction log.
-void write_simulate_arrays(const std::filesystem::path& file, const SimulateRun& run);
+/// The first prediction of a text that counts: --score-from, or where every budget that evicts at all has
+/// begun to, for up to there nothing differs.
+int64_t first_scored(const SimulatePlan& plan, int64_t tokens);
+
+/// Throws UsageError where a text of so many tokens is too short for the options: nothing is left to predict,
+/// or sinks and recent keys do not fit in a budget.
+void check_length(const SimulatePlan& plan, int64_t tokens);
 
 }  // namespace kvviz

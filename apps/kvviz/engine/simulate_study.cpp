@@ -5,17 +5,12 @@
 #include <cmath>
 #include <numeric>
 
-#include "kvviz/stats/sink_keys.hpp"
+#include "kvviz/core/error.hpp"
 
 namespace kvviz {
 namespace {
 
 using analysis::kNone;
-
-int64_t count_held(std::span<const int64_t> keys, std::span<const int32_t> kept) {
-  return std::ranges::count_if(
-      keys, [&](int64_t key) { return std::ranges::binary_search(kept, static_cast<int32_t>(key)); });
-}
 
 /// Of a key and its value in f32.
 double entry_bytes(const LayerConfig& layer) {
@@ -34,80 +29,52 @@ double ratio(double part, double whole) {
 
 }  // namespace
 
-PairedScores behind(const PairedScores& scores, int64_t first) {
-  const auto cut = [&](const auto& values) {
-    return std::decay_t<decltype(values)>(values.begin() + std::min(first, std::ssize(values)), values.end());
-  };
-  return {.nll_full = cut(scores.nll_full),
-          .nll = cut(scores.nll),
-          .kl = cut(scores.kl),
-          .agrees = cut(scores.agrees)};
-}
-
-KeptMost kept_most(const KeyUse& use) {
-  KeptMost keys{.sinks = stats::sink_keys(use.later_mass, use.window, {})};
-  std::vector<int64_t> order(use.mass.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const auto tenth = static_cast<std::ptrdiff_t>((order.size() + 9) / 10);
-  std::ranges::partial_sort(order, order.begin() + tenth, [&](int64_t a, int64_t b) {
-    const double x = use.mass[static_cast<size_t>(a)], y = use.mass[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
-  for (const int64_t key : std::span(order).first(static_cast<size_t>(tenth)))
-    if (!std::ranges::binary_search(keys.sinks, key)) keys.heavy.push_back(key);
-  std::ranges::sort(keys.heavy);
-  return keys;
-}
-
-void OutcomeSum::add(const SimulatedText& text, std::span<const KeyUse> keys, PairedScores scores,
-                     int64_t first) {
-  if (sets_.empty()) {
-    for (const SimulatedHead& head : text.heads)
+void OutcomeSum::add(const SimulationRecord& text, const OutcomeRecord& one) {
+  if (scored_.empty()) {
+    policy_ = one.policy;
+    budget_ = one.budget;
+    for (const QueryHead& head : text.heads)
       heads_.push_back({.layer = head.layer, .head = head.head, .recall = 0, .bound = 0, .output_error = 0});
-    for (const SimulatedSet& set : text.sets)
-      sets_.push_back({.layer = set.layer,
-                       .kv_head = static_cast<int>(set.owner.kv_head),
-                       .first_query_head = static_cast<int>(set.owner.first_query_head)});
+    for (const KeySet& set : text.sets)
+      sets_.push_back({.layer = set.layer, .kv_head = set.kv_head, .first_query_head = set.first_query_head});
     for (auto* counts : {&demands_, &hits_}) counts->assign(heads_.size(), 0);
     for (auto* counts : {&sinks_, &sinks_held_, &heavy_, &heavy_held_}) counts->assign(sets_.size(), 0);
   }
-  for (size_t h = 0; h < text.heads.size(); ++h) {
-    heads_[h].recall += text.heads[h].recall;
-    heads_[h].bound += text.heads[h].bound;
-    heads_[h].output_error += text.heads[h].error;
-    demands_[h] += text.heads[h].demands;
-    hits_[h] += text.heads[h].hits;
+  for (size_t h = 0; h < heads_.size(); ++h) {
+    heads_[h].recall += one.recall[h];
+    heads_[h].bound += one.bound[h];
+    heads_[h].output_error += one.error[h];
+    demands_[h] += one.demands[h];
+    hits_[h] += one.hits[h];
   }
-  for (size_t s = 0; s < text.sets.size(); ++s) {
-    const SimulatedSet& set = text.sets[s];
-    sets_[s].budget += static_cast<double>(set.budget);
-    sets_[s].evictions += static_cast<double>(set.log.size());
-    sets_[s].peak += static_cast<double>(set.peak);
-    sets_[s].final_entries += static_cast<double>(set.kept.size());
-    const auto of_key = static_cast<double>(set.metadata.key), of_set = static_cast<double>(set.metadata.set);
-    metadata_ += of_key * static_cast<double>(set.kept.size()) + of_set;
-    peak_metadata_ += of_key * static_cast<double>(set.peak) + of_set;
-    const KeptMost most = kept_most(keys[s]);
-    sinks_[s] += std::ssize(most.sinks);
-    heavy_[s] += std::ssize(most.heavy);
-    sinks_held_[s] += count_held(most.sinks, set.kept);
-    heavy_held_[s] += count_held(most.heavy, set.kept);
+  for (size_t s = 0; s < sets_.size(); ++s) {
+    sets_[s].budget += static_cast<double>(one.budgets[s]);
+    sets_[s].evictions += static_cast<double>(one.evictions[s]);
+    sets_[s].peak += static_cast<double>(one.peak[s]);
+    sets_[s].final_entries += static_cast<double>(one.kept[s]);
+    sinks_[s] += text.sinks[s];
+    heavy_[s] += text.heavy[s];
+    sinks_held_[s] += one.sinks_held[s];
+    heavy_held_[s] += one.heavy_held[s];
   }
-  tokens_ += static_cast<double>(scores.nll.size() + 1);
-  seconds_ += text.scan_seconds;
-  scored_.push_back(behind(scores, first));
-  all_.push_back(std::move(scores));
+  metadata_ += one.metadata;
+  peak_metadata_ += one.peak_metadata;
+  tokens_ += text.tokens;
+  seconds_ += one.scan_seconds;
+  nll_full_ += one.nll_full;
+  nll_ += one.nll;
+  scored_.push_back(one.scored);
 }
 
-analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const ModelConfig& config) const {
-  const auto texts = static_cast<double>(all_.size());
-  const policy::PolicyInfo& info = simulation.policy.info;
-  analysis::PolicyOutcome o{.policy = simulation.policy.name,
+analysis::PolicyOutcome OutcomeSum::outcome(const ModelConfig& config) const {
+  const auto texts = static_cast<double>(scored_.size());
+  const policy::PolicyInfo info = policy::find_policy(policy_).info;
+  analysis::PolicyOutcome o{.policy = policy_,
                             .summary = std::string(info.summary),
-                            .budget = simulation.budget.text,
+                            .budget = budget_,
                             .clairvoyant = info.clairvoyant,
-                            .texts = std::ssize(all_)};
-  const QualityLoss loss = quality_loss(scored_), whole = quality_loss(all_);
+                            .texts = std::ssize(scored_)};
+  const QualityLoss loss = quality_loss(scored_);
   o.predictions = loss.tokens;
   o.nll = loss.nll;
   o.delta_nll = loss.delta_nll;
@@ -115,7 +82,7 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
   o.ppl = loss.ppl;
   o.delta_ppl = loss.delta_ppl;
   o.delta_ppl_se = loss.delta_ppl_se;
-  o.delta_nll_all = whole.delta_nll;
+  o.delta_nll_all = (nll_ - nll_full_) / (static_cast<double>(tokens_) - texts);
   o.kl = loss.kl;
   o.kl_max = loss.kl_max;
   o.top1_agreement = loss.top1_agreement;
@@ -137,7 +104,7 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
   }
   for (double* const mean : {&o.recall, &o.bound, &o.output_error})
     *mean /= static_cast<double>(heads_.size());
-  o.processed = std::llround(tokens_);
+  o.processed = tokens_;
   o.demands = demands;
   o.hits = hits;
   o.retained_sinks = std::accumulate(sinks_held_.begin(), sinks_held_.end(), int64_t{0});
@@ -151,7 +118,7 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
   o.sink_recall = ratio(total(sinks_held_), total(sinks_));
   o.heavy_recall = ratio(total(heavy_held_), total(heavy_));
   const auto sets = static_cast<double>(sets_.size());
-  const double tokens = tokens_ / texts;
+  const double tokens = static_cast<double>(tokens_) / texts;
   // Sets of query heads share the keys of their KV head where none are freed.
   const double sharing =
       sets / static_cast<double>(config.layers.size()) / static_cast<double>(config.layers.front().kv_heads);
@@ -173,14 +140,102 @@ analysis::PolicyOutcome OutcomeSum::outcome(const Simulation& simulation, const 
     o.resident_bytes += info.evicts && info.frees_memory ? set.peak * entry_bytes(layer)
                                                          : full_bytes(layer, tokens) / sharing;
   }
-  o.metadata_bytes = metadata_ / texts;
-  o.resident_bytes += peak_metadata_ / texts;
+  o.metadata_bytes = static_cast<double>(metadata_) / texts;
+  o.resident_bytes += static_cast<double>(peak_metadata_) / texts;
   for (double* const mean : {&o.budget_tokens, &o.peak_entries, &o.final_entries}) *mean /= sets;
   for (const LayerConfig& layer : config.layers)
     o.full_bytes += static_cast<double>(layer.kv_heads) * full_bytes(layer, tokens);
   o.budget_fraction = std::min(o.budget_tokens / tokens, 1.0);
   o.scan_seconds = seconds_;
   return o;
+}
+
+namespace {
+
+/// The text alone under each simulation, by the same formulas as all texts together.
+void add_text(analysis::SimulationStudy& study, const TextRun::Record& measured,
+              const SimulationRecord& record, const ModelConfig& config) {
+  for (const OutcomeRecord& one : record.outcomes) {
+    OutcomeSum alone;
+    alone.add(record, one);
+    const analysis::PolicyOutcome o = alone.outcome(config);
+    study.text_outcomes.push_back({.text = measured.index,
+                                   .name = measured.text.name,
+                                   .tokens = record.tokens,
+                                   .policy = o.policy,
+                                   .budget = o.budget,
+                                   .predictions = o.predictions,
+                                   .nll = o.nll,
+                                   .delta_nll = o.delta_nll,
+                                   .delta_nll_se = o.delta_nll_se,
+                                   .delta_ppl_percent = 100 * std::expm1(o.delta_nll),
+                                   .kl = o.kl,
+                                   .top1_agreement = o.top1_agreement,
+                                   .recall = o.recall,
+                                   .evictions = o.evictions,
+                                   .resident_bytes = o.resident_bytes});
+  }
+}
+
+void add_log(SimulateRun& run, const SimulationRecord& record, int64_t text) {
+  for (size_t i = 0; i < record.outcomes.size(); ++i) {
+    const OutcomeRecord& outcome = record.outcomes[i];
+    auto at = outcome.log.values.begin();
+    for (size_t s = 0; s < record.sets.size() && at != outcome.log.values.end(); ++s) {
+      const KeySet& set = record.sets[s];
+      for (int64_t e = 0; e < outcome.evictions[s]; ++e, at += 2)
+        run.log.insert(run.log.end(), {static_cast<int32_t>(i), static_cast<int32_t>(text), set.layer,
+                                       set.kv_head, set.first_query_head, at[0], at[1]});
+    }
+  }
+}
+
+std::string prefill_of(const SimulateOptions& o) {
+  if (o.prefill == "stepwise") return o.prefill;
+  return o.prompt_tokens > 0 ? cat("full, ", o.prompt_tokens, " tokens") : "full, half of each text";
+}
+
+}  // namespace
+
+SimulateRun gather_simulations(const TextRun& texts, const SimulateOptions& o) {
+  const ModelConfig& config = texts.config();
+  SimulateRun run;
+  std::vector<OutcomeSum> sums;
+  std::string budget_table;
+  texts.each([&](const TextRun::Record& measured) {
+    auto record = measured.body.get<SimulationRecord>();
+    if (sums.empty()) {
+      sums.resize(record.outcomes.size());
+      run.study.score_from = record.score_from;
+      budget_table = record.budget_table;
+    }
+    require<UsageError>(record.budget_table == budget_table,
+                        "the texts were measured with different tables: ", "--budget-table ",
+                        o.budget_table.string(),
+                        " has changed in between. Run all of them anew, without --resume");
+    for (size_t i = 0; i < sums.size(); ++i) sums[i].add(record, record.outcomes.at(i));
+    add_text(run.study, measured, record, config);
+    add_log(run, record, measured.index);
+    run.study.tokens += record.tokens;
+    if (record.first) run.first = std::move(record.first);
+  });
+  for (const OutcomeSum& sum : sums) run.study.outcomes.push_back(sum.outcome(config));
+  analysis::mark_frontier(run.study.outcomes);
+  if (run.first) {
+    run.study.retention = run.first->retention;
+    run.study.survival = run.first->survival;
+    run.study.first_text = run.first->tokens;
+  }
+  run.study.layers = static_cast<int>(config.layers.size());
+  run.study.query_heads = static_cast<int>(config.layers.front().heads);
+  run.study.kv_heads = static_cast<int>(config.layers.front().kv_heads);
+  run.study.texts = texts.measured();
+  run.study.positions = o.positions;
+  run.study.prefill = prefill_of(o);
+  run.study.full_nll = run.study.outcomes.front().nll - run.study.outcomes.front().delta_nll;
+  run.study.full_ppl = run.study.outcomes.front().ppl - run.study.outcomes.front().delta_ppl;
+  run.origin = texts.origin();
+  return run;
 }
 
 }  // namespace kvviz

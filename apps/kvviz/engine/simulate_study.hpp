@@ -1,38 +1,45 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <filesystem>
 #include <span>
 #include <vector>
 
-#include "kvviz/analysis/simulation.hpp"
-#include "kvviz/eval/compare.hpp"
-#include "kvviz/eval/simulate.hpp"
+#include "kvviz/engine/simulate_record.hpp"
+#include "kvviz/engine/text_run.hpp"
+#include "kvviz/policy/policy.hpp"
 
 namespace kvviz {
-
-/// Keys of one set that matter most with the full cache.
-struct KeptMost {
-  std::vector<int64_t> sinks;  ///< stats::sink_keys
-  std::vector<int64_t> heavy;  ///< the tenth of the tokens that gets most, sinks left out
-};
-KeptMost kept_most(const KeyUse& use);
-
-/// The predictions from number `first` on.
-PairedScores behind(const PairedScores& scores, int64_t first);
 
 /// One simulation over all texts, added up text by text.
 class OutcomeSum {
  public:
-  void add(const SimulatedText& text, std::span<const KeyUse> keys, PairedScores scores, int64_t first);
-  analysis::PolicyOutcome outcome(const Simulation& simulation, const ModelConfig& config) const;
+  void add(const SimulationRecord& text, const OutcomeRecord& outcome);
+  analysis::PolicyOutcome outcome(const ModelConfig& config) const;
 
  private:
-  std::vector<PairedScores> scored_, all_;
+  std::string policy_, budget_;
+  std::vector<BlockScores> scored_;
+  double nll_full_ = 0, nll_ = 0;
   std::vector<analysis::HeadOutcome> heads_;
   std::vector<int64_t> demands_, hits_;
   std::vector<analysis::SetOutcome> sets_;
   std::vector<int64_t> sinks_, sinks_held_, heavy_, heavy_held_;
-  double metadata_ = 0, peak_metadata_ = 0;  ///< bytes of all sets, with the keys of the end and of the peak
-  double tokens_ = 0, seconds_ = 0;
+  int64_t metadata_ = 0, peak_metadata_ = 0, tokens_ = 0;
+  double seconds_ = 0;
 };
+
+/// What the records of all texts say together.
+struct SimulateRun {
+  analysis::SimulationStudy study;
+  std::optional<FirstText> first;  ///< none: it has failed
+  std::vector<int32_t> log;        ///< [evictions x 7], as the array `evictions`
+  SubjectOrigin origin;
+};
+
+/// Throws UsageError where the texts were not measured with the same --budget-table.
+SimulateRun gather_simulations(const TextRun& texts, const SimulateOptions& options);
+
+/// Large arrays: what the first text's keys got with the full cache, and the eviction log.
+void write_simulate_arrays(const std::filesystem::path& file, const SimulateRun& run);
 
 }  // namespace kvviz

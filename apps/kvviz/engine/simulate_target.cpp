@@ -8,7 +8,6 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
-#include "kvviz/engine/simulate_study.hpp"
 #include "kvviz/eval/compare.hpp"
 
 namespace kvviz {
@@ -114,7 +113,7 @@ std::vector<analysis::TargetBudget> find_targets(const Runner& runner, std::span
       search.simulation.budget = {.tokens = search.middle(), .text = std::to_string(search.middle())};
       tried.push_back(search.simulation);
     }
-    std::vector<std::vector<PairedScores>> scores(open.size());
+    std::vector<std::vector<BlockScores>> scores(open.size());
     for (const TextInput& text : texts) {
       settings.prompt = prompt_of(o, tokens_of(text));
       const SimulationResult result = simulate(decoder, text.tokens.ids, tried, settings);
@@ -122,7 +121,7 @@ std::vector<analysis::TargetBudget> find_targets(const Runner& runner, std::span
       for (const SimulatedText& one : result.texts) hidden.push_back(one.hidden);
       auto paired = compare_predictions(decoder, result.full, hidden, text.tokens.ids);
       for (size_t i = 0; i < open.size(); ++i)
-        scores[i].push_back(behind(paired[i], first_counted(o, tokens_of(text))));
+        scores[i].push_back(block_scores(paired[i], first_counted(o, tokens_of(text))));
     }
     for (size_t i = 0; i < open.size(); ++i) take(*open[i], limit, value_of(limit, quality_loss(scores[i])));
     progress.update(std::min(pass + 1, passes));

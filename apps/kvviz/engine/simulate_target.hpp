@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "kvviz/analysis/simulation.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 
 namespace kvviz {

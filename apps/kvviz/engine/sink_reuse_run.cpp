@@ -54,8 +54,6 @@ HeadFlags chosen_heads(const analysis::SinkStudy& profile, const ModelConfig& co
   if (o.reuse.layers.empty()) return flags;
   const auto layers = static_cast<int>(flags.size());
   const int first = o.reuse.layers[0], last = o.reuse.layers[1];
-  require<UsageError>(first <= last && last < layers, "--reuse-layers ", first, ',', last,
-                      ": expected a first and a last layer of 0 to ", layers - 1);
   for (int l = 0; l < layers; ++l)
     if (l < first || l > last) std::fill(flags[l].begin(), flags[l].end(), false);
   return flags;
@@ -89,6 +87,13 @@ Field number(const char* name, const char* unit, Get get) {
 }
 
 }  // namespace
+
+void check_reuse(const ReuseOptions& o, size_t layers) {
+  if (o.layers.empty()) return;
+  const int first = o.layers[0], last = o.layers[1];
+  require<UsageError>(first <= last && last < static_cast<int>(layers), "--reuse-layers ", first, ',', last,
+                      ": expected a first and a last layer of 0 to ", layers - 1);
+}
 
 ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> texts,
                                const analysis::SinkStudy& study, const SinksOptions& o) {

@@ -29,6 +29,9 @@ struct ReuseEvaluation {
   std::vector<ReuseVariant> variants;
 };
 
+/// Throws UsageError where --reuse-layers names a layer that is none.
+void check_reuse(const ReuseOptions& options, size_t layers);
+
 /// Chooses the heads by the rule on every second text, judges them on the others (on the same text when there
 /// is one), and runs each text with full attention and with each substitute. Throws DataError when no text is
 /// short enough.

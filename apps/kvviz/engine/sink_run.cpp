@@ -2,14 +2,12 @@
 #include "kvviz/engine/sink_run.hpp"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 #include "kvviz/attention/attention.hpp"
 #include "kvviz/core/error.hpp"
-#include "kvviz/core/progress.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
 
 namespace kvviz {
@@ -55,17 +53,34 @@ void add(LayerSinks& sum, const LayerSinks& one, double texts) {
   sum.norm_keys += one.norm_keys;
 }
 
-struct OneText {
-  std::vector<LayerSinks> layers;
-  std::vector<std::vector<kernels::HeadAttention>> maps;
-};
+}  // namespace
 
-OneText run_text(const Decoder& decoder, const TextInput& text, std::span<const TokenKind> kinds,
-                 const analysis::SinkOptions& options, int64_t map_bins) {
-  const at::NoGradGuard no_grad;
-  kernels::AttentionRequest request = analysis::sink_request(options);
+namespace analysis {
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HeadName, layer, head, kv_head)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptSinks, name, tokens, score, alpha_at, counts)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LayerSinks, layer, kv_heads, tokens, sink_keys, mass, kind_tokens,
+                                   k_norm_first, k_norm_rest, v_norm_first, v_norm_rest, k_norm_sinks,
+                                   v_norm_sinks, norm_keys)
+}  // namespace analysis
+
+namespace {
+
+/// What is kept of one text.
+struct SinkRecord {
+  std::vector<analysis::HeadName> heads;
+  analysis::PromptSinks prompt;
+  std::vector<LayerSinks> layers;                      ///< heads and curves left out
+  std::vector<std::vector<std::vector<double>>> maps;  ///< [layer][query head]; none where map_bins is 0
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SinkRecord, heads, prompt, layers, maps)
+
+}  // namespace
+
+nlohmann::json measure_sinks(const TextRun::Work& work, const SinksOptions& o, int64_t map_bins) {
+  const auto kinds = kinds_of(work.text, *work.runner.tokenizer);
+  kernels::AttentionRequest request = analysis::sink_request(o.sinks);
   request.map_bins = map_bins;
-  OneText one;
+  SinkRecord record;
   const auto attend = [&](const LayerQkv& x) {
     std::vector<kernels::HeadAttention> heads;
     const at::Tensor out = streaming_attention(x.query, x.key, x.value, x.spec, request, &heads);
@@ -75,48 +90,52 @@ OneText run_text(const Decoder& decoder, const TextInput& text, std::span<const 
                                             .queries = cache.tokens(),
                                             .keys = cache.tokens(),
                                             .window = x.spec.window};
-    one.layers.push_back(analysis::sink_layer(x.layer, measured, analysis::norms_of(cache), kinds, options));
-    auto& maps = one.maps.emplace_back();
-    for (auto& head : heads) maps.push_back({.map = std::move(head.map)});
+    record.layers.push_back(
+        analysis::sink_layer(x.layer, measured, analysis::norms_of(cache), kinds, o.sinks));
+    if (map_bins > 0) {
+      auto& maps = record.maps.emplace_back();
+      for (auto& head : heads) maps.push_back(std::move(head.map));
+    }
     return out;
   };
-  const auto& ids = text.tokens.ids;
+  const auto& ids = work.text.tokens.ids;
   const at::Tensor input = at::empty({1, static_cast<int64_t>(ids.size())}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
-  decoder.hidden(input, {}, attend);
-  return one;
+  work.runner.model.decoder.hidden(input, {}, attend);
+  record.prompt = analysis::prompt_sinks(work.text.description, record.layers, o.sinks, o.lengths);
+  for (LayerSinks& layer : record.layers) {
+    for (const auto& head : layer.heads) record.heads.push_back({head.layer, head.head, head.kv_head});
+    layer.heads.clear();
+    layer.curve.clear();
+  }
+  return record;
 }
 
-}  // namespace
-
-SinkRun run_texts(const Runner& runner, std::span<const TextInput> texts, const SinksOptions& options) {
+SinkRun gather_sinks(const TextRun& texts, const SinksOptions& o) {
   SinkRun run;
-  run.study.lengths = options.lengths;
-  Progress progress("running the texts", static_cast<int64_t>(texts.size()), options.call.quiet);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    const auto kinds = kinds_of(texts[i], *runner.tokenizer);
-    OneText one =
-        run_text(runner.model.decoder, texts[i], kinds, options.sinks, i == 0 ? options.map_bins : 0);
-    run.study.prompts.push_back(
-        analysis::prompt_sinks(texts[i].description, one.layers, options.sinks, options.lengths));
-    run.tokens.push_back(static_cast<int64_t>(texts[i].tokens.ids.size()));
-    if (i == 0) {
-      run.maps = std::move(one.maps);
-      for (const LayerSinks& layer : one.layers) {
-        for (const auto& head : layer.heads) run.study.heads.push_back({head.layer, head.head, head.kv_head});
+  run.study.lengths = o.lengths;
+  const auto count = static_cast<double>(texts.measured());
+  texts.each([&](const TextRun::Record& measured) {
+    auto record = measured.body.get<SinkRecord>();
+    if (run.study.prompts.empty()) {
+      run.study.heads = std::move(record.heads);
+      for (const auto& layer : record.maps) {
+        auto& maps = run.maps.emplace_back();
+        for (const auto& map : layer) maps.push_back({.map = map});
+      }
+      for (const LayerSinks& layer : record.layers)
         run.layers.push_back({.layer = layer.layer,
                               .kv_heads = layer.kv_heads,
                               .k_norm_first = 0,
                               .k_norm_rest = 0,
                               .v_norm_first = 0,
                               .v_norm_rest = 0});
-      }
     }
-    for (size_t l = 0; l < one.layers.size(); ++l)
-      add(run.layers[l], one.layers[l], static_cast<double>(texts.size()));
-    progress.update(static_cast<int64_t>(i) + 1);
-  }
-  run.origin = origin_of_all(runner, texts);
+    for (size_t l = 0; l < record.layers.size(); ++l) add(run.layers[l], record.layers[l], count);
+    run.tokens.push_back(record.prompt.tokens);
+    run.study.prompts.push_back(std::move(record.prompt));
+  });
+  run.origin = texts.origin();
   return run;
 }
 

@@ -5,7 +5,7 @@
 
 #include "kvviz/analysis/sink_study.hpp"
 #include "kvviz/engine/subject.hpp"
-#include "kvviz/engine/text_input.hpp"
+#include "kvviz/engine/text_run.hpp"
 
 namespace kvviz {
 
@@ -20,8 +20,12 @@ struct SinkRun {
   bool synthetic = false;
 };
 
-/// Runs the texts one by one; what is kept of one grows with its tokens, not with their square.
-SinkRun run_texts(const Runner& runner, std::span<const TextInput> texts, const SinksOptions& options);
+/// Runs a text: what is kept of it grows with its tokens, not with their square. `map_bins`: as
+/// AttentionRequest.
+nlohmann::json measure_sinks(const TextRun::Work& work, const SinksOptions& options, int64_t map_bins);
+
+/// The texts of a run together.
+SinkRun gather_sinks(const TextRun& texts, const SinksOptions& options);
 
 /// Large arrays of a run: the scores of every text, from which everything else can be computed again.
 void write_sink_arrays(const std::filesystem::path& file, const SinkRun& run);

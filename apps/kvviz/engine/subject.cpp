@@ -9,6 +9,7 @@
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
 #include "kvviz/io/cache_file.hpp"
+#include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/memory.hpp"
 #include "kvviz/model/session.hpp"
 #include "kvviz/paths.hpp"
@@ -29,7 +30,7 @@ void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, int64_
     return model_memory(opened.config, tokens, at_once, bytes);
   };
   const ModelMemory memory = need(dtype);
-  const FreeMemory free = free_memory();
+  const FreeMemory free = free_for_tensors(kernels::thread_count());
   if (memory.total() <= free.bytes) return;
   const int64_t halved = need(at::kBFloat16).total();
   const std::string smaller = dtype != at::kFloat ? std::string()
@@ -59,7 +60,7 @@ Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once) {
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
 
-SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
+SubjectOrigin origin_of(const Runner& runner) {
   return {.model = runner.folder,
           .architecture = runner.model.decoder.config().architecture,
           .dtype = runner.model.dtype,
@@ -67,9 +68,18 @@ SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
           .device = runner.model.decoder.device().str(),
           .model_sha256 = runner.model_sha256.get(),
           .tokenizer_sha256 = runner.tokenizer->hash(),
-          .text = text.description,
-          .text_sha256 = text.sha256,
-          .bos = text.bos ? "on" : "off"};
+          .text = "",
+          .text_sha256 = "",
+          .bos = "",
+          .threads = kernels::thread_count()};
+}
+
+SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {
+  SubjectOrigin origin = origin_of(runner);
+  origin.text = text.description;
+  origin.text_sha256 = text.sha256;
+  origin.bos = text.bos ? "on" : "off";
+  return origin;
 }
 
 Subject run_model(const Runner& runner, const TextInput& text, const RunRequest& request) {

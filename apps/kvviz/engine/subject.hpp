@@ -17,6 +17,7 @@ namespace kvviz {
 struct SubjectOrigin {
   std::string model, architecture, dtype, stored_dtype = {}, device = "cpu", model_sha256, tokenizer_sha256,
                                           text, text_sha256, bos;
+  int threads = 0;  ///< 0: those of this process
 };
 
 /// What is analysed: a cache, and when a model made it, what the model did on the way.
@@ -66,6 +67,7 @@ Subject run_model(const Runner& runner, const TextInput& text, const RunRequest&
 /// Reads a cache file. Throws DataError as io::CacheFile and validate() do.
 Subject open_cache(const std::filesystem::path& file);
 
+SubjectOrigin origin_of(const Runner& runner);
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text);
 /// Of several texts as one.
 SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> texts);

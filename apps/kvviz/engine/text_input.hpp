@@ -9,6 +9,7 @@
 #include "kvviz/cache/kv_cache.hpp"
 #include "kvviz/model/config.hpp"
 #include "kvviz/options.hpp"
+#include "kvviz/text/wikitext.hpp"
 #include "kvviz/tokenizer/tokenizer.hpp"
 
 namespace kvviz {
@@ -31,14 +32,26 @@ std::string hash_of(std::span<const int32_t> ids);
 TextInput read_text(const TextOptions& options, const Tokenizer& tokenizer, const ModelConfig& model,
                     const std::filesystem::path& data);
 
-/// Every text that the options name, in order: one prompt, a file of prompts, a range of articles, or all
-/// sample texts; for a probe, `probe_count` sequences of random tokens, or of one random token repeated.
-/// Throws as read_text(), and DataError for a prompt file without a prompt.
-std::vector<TextInput> read_texts(const TextsOptions& options, const Tokenizer& tokenizer,
-                                  const ModelConfig& model, const CallOptions& call);
+/// Tokens of a text before a BOS is put first and before it is cut.
+struct TextIds {
+  std::vector<int32_t> ids;
+  std::string description;
+  bool article = false;  ///< cut where --seq-len does not say how long it is to be
+};
 
-/// Tokens of the longest text.
-int64_t longest(std::span<const TextInput> texts);
+/// The text as the options want it. Throws as read_text().
+TextInput to_input(TextIds source, const TextOptions& options, const Tokenizer& tokenizer,
+                   const ModelConfig& model);
+
+/// WikiText, or the sample texts.
+text::TextCollection open_articles(const TextOptions& options, const std::filesystem::path& data);
+
+/// The article `wikitext_index` of a collection. Throws as read_text().
+TextInput read_article(const text::TextCollection& articles, const TextOptions& options,
+                       const Tokenizer& tokenizer, const ModelConfig& model);
+
+/// Throws UsageError where --seq-len is more than the model's context.
+void check_length(const TextOptions& options, const ModelConfig& model);
 
 /// The effective text options, for provenance.
 void add_options(nlohmann::ordered_json& effective, const TextOptions& options);

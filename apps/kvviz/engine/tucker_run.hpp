@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include <span>
+#include <nlohmann/json.hpp>
 
 #include "kvviz/analysis/tucker_study.hpp"
 #include "kvviz/engine/cache_trials.hpp"
@@ -11,9 +11,12 @@ namespace kvviz {
 /// How the caches of texts are judged, keys in the basis asked for.
 TrialOptions trial_options(const TuckerOptions& options);
 
-/// Decomposes the prefix's cache of every text and reads the continuations with what comes back.
-analysis::TuckerStudy tucker_of_texts(const Runner& runner, std::span<const TextInput> texts,
-                                      const TuckerOptions& options);
+/// The record of a text: the prefix's cache decomposed and the continuation read with what comes back;
+/// `components`: with cores and factors of --layer.
+nlohmann::json measure_tucker(const TextRun::Work& work, const TuckerOptions& options, bool components);
+
+/// All texts' records together.
+analysis::TuckerStudy gather_tucker(const TextRun& texts, const TuckerOptions& options);
 
 /// Decomposes a cache that has no model: no losses. Throws UsageError when its keys are not in the basis
 /// asked for.

@@ -37,6 +37,13 @@ Coded halved(const at::Tensor& x) {
 
 }  // namespace
 
+void add(TuckerTally& sum, const TuckerTally& other) {
+  sum.key_lost += other.key_lost, sum.key_energy += other.key_energy;
+  sum.value_lost += other.value_lost, sum.value_energy += other.value_energy;
+  for (size_t mode = 0; mode < sum.ranks.size(); ++mode) sum.ranks[mode] += other.ranks[mode];
+  sum.tensors += other.tensors;
+}
+
 TuckerTrials::TuckerTrials(const TuckerOptions& o)
     : options_(o),
       halves_{.keys = o.sides != "values", .values = o.sides != "keys"},
@@ -108,7 +115,7 @@ std::vector<ChangedLayer> TuckerTrials::layers(const KvCache& cache, std::span<c
       one.metadata_bytes += coded.bytes.metadata;
       one.workspace_bytes += decomposed ? 2.0 * static_cast<double>(x.numel()) : 0;
       error = decomposed ? parts[next].error : relative_error(coded.restored, x);
-      return decomposed ? parts[next++].energy : x.to(at::kDouble).square().sum().item<double>();
+      return decomposed ? parts[next++].energy : squared_norm(x);
     };
     const double keys = take(layer.key, halves_.keys, one.key, one.key_error);
     const double values = take(layer.value, halves_.values, one.value, one.value_error);

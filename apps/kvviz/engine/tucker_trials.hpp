@@ -17,9 +17,10 @@ struct TuckerTally {
   std::array<double, 3> ranks{};  ///< sums over the tensors; a family without ranks adds none
   int64_t tensors = 0;
 };
+void add(TuckerTally& sum, const TuckerTally& other);
 
-/// Trials over the caches of one key basis. A cache is decomposed at the ranks asked for, and its spectra are
-/// computed, once, whichever trial comes first.
+/// Trials over the caches of one text and one key basis. A cache is decomposed at the ranks asked for, and
+/// its spectra are computed, once, whichever trial comes first.
 class TuckerTrials {
  public:
   explicit TuckerTrials(const TuckerOptions& options);

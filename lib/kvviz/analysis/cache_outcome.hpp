@@ -52,4 +52,16 @@ struct CacheOutcome {
   }
 };
 
+/// One change on one text: what tells which texts suffer.
+struct TextOutcome {
+  int64_t text = 0;  ///< index
+  std::string name;
+  size_t outcome = 0;  ///< which of the study's
+  int64_t tokens = 0, predictions = 0;
+  double nll = kNone, delta_nll = kNone, delta_nll_se = kNone;  ///< nats per token; by blocks of the text
+  double delta_ppl_percent = kNone;  ///< of the perplexity of this text with the cache as it is
+  double kl = kNone, top1_agreement = kNone;
+  double bytes_per_token = kNone;
+};
+
 }  // namespace kvviz::analysis

@@ -19,6 +19,7 @@ struct CompressionStudy {
   std::string when;               ///< "after the prefix", "as it is written"; empty: a cache file
   double full_ppl = kNone, full_nll = kNone;
   std::vector<CacheOutcome> outcomes;
+  std::vector<TextOutcome> by_text;              ///< of each text all outcomes; empty: a cache file
   std::optional<Recommendation> recommendation;  ///< absent: not asked for, or nothing is within the limit
 };
 

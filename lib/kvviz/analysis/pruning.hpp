@@ -38,6 +38,7 @@ struct PruningStudy {
   int64_t texts = 0, tokens = 0;  ///< tokens: of all texts
   double full_ppl = kNone, full_nll = kNone;
   std::vector<PruneVariant> variants;  ///< the first: nothing removed
+  std::vector<TextOutcome> by_text;    ///< of each text all variants
 };
 
 /// What a sweep removes, one at a time.

@@ -65,6 +65,19 @@ struct PolicyOutcome {
   bool on_frontier = false;        ///< no policy that can be shipped does as well with fewer bytes, or better
 };
 
+/// One text under one policy at one budget: what PolicyOutcome says of all of them.
+struct TextOutcome {
+  int64_t text = 0;  ///< of the run
+  std::string name;
+  int64_t tokens = 0;
+  std::string policy, budget;
+  int64_t predictions = 0;  ///< that count
+  double nll = kNone, delta_nll = kNone;
+  double delta_nll_se = kNone;  ///< over blocks of 32 predictions
+  double delta_ppl_percent = kNone, kl = kNone, top1_agreement = kNone, recall = kNone;
+  double evictions = 0, resident_bytes = 0;
+};
+
 /// Who was held when: one set of keys of one policy on the first text.
 struct RetentionMap {
   std::string policy, budget;
@@ -88,6 +101,7 @@ struct SimulationStudy {
   std::string positions, prefill;             ///< "original" | "cache"; "stepwise" | "full, 256 tokens"
   double full_ppl = kNone, full_nll = kNone;  ///< over the predictions that count
   std::vector<PolicyOutcome> outcomes;        ///< policy by policy, budgets rising
+  std::vector<TextOutcome> text_outcomes;     ///< text by text, each in that order
   std::vector<RetentionMap> retention;
   std::vector<TokenSurvival> survival;
   std::vector<std::string> first_text;  ///< its tokens as text

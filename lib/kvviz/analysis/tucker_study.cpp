@@ -65,9 +65,11 @@ std::array<double, 3> numbers(const stats::Ranks& r) {
   return {static_cast<double>(r.heads), static_cast<double>(r.tokens), static_cast<double>(r.channels)};
 }
 
-/// Mean of `count` numbers and one more.
-void add_to_mean(std::array<double, 3>& mean, const std::array<double, 3>& one, int64_t count) {
-  for (size_t i = 0; i < mean.size(); ++i) mean[i] += (one[i] - mean[i]) / static_cast<double>(count + 1);
+/// Mean of `count` numbers and `more` with the mean `other`.
+void add_to_mean(std::array<double, 3>& mean, const std::array<double, 3>& other, int64_t count,
+                 int64_t more = 1) {
+  const double weight = static_cast<double>(more) / static_cast<double>(count + more);
+  for (size_t i = 0; i < mean.size(); ++i) mean[i] += (other[i] - mean[i]) * weight;
 }
 
 void add_to(std::vector<double>& sums, const std::vector<double>& values) {
@@ -157,6 +159,25 @@ void add(std::vector<TuckerPart>& parts, std::span<const TuckerTensor> tensors,
     add_to(part.energies[0], spectra[i].heads());
     add_to(part.energies[1], spectra[i].tokens());
     add_to(part.energies[2], spectra[i].channels());
+  }
+}
+
+void add(std::vector<TuckerPart>& parts, std::span<const TuckerPart> others) {
+  if (parts.empty())
+    for (const TuckerPart& other : others) parts.push_back({.layer = other.layer, .half = other.half});
+  require<std::logic_error>(parts.size() == others.size(), others.size(), " parts, expected ", parts.size());
+  for (size_t i = 0; i < others.size(); ++i) {
+    const TuckerPart& other = others[i];
+    TuckerPart& part = parts[i];
+    for (const auto mean : {&TuckerPart::sizes, &TuckerPart::asked, &TuckerPart::ranks, &TuckerPart::best})
+      add_to_mean(part.*mean, other.*mean, part.caches, other.caches);
+    part.caches += other.caches;
+    for (const auto sum : {&TuckerPart::elements, &TuckerPart::stored, &TuckerPart::energy, &TuckerPart::lost,
+                           &TuckerPart::initial, &TuckerPart::best_lost})
+      part.*sum += other.*sum;
+    part.sweeps = std::max(part.sweeps, other.sweeps);
+    for (size_t mode = 0; mode < part.energies.size(); ++mode)
+      add_to(part.energies[mode], other.energies[mode]);
   }
 }
 

@@ -79,6 +79,9 @@ struct TuckerPart {
 void add(std::vector<TuckerPart>& parts, std::span<const TuckerTensor> tensors,
          std::span<const stats::RankErrors> spectra);
 
+/// Adds the parts of other caches; `parts` is empty for the first. Means stay exact where they agree.
+void add(std::vector<TuckerPart>& parts, std::span<const TuckerPart> others);
+
 /// One half of all layers: sums of the sums. kNone errors and ratio when there is none.
 struct TuckerTotal {
   double error = kNone;          ///< sqrt(sum of what is lost / sum of |X|^2): the whole cache as one tensor
@@ -131,6 +134,7 @@ struct TuckerStudy {
   int layer = 0;                       ///< whose components are kept, of the first cache
   std::vector<TuckerTensor> components;
   std::vector<TuckerOutcome> outcomes;    ///< at the ranks asked for; losses kNone without a model
+  std::vector<TextOutcome> by_text;       ///< of each text all outcomes; empty without a model
   std::vector<CacheOutcome> sensitivity;  ///< [layer] when it alone is decomposed; empty: not measured
   std::vector<TuckerOutcome> sweep;       ///< empty: not asked for
   double full_ppl = kNone, full_nll = kNone;

@@ -3,10 +3,13 @@
 #include <filesystem>
 #include <string_view>
 
+#include "kvviz/core/interrupt.hpp"
+
 namespace kvviz {
 
 /// A file that appears whole or not at all: write to `temporary()`, then `commit()` renames it over the
-/// target. Without a commit the destructor removes the temporary file, so the target stays as it was.
+/// target. Without a commit the destructor removes the temporary file, or the signal that ends the process
+/// does (interrupt.hpp), so the target stays as it was.
 class AtomicFile {
  public:
   /// Makes the target's folder. Throws DataError when the folder cannot be made or written.
@@ -16,17 +19,23 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   const std::filesystem::path& temporary() const { return temporary_; }
+  const std::filesystem::path& target() const { return target_; }
   /// Throws DataError when the rename fails.
   void commit();
 
  private:
   std::filesystem::path target_;
   std::filesystem::path temporary_;
+  AtInterrupt undo_;
   bool committed_ = false;
 };
 
 /// Writes `bytes` to `target` through an AtomicFile. Throws DataError (unwritable folder, full disk).
 void write_file(const std::filesystem::path& target, std::string_view bytes);
+
+/// Why nothing more can be written to `file`, which another program left incomplete: "No space left on
+/// device"; empty: it can. Adds to the file.
+std::string reason_against_writing(const std::filesystem::path& file);
 
 /// Throws DataError unless files can be made in `folder`, or in its nearest parent that exists: so that a
 /// long run does not end with it. Makes nothing. Some file systems say no only when they are written to.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <cerrno>
+#include <cstring>
+#include <ostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -15,6 +18,14 @@ struct UsageError : std::runtime_error {
 struct DataError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+/// What errno says when it is printed: in `require(close(file) == 0, errno_text)` strerror(errno) would be
+/// called before close().
+struct ErrnoText {};
+inline constexpr ErrnoText errno_text{};
+inline std::ostream& operator<<(std::ostream& out, ErrnoText) {
+  return out << std::strerror(errno);
+}
 
 /// The parts, printed one after the other.
 template <class... Parts>

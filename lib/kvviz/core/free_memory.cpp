@@ -9,10 +9,15 @@
 #include <optional>
 #include <sstream>
 
+#include "kvviz/core/byte_size.hpp"
+#include "kvviz/core/error.hpp"
+
 namespace kvviz {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* address_limit = "ulimit -v";
 
 // "Name:   123 kB" of a file of such lines, or "name 123", in the file's unit.
 std::optional<int64_t> entry(const fs::path& file, const std::string& name) {
@@ -69,9 +74,37 @@ FreeMemory free_memory(const fs::path& proc, const fs::path& cgroup) {
   if (const auto available = entry(proc / "meminfo", "MemAvailable"))
     keep_least(least, *available * kib, "the machine's memory");
   keep_control_groups(least, proc, cgroup);
-  keep_limit(least, RLIMIT_AS, entry(proc / "self/status", "VmSize").value_or(0) * kib, "ulimit -v");
+  keep_limit(least, RLIMIT_AS, entry(proc / "self/status", "VmSize").value_or(0) * kib, address_limit);
   keep_limit(least, RLIMIT_DATA, entry(proc / "self/status", "VmData").value_or(0) * kib, "ulimit -d");
   return least;
+}
+
+int64_t addresses_of_threads(int threads) {
+  constexpr int64_t blas_buffer = 135'000'000, least = 200'000'000;
+  rlimit stack{};
+  const bool known = getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur != RLIM_INFINITY;
+  const int64_t thread = known ? static_cast<int64_t>(stack.rlim_cur) : 8'000'000;
+  return least + threads * blas_buffer + int64_t{threads} * threads * thread;
+}
+
+FreeMemory free_for_tensors(int threads) {
+  FreeMemory free = free_memory();
+  if (free.limit == address_limit)
+    free.bytes = std::max<int64_t>(free.bytes - addresses_of_threads(threads), 0);
+  return free;
+}
+
+bool has_address_limit() {
+  rlimit addresses{};
+  return getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY;
+}
+
+std::string no_memory_text(int64_t bytes) {
+  const FreeMemory free = free_memory();
+  return cat("not enough memory",
+             bytes > 0 ? cat(" for ", size_text(static_cast<double>(bytes)), " more") : "", "; ", free.limit,
+             " leaves ", size_text(static_cast<double>(free.bytes)),
+             ". Fewer tokens, policies or methods at once, fewer --threads, or --dtype bf16 need less");
 }
 
 }  // namespace kvviz

@@ -2,11 +2,16 @@
 #pragma once
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
+
+#include "kvviz/core/interrupt.hpp"
 
 namespace kvviz {
 
-/// A file mapped read-only into memory. Throws DataError when it cannot be opened or mapped.
+/// A file mapped read-only into memory, and remembered as an input (file_identity.hpp). Throws DataError when
+/// it cannot be opened or mapped. Where main() watches signals, reading a part that the file no longer has
+/// ends the process with an error that names it.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& file);
@@ -20,6 +25,7 @@ class MappedFile {
 
  private:
   std::span<const std::byte> bytes_;
+  std::optional<WatchedMemory> watched_;
 };
 
 }  // namespace kvviz

@@ -6,10 +6,24 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "kvviz/core/byte_size.hpp"
 
 namespace kvviz {
+
+namespace {
+
+/// ", 37 of 100, 3.1/s"; from less than one a second on, how long one takes.
+std::string counted(int64_t done, int64_t total, double rate) {
+  char text[96];
+  std::snprintf(text, sizeof text, rate >= 1 ? ", %lld of %lld, %.3g/s" : ", %lld of %lld, %.3g s each",
+                static_cast<long long>(done), static_cast<long long>(total),
+                rate >= 1 || rate == 0 ? rate : 1 / rate);
+  return text;
+}
+
+}  // namespace
 
 Progress::Progress(std::string what, int64_t total, bool quiet)
     : what_(std::move(what)),
@@ -45,6 +59,10 @@ void Progress::update(int64_t done) {
   if (now - last_ < pause) return;
   last_ = now;
   drawn_ = true;
+  if (terminal_ && !end_of_line_)  // what the shell or the last words print gets a line of its own
+    end_of_line_.emplace([ended = false]() mutable {
+      if (!std::exchange(ended, true)) (void)!write(STDERR_FILENO, "\n", 1);
+    });
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double share =
       static_cast<double>(std::clamp<int64_t>(done, 0, total_)) / static_cast<double>(total_);
@@ -53,12 +71,13 @@ void Progress::update(int64_t done) {
   const bool bytes = unit_ == ProgressUnit::bytes;
   const std::string sizes = bytes ? ", " + size_text(static_cast<double>(done)) + " of " +
                                         size_text(static_cast<double>(total_)) + ", " + size_text(rate) + "/s"
-                                  : "";
+                                  : counted(done, total_, rate);
   if (!terminal_) {
-    std::fprintf(stderr, "%s: %.0f %%%s after %.0f s\n", what_.c_str(), share * 100, sizes.c_str(), seconds);
+    std::fprintf(stderr, "%s: %.0f %%%s, %.0f s left after %.0f s\n", what_.c_str(), share * 100,
+                 sizes.c_str(), left, seconds);
     return;
   }
-  const int width = bytes ? 12 : 30;
+  const int width = 12;
   const int filled = static_cast<int>(share * width);
   std::string line = what_ + " [" + std::string(static_cast<size_t>(filled), '=') +
                      std::string(static_cast<size_t>(width - filled), ' ') + ']';

@@ -2,14 +2,18 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+
+#include "kvviz/core/interrupt.hpp"
 
 namespace kvviz {
 
 enum class ProgressUnit { steps, bytes };
 
-/// Progress of long work on stderr: a bar that redraws itself on a terminal, a line every few seconds
-/// elsewhere, nothing when quiet. Nothing is printed for work that ends within half a second.
+/// Progress of long work on stderr, with the rate and the time left: a bar that redraws itself on a terminal,
+/// a line every few seconds elsewhere, nothing when quiet. Nothing is printed for work that ends within half
+/// a second.
 class Progress {
  public:
   Progress(std::string what, int64_t total, bool quiet);
@@ -33,6 +37,7 @@ class Progress {
   bool quiet_;
   bool terminal_;
   bool drawn_ = false;
+  std::optional<AtInterrupt> end_of_line_;
   Clock::time_point start_;
   Clock::time_point last_;
 };

@@ -11,8 +11,8 @@
 #include <optional>
 #include <vector>
 
+#include "kvviz/core/file_lock.hpp"
 #include "kvviz/download/blob_hash.hpp"
-#include "kvviz/hub/file_lock.hpp"
 
 namespace kvviz::hub {
 namespace {
@@ -60,7 +60,7 @@ class Growing {
     file_ = blob.incomplete();
     fs::create_directories(file_.parent_path());
     descriptor_ = open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    require(descriptor_ >= 0, "cannot write ", file_.string(), ": ", std::strerror(errno));
+    require(descriptor_ >= 0, "cannot write ", file_.string(), ": ", errno_text);
     read_begin();
   }
   ~Growing() { close(descriptor_); }
@@ -75,7 +75,7 @@ class Growing {
     if (too_long_) return false;
     for (std::string_view rest = bytes; !rest.empty();) {
       const ssize_t written = write(descriptor_, rest.data(), rest.size());
-      require(written > 0 || errno == EINTR, "cannot write ", file_.string(), ": ", std::strerror(errno),
+      require(written > 0 || errno == EINTR, "cannot write ", file_.string(), ": ", errno_text,
               "; what has arrived is kept for the next try");
       rest.remove_prefix(static_cast<size_t>(std::max<ssize_t>(written, 0)));
     }
@@ -89,7 +89,7 @@ class Growing {
 
   void restart() {
     require(ftruncate(descriptor_, 0) == 0 && lseek(descriptor_, 0, SEEK_SET) == 0, "cannot write ",
-            file_.string(), ": ", std::strerror(errno));
+            file_.string(), ": ", errno_text);
     done_(-size_);
     size_ = 0;
     hash_.emplace(blob_.hash, blob_.size);
@@ -99,7 +99,7 @@ class Growing {
   bool is_correct() { return !too_long_ && size_ == blob_.size && hash_->finish() == blob_.hash; }
 
   void keep() {
-    require(fsync(descriptor_) == 0, "cannot write ", file_.string(), ": ", std::strerror(errno));
+    require(fsync(descriptor_) == 0, "cannot write ", file_.string(), ": ", errno_text);
     std::error_code error;
     fs::rename(file_, blob_.path, error);
     require(!error, "cannot write ", blob_.path.string(), ": ", error.message());
@@ -259,7 +259,7 @@ bool keep_if_correct(const Blob& blob) {
   BlobHash hash(blob.hash, blob.size);
   std::vector<char> buffer(size_t{1} << 20);
   const int descriptor = open(blob.path.c_str(), O_RDONLY | O_CLOEXEC);
-  require(descriptor >= 0, "cannot read ", blob.path.string(), ": ", std::strerror(errno));
+  require(descriptor >= 0, "cannot read ", blob.path.string(), ": ", errno_text);
   for (ssize_t got = 0; (got = read(descriptor, buffer.data(), buffer.size())) > 0;)
     hash.add({buffer.data(), static_cast<size_t>(got)});
   close(descriptor);

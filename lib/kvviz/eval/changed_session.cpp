@@ -142,9 +142,16 @@ at::Tensor attend_store(const Store& store, const LayerQkv& x) {
 
 }  // namespace
 
+double squared_norm(const at::Tensor& x) {
+  const at::Tensor wide = x.to(at::kDouble).contiguous();
+  const double* const first = wide.data_ptr<double>();
+  return std::transform_reduce(first, first + wide.numel(), 0.0, std::plus<>(),
+                               [](double element) { return element * element; });
+}
+
 double relative_error(const at::Tensor& restored, const at::Tensor& x) {
-  const double size = x.to(at::kDouble).square().sum().item<double>();
-  const double off = restored.to(at::kDouble).sub(x).square().sum().item<double>();
+  const double size = squared_norm(x);
+  const double off = squared_norm(restored.to(at::kDouble).sub(x));
   return size > 0 ? std::sqrt(off / size) : std::sqrt(off);
 }
 

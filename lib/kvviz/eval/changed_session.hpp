@@ -26,6 +26,9 @@ struct ChangedLayer {
   double key_error = 0, value_error = 0;  ///< |restored - x| / |x| over what is held; 0 is best
 };
 
+/// Sum of the squares, in fp64 and in the order of the elements: the same for any number of threads.
+double squared_norm(const at::Tensor& x);
+
 /// |restored - x| / |x|, Frobenius, sums in fp64; |restored| where x is 0.
 double relative_error(const at::Tensor& restored, const at::Tensor& x);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "kvviz/core/error.hpp"
@@ -38,30 +39,24 @@ void judge(const LogitRows& full, const LogitRows& test, std::span<const int32_t
 
 /// Sums of one cluster.
 struct Cluster {
-  double count = 0, full = 0, test = 0, kl = 0, agreed = 0;
+  double count = 0, full = 0, test = 0;
 };
 
-int64_t judged_end(const PairedScores& text, int64_t end) {
-  return std::min<int64_t>(end, std::ssize(text.nll));
+int64_t judged_texts(std::span<const BlockScores> texts) {
+  return std::ranges::count_if(texts, [](const BlockScores& text) { return text.predictions > 0; });
 }
 
-int64_t judged_texts(std::span<const PairedScores> texts, int64_t from, int64_t end) {
-  return std::ranges::count_if(texts, [&](const PairedScores& text) { return judged_end(text, end) > from; });
-}
-
-std::vector<Cluster> clusters_of(std::span<const PairedScores> texts, int64_t from, int64_t end) {
+std::vector<Cluster> clusters_of(std::span<const BlockScores> texts) {
   std::vector<Cluster> clusters;
-  const bool blocks = judged_texts(texts, from, end) == 1;
-  for (const PairedScores& text : texts) {
-    for (int64_t i = from; i < judged_end(text, end); ++i) {
-      if (i == from || (blocks && (i - from) % block_predictions == 0)) clusters.emplace_back();
-      const auto at = static_cast<size_t>(i);
+  const bool blocks = judged_texts(texts) == 1;
+  for (const BlockScores& text : texts) {
+    for (size_t b = 0; b < text.nll.size(); ++b) {
+      if (b == 0 || blocks) clusters.emplace_back();
+      const auto first = static_cast<int64_t>(b) * block_predictions;
       Cluster& cluster = clusters.back();
-      cluster.count += 1;
-      cluster.full += text.nll_full[at];
-      cluster.test += text.nll[at];
-      cluster.kl += text.kl[at];
-      cluster.agreed += text.agrees[at];
+      cluster.count += static_cast<double>(std::min(block_predictions, text.predictions - first));
+      cluster.full += text.nll_full[b];
+      cluster.test += text.nll[b];
     }
   }
   return clusters;
@@ -110,24 +105,51 @@ std::vector<PairedScores> compare_predictions(const Decoder& decoder, const at::
   return all;
 }
 
-QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from, int64_t end) {
+BlockScores block_scores(const PairedScores& scores, int64_t from, int64_t end) {
   require<std::logic_error>(from >= 0, "predictions are counted from 0, got ", from);
-  const std::vector<Cluster> clusters = clusters_of(texts, from, end);
-  require(!clusters.empty(), "no prediction is left to judge: the texts have fewer than ", from + 2,
-          " tokens");
+  BlockScores sums;
+  for (int64_t i = from; i < std::min<int64_t>(end, std::ssize(scores.nll)); ++i) {
+    if ((i - from) % block_predictions == 0)
+      for (auto* blocks : {&sums.nll_full, &sums.nll}) blocks->push_back(0);
+    const auto at = static_cast<size_t>(i);
+    sums.nll_full.back() += scores.nll_full[at];
+    sums.nll.back() += scores.nll[at];
+    sums.kl += scores.kl[at];
+    sums.kl_max = std::max(sums.kl_max, scores.kl[at]);
+    sums.agrees += scores.agrees[at];
+    ++sums.predictions;
+  }
+  return sums;
+}
+
+void to_json(nlohmann::json& json, const BlockScores& scores) {
+  json = {{"predictions", scores.predictions},
+          {"nll_full", scores.nll_full},
+          {"nll", scores.nll},
+          {"kl", scores.kl},
+          {"kl_max", scores.kl_max},
+          {"agrees", scores.agrees}};
+}
+
+void from_json(const nlohmann::json& json, BlockScores& scores) {
+  json.at("predictions").get_to(scores.predictions);
+  json.at("nll_full").get_to(scores.nll_full);
+  json.at("nll").get_to(scores.nll);
+  json.at("kl").get_to(scores.kl);
+  json.at("kl_max").get_to(scores.kl_max);
+  json.at("agrees").get_to(scores.agrees);
+}
+
+QualityLoss quality_loss(std::span<const BlockScores> texts) {
+  const std::vector<Cluster> clusters = clusters_of(texts);
+  require(!clusters.empty(), "no prediction is left to judge: the texts are too short");
   Cluster all;
-  double kl_max = 0;
   for (const Cluster& cluster : clusters) {
     all.count += cluster.count;
     all.full += cluster.full;
     all.test += cluster.test;
-    all.kl += cluster.kl;
-    all.agreed += cluster.agreed;
   }
-  for (const PairedScores& text : texts)
-    for (int64_t i = from; i < judged_end(text, end); ++i)
-      kl_max = std::max(kl_max, text.kl[static_cast<size_t>(i)]);
-  QualityLoss loss{.texts = judged_texts(texts, from, end),
+  QualityLoss loss{.texts = judged_texts(texts),
                    .tokens = static_cast<int64_t>(all.count),
                    .nll_full = all.full / all.count,
                    .nll = all.test / all.count};
@@ -137,10 +159,23 @@ QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from, int6
   loss.delta_nll_se = clustered_error(clusters, 1, 1);
   loss.delta_ppl = loss.ppl - loss.ppl_full;
   loss.delta_ppl_se = clustered_error(clusters, loss.ppl, loss.ppl_full);
-  loss.kl = all.kl / all.count;
-  loss.kl_max = kl_max;
-  loss.top1_agreement = all.agreed / all.count;
+  int64_t agrees = 0;
+  for (const BlockScores& text : texts) {
+    loss.kl += text.kl;
+    loss.kl_max = std::max(loss.kl_max, text.kl_max);
+    agrees += text.agrees;
+  }
+  loss.kl /= all.count;
+  loss.top1_agreement = static_cast<double>(agrees) / all.count;
   return loss;
+}
+
+QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from, int64_t end) {
+  std::vector<BlockScores> blocks;
+  for (const PairedScores& text : texts) blocks.push_back(block_scores(text, from, end));
+  require(judged_texts(blocks) > 0, "no prediction is left to judge: the texts have fewer than ", from + 2,
+          " tokens");
+  return quality_loss(blocks);
 }
 
 }  // namespace kvviz

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,23 @@ std::vector<PairedScores> compare_predictions(const Decoder& decoder, const at::
                                               std::span<const at::Tensor> tests,
                                               std::span<const int32_t> ids);
 
+/// What quality_loss() takes of a text's paired scores: sums over blocks of 32 predictions, of which the last
+/// may have fewer. A thirty-second of the scores' bytes.
+struct BlockScores {
+  int64_t predictions = 0;            ///< of all blocks
+  std::vector<double> nll_full, nll;  ///< [blocks] sums, nats
+  double kl = 0, kl_max = 0;          ///< sum and largest, nats
+  int64_t agrees = 0;
+};
+
+/// The predictions number `from` to before `end`; those that there are.
+BlockScores block_scores(const PairedScores& scores, int64_t from = 0,
+                         int64_t end = std::numeric_limits<int64_t>::max());
+
+void to_json(nlohmann::json& json, const BlockScores& scores);
+/// Throws nlohmann::json::exception for what to_json() has not written.
+void from_json(const nlohmann::json& json, BlockScores& scores);
+
 /// What the texts say together.
 struct QualityLoss {
   int64_t texts = 0, tokens = 0;  ///< those that count; tokens: predictions
@@ -39,14 +57,16 @@ struct QualityLoss {
   double top1_agreement = 0;               ///< 0 .. 1; 1 is best
 };
 
-/// Means over the predictions number `from` to before `end` of every text. (Those of a cache that has not
-/// lost anything yet differ by nothing and would only dilute the rest: judge them apart.) Texts too short to
-/// reach `from` do not count. Standard errors are of the paired difference, clustered: the clusters are the
-/// texts, or, when a single text counts, its blocks of 32 predictions (the last may be shorter). With m
-/// clusters of sums S_c over n_c of N predictions, se^2 = m/(m-1) sum_c (S_c - n_c mean)^2 / N^2, where S_c
-/// sums nll - nll_full for delta_nll, and, by the delta method on exp(mean nll) - exp(mean nll_full), ppl nll
-/// - ppl_full nll_full for delta_ppl. NaN with fewer than two clusters. Throws DataError when no prediction
-/// is left.
+/// Means over all predictions of every text. (Those of a cache that has not lost anything yet differ by
+/// nothing and would only dilute the rest: judge them apart.) Texts without any do not count. Standard errors
+/// are of the paired difference, clustered: the clusters are the texts, or, when a single text counts, its
+/// blocks. With m clusters of sums S_c over n_c of N predictions, se^2 = m/(m-1) sum_c (S_c - n_c mean)^2 /
+/// N^2, where S_c sums nll - nll_full for delta_nll, and, by the delta method on exp(mean nll) - exp(mean
+/// nll_full), ppl nll - ppl_full nll_full for delta_ppl. NaN with fewer than two clusters. Throws DataError
+/// when no prediction is left.
+QualityLoss quality_loss(std::span<const BlockScores> texts);
+
+/// The same of the predictions number `from` to before `end` of every text.
 QualityLoss quality_loss(std::span<const PairedScores> texts, int64_t from = 0,
                          int64_t end = std::numeric_limits<int64_t>::max());
 

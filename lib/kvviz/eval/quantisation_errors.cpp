@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/eval/changed_session.hpp"
 
 namespace kvviz {
 namespace {
@@ -19,8 +20,8 @@ struct Squares {
   double size = 0, off = 0;
   void add(const at::Tensor& exact, const at::Tensor& changed) {
     const at::Tensor x = exact.to(at::kDouble);
-    size += x.square().sum().item<double>();
-    off += changed.to(at::kDouble).sub(x).square().sum().item<double>();
+    size += squared_norm(x);
+    off += squared_norm(changed.to(at::kDouble).sub(x));
   }
   double relative() const { return size > 0 ? std::sqrt(off / size) : std::sqrt(off); }
 };

@@ -33,11 +33,10 @@ at::Tensor rotated_keys(const ChangedLayer& layer, const RopeTable& table, const
 }  // namespace
 
 std::vector<double> head_errors(const at::Tensor& test, const at::Tensor& full) {
-  const at::Tensor difference = test.sub(full).to(at::kDouble).square().sum({1, 2}).contiguous();
-  const at::Tensor size = full.to(at::kDouble).square().sum({1, 2}).contiguous();
+  const at::Tensor difference = test.sub(full);
   std::vector<double> heads;
   for (int64_t h = 0; h < full.size(0); ++h) {
-    const double of = size.data_ptr<double>()[h], off = difference.data_ptr<double>()[h];
+    const double of = squared_norm(full[h]), off = squared_norm(difference[h]);
     heads.push_back(of > 0 ? std::sqrt(off / of) : std::sqrt(off));
   }
   return heads;

@@ -131,9 +131,10 @@ std::string keys_label(const TuckerStudy& study, KeyBasis basis) {
 }
 
 std::vector<NamedFigure> tucker_figures(const TuckerStudy& study, const std::string& what) {
-  std::vector<NamedFigure> figures{{"tucker/tucker_components", tucker_components(study)},
-                                   {"tucker/layer_sensitivity", layer_sensitivity(study)},
-                                   {"tucker/error_curves", tucker_error_curves(study)}};
+  std::vector<NamedFigure> figures;
+  if (!study.components.empty()) figures.push_back({"tucker/tucker_components", tucker_components(study)});
+  figures.push_back({"tucker/layer_sensitivity", layer_sensitivity(study)});
+  figures.push_back({"tucker/error_curves", tucker_error_curves(study)});
   const std::string method = study.method == "hooi" ? "HOOI" : "HOSVD";
   std::string ranks = fmt::format(", {} at ranks {} (heads x tokens x channels)", method, ranks_label(study));
   if (study.has_rope && has_half(study, Half::key)) ranks += ", " + keys_label(study, study.basis);

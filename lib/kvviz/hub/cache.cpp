@@ -7,7 +7,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
-#include "kvviz/hub/file_lock.hpp"
+#include "kvviz/core/file_lock.hpp"
 #include "kvviz/hub/gguf_choice.hpp"
 
 namespace kvviz::hub {

@@ -167,7 +167,7 @@ void write_cache(const fs::path& file, const KvView& cache, const CacheProvenanc
     require(is_utf8(cache.tokens->text[i]), "the text of token ", i, " is not UTF-8");
 
   AtomicFile target(file);
-  Hdf5File out = Hdf5File::create(target.temporary());
+  Hdf5File out = Hdf5File::create(target.temporary(), file);
   out.write_attribute("/", "kvviz_schema", int64_t{cache_schema});
   out.write_attribute("/", "kvviz_version", version);
   out.write_attribute("/", "command", provenance.command);
@@ -198,8 +198,9 @@ void write_cache(const fs::path& file, const KvView& cache, const CacheProvenanc
 CacheFile::CacheFile(const fs::path& file) {
   if (!has_checksums(file)) {
     try_in_child(file, [&] {
-      open(file);
-      for (size_t i = 0; i < layers_.size(); ++i) layer(i);
+      CacheFile trial;  // closed in the child: that is where damage to the memory shows
+      trial.open(file);
+      for (size_t i = 0; i < trial.layers_.size(); ++i) trial.layer(i);
     });
   }
   open(file);

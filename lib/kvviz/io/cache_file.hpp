@@ -65,6 +65,7 @@ class CacheFile {
   LayerKv layer(size_t index) const;
 
  private:
+  CacheFile() = default;
   void open(const std::filesystem::path& file);
   void read_attributes();
   void read_tokens();

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 
+#include "kvviz/core/file_identity.hpp"
 #include "kvviz/io/hdf5_handle.hpp"
 
 namespace kvviz::io {
@@ -142,6 +143,13 @@ std::string hdf5_reason() {
   std::string reason;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
   H5Eclear2(H5E_DEFAULT);
+  // What the system said, out of "file write failed: time = ..., error message = 'No space left on device',
+  // ...".
+  constexpr std::string_view before = "error message = '";
+  if (const size_t at = reason.find(before); at != std::string::npos) {
+    reason.erase(0, at + before.size());
+    reason.erase(std::min(reason.find('\''), reason.size()));
+  }
   return reason.empty() ? "no reason given" : reason;
 }
 
@@ -149,13 +157,13 @@ std::string Hdf5File::context(const std::string& object, std::string_view what) 
   return cat(name_, ": ", object, ": ", what);
 }
 
-Hdf5File Hdf5File::create(const fs::path& file) {
+Hdf5File Hdf5File::create(const fs::path& file, const fs::path& shown) {
   start_hdf5();
-  const std::string context = cat("cannot write ", file.string());
+  const std::string name = (shown.empty() ? file : shown).string(), context = cat("cannot write ", name);
   const Handle access = access_properties(context);
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, context);
   hdf5_checked(H5Pset_obj_track_times(creation, false), context);
-  return {hdf5_checked(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, creation, access), context), file.string()};
+  return {hdf5_checked(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, creation, access), context), name};
 }
 
 Hdf5File Hdf5File::open(const fs::path& file) {
@@ -163,6 +171,7 @@ Hdf5File Hdf5File::open(const fs::path& file) {
   require(!fs::is_directory(file), file.string(), " is a folder; expected an HDF5 file");
   require(std::ifstream(file).good(), "cannot read ", file.string(), ": ",
           fs::exists(file) ? "no permission" : "no such file");
+  remember_input(file);
   const Handle access = access_properties(file.string());
   const htri_t recognised = H5Fis_hdf5(file.c_str());
   H5Eclear2(H5E_DEFAULT);
@@ -199,18 +208,15 @@ std::vector<std::string> Hdf5File::members(const std::string& group) const {
   require(has(group), context(group, "the group is missing"));
   const std::string what = context(group, "cannot be read as a group");
   const Handle id(H5Gopen2(id_, group.c_str(), H5P_DEFAULT), H5Gclose, what);
-  H5G_info_t info{};
-  hdf5_checked(H5Gget_info(id, &info), what);
+  // In HDF5's own order: asked for by name, it first makes a list of the links, and crashes when a damaged
+  // one is found on the way.
   std::vector<std::string> names;
-  for (hsize_t i = 0; i < info.nlinks; ++i) {
-    const auto get = [&](char* out, size_t size) {
-      return hdf5_checked(H5Lget_name_by_idx(id, ".", H5_INDEX_NAME, H5_ITER_INC, i, out, size, H5P_DEFAULT),
-                          what);
-    };
-    std::string name(static_cast<size_t>(get(nullptr, 0)), '\0');
-    get(name.data(), name.size() + 1);
-    names.push_back(std::move(name));
-  }
+  const auto keep = [](hid_t, const char* name, const auto*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+    return 0;
+  };
+  hdf5_checked(H5Literate(id, H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, keep, &names), what);
+  std::sort(names.begin(), names.end());
   return names;
 }
 

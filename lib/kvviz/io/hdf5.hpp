@@ -33,10 +33,10 @@ bool has_checksums(const std::filesystem::path& file);
 /// from two threads at a time: that is the caller's duty.
 class Hdf5File {
  public:
-  /// A new file in place of what is there.
-  static Hdf5File create(const std::filesystem::path& file);
-  /// An existing file, to read. `shown` names it in messages. Throws DataError: missing, unreadable, not
-  /// HDF5, truncated or damaged.
+  /// A new file in place of what is there. `shown` names it in messages; empty: its own name.
+  static Hdf5File create(const std::filesystem::path& file, const std::filesystem::path& shown = {});
+  /// An existing file, to read, remembered as an input (file_identity.hpp). Throws DataError: missing,
+  /// unreadable, not HDF5, truncated or damaged.
   static Hdf5File open(const std::filesystem::path& file);
   ~Hdf5File();
   Hdf5File(Hdf5File&& other) noexcept;

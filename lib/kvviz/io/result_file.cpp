@@ -75,6 +75,9 @@ NamedArray array_in(const Hdf5File& file, const std::string& name) {
                             .meaning = file.text_attribute(object, "meaning").value_or("")},
                    .shape = info.shape,
                    .values = {}};
+  require(array.meta.axes.size() == array.shape.size(), file.name(), ": ", object, ": got ",
+          array.meta.axes.size(), " names of axes; expected one for each of the ", array.shape.size(),
+          " dimensions");
   switch (info.element) {
     case Element::f32:
       array.values = read_values<float>(file, object, info);
@@ -97,7 +100,7 @@ NamedArray array_in(const Hdf5File& file, const std::string& name) {
 }  // namespace
 
 ArrayFileWriter::ArrayFileWriter(const fs::path& file, const std::string& command)
-    : target_(file), file_(std::make_unique<Hdf5File>(Hdf5File::create(target_.temporary()))) {
+    : target_(file), file_(std::make_unique<Hdf5File>(Hdf5File::create(target_.temporary(), file))) {
   file_->write_attribute("/", "kvviz_array_schema", int64_t{array_schema});
   file_->write_attribute("/", "kvviz_version", version);
   file_->write_attribute("/", "command", command);

@@ -56,7 +56,8 @@ struct NamedArray {
 /// Names of all arrays in a file, in alphabetical order. Throws DataError: not a file of this kind, damaged.
 std::vector<std::string> list_arrays(const std::filesystem::path& file);
 
-/// One array. Throws DataError: no array of that name (lists those there), damaged.
+/// One array, with a name for each of its axes. Throws DataError: no array of that name (lists those there),
+/// damaged.
 NamedArray read_array(const std::filesystem::path& file, const std::string& name);
 
 }  // namespace kvviz::io

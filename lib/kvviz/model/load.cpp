@@ -133,9 +133,8 @@ at::Tensor fill(const Filling& filling, const LoadOptions& options) {
   const at::Tensor tensor = rows_from_file(filling);
   const double added = filling.source.added - filling.stored->added;
   if (added != 0) return tensor.to(at::kFloat).add(added);
-  const bool in_place = tensor.scalar_type() == type && tensor.is_contiguous() &&
-                        std::bit_cast<uintptr_t>(tensor.data_ptr()) % tensor.element_size() == 0;
-  return in_place ? tensor : tensor.to(type).contiguous();
+  const bool aligned = std::bit_cast<uintptr_t>(tensor.data_ptr()) % tensor.element_size() == 0;
+  return tensor.to(type, /*non_blocking=*/false, /*copy=*/!aligned).contiguous();
 }
 
 json config_json(const fs::path& file) {
@@ -167,9 +166,14 @@ fs::path config_file(const fs::path& folder) {
   return file;
 }
 
+json read_config(const fs::path& folder) {
+  const fs::path file = config_file(folder);
+  return gguf_of(folder) ? gguf_config(GgufFile::open(file)) : config_json(file);
+}
+
 ModelConfig load_config(const fs::path& folder) {
   const fs::path file = config_file(folder);
-  const json config = gguf_of(folder) ? gguf_config(GgufFile::open(file)) : config_json(file);
+  const json config = read_config(folder);
   try {
     return parse_config(config);
   } catch (const DataError& error) {

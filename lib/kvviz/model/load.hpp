@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "kvviz/model/decoder.hpp"
@@ -18,6 +19,10 @@ struct LoadedModel {
 /// Where a model's configuration stands: config.json, or the GGUF file (gguf_of). Throws DataError when there
 /// is neither.
 std::filesystem::path config_file(const std::filesystem::path& folder);
+
+/// config.json, or what the metadata of a GGUF file says in its words. Throws DataError: config_file()
+/// missing, not JSON.
+nlohmann::json read_config(const std::filesystem::path& folder);
 
 /// The configuration alone: reads config.json or the metadata of a GGUF file, no weights. `folder` may be a
 /// .gguf file. Throws DataError: config_file() missing, not JSON, unknown architecture, unsupported option.

@@ -3,16 +3,19 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string_view>
 #include <vector>
 
+#include "kvviz/core/child.hpp"
 #include "kvviz/core/error.hpp"
 
 extern char** environ;
@@ -28,14 +31,16 @@ struct Close {
 };
 using File = std::unique_ptr<std::FILE, Close>;
 
+// In memory: no full disk, and no folder for temporary files, comes into it.
 File nameless_file() {
-  File file(std::tmpfile());
-  require(file != nullptr, "cannot make a temporary file for gnuplot: ", std::strerror(errno));
-  // Descriptors above those the child is given, and closed there: only the copies made for it remain.
-  const int high = fcntl(fileno(file.get()), F_DUPFD_CLOEXEC, kScript + 1);
-  require(high >= 0, "cannot make a temporary file for gnuplot: ", std::strerror(errno));
+  const int file = memfd_create("gnuplot", MFD_CLOEXEC);
+  require(file >= 0, "cannot make a temporary file for gnuplot: ", errno_text);
+  // A descriptor above those the child is given, and closed there: only the copies made for it remain.
+  const int high = fcntl(file, F_DUPFD_CLOEXEC, kScript + 1);
+  close(file);
+  require(high >= 0, "cannot make a temporary file for gnuplot: ", errno_text);
   File moved(fdopen(high, "w+b"));
-  require(moved != nullptr, "cannot make a temporary file for gnuplot: ", std::strerror(errno));
+  require(moved != nullptr, "cannot make a temporary file for gnuplot: ", errno_text);
   return moved;
 }
 
@@ -51,11 +56,36 @@ class Actions {
   posix_spawn_file_actions_t actions_;
 };
 
+// As a program starts from a shell. In a group of its own: Ctrl-C in a terminal is for kvviz, which ends it.
+class Attributes {
+ public:
+  Attributes() {
+    posix_spawnattr_init(&attributes_);
+    sigset_t none, pipe;
+    sigemptyset(&none);
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setsigdefault(&attributes_, &pipe);
+    posix_spawnattr_setpgroup(&attributes_, 0);
+    posix_spawnattr_setflags(&attributes_,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  }
+  ~Attributes() { posix_spawnattr_destroy(&attributes_); }
+  Attributes(const Attributes&) = delete;
+  Attributes& operator=(const Attributes&) = delete;
+  const posix_spawnattr_t* get() const { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_;
+};
+
 std::vector<std::string> child_environment() {
-  std::vector<std::string> variables{"LC_ALL=C.UTF-8"};
+  std::vector<std::string> variables{"LC_ALL=C.UTF-8", "TZ=UTC"};
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view variable(*entry);
-    if (!variable.starts_with("LC_") && !variable.starts_with("LANG") && !variable.starts_with("GNUTERM="))
+    if (!variable.starts_with("LC_") && !variable.starts_with("LANG") && !variable.starts_with("GNUTERM=") &&
+        !variable.starts_with("TZ="))
       variables.emplace_back(variable);
   }
   return variables;
@@ -83,9 +113,9 @@ GnuplotRun run_gnuplot(const std::string& program, const std::string& script,
   const File script_file = nameless_file(), message_file = nameless_file();
   require(std::fwrite(script.data(), 1, script.size(), script_file.get()) == script.size() &&
               std::fflush(script_file.get()) == 0,
-          "cannot write the gnuplot script to a temporary file: ", std::strerror(errno));
+          "cannot write the gnuplot script to a temporary file: ", errno_text);
   require(lseek(fileno(script_file.get()), 0, SEEK_SET) == 0,
-          "cannot rewind the gnuplot script: ", std::strerror(errno));
+          "cannot rewind the gnuplot script: ", errno_text);
 
   Actions actions;
   posix_spawn_file_actions_addopen(actions.get(), STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -97,14 +127,15 @@ GnuplotRun run_gnuplot(const std::string& program, const std::string& script,
   // The script goes in as a named file: gnuplot reads its standard input byte by byte, ten times slower.
   std::vector<std::string> arguments{program, "-d", "/dev/fd/" + std::to_string(kScript)};
   std::vector<std::string> variables = child_environment();
-  pid_t child = 0;
-  const int error = posix_spawnp(&child, program.c_str(), actions.get(), nullptr, pointers(arguments).data(),
-                                 pointers(variables).data());
-  require(error == 0, "cannot start ", program, ": ", std::strerror(error),
-          "; figures are drawn by gnuplot: install gnuplot-nox");
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0)
-    require(errno == EINTR, "lost the gnuplot process: ", std::strerror(errno));
+  const Attributes attributes;
+  const int status = status_of_child(
+      [&](pid_t& child) {
+        const int error = posix_spawnp(&child, program.c_str(), actions.get(), attributes.get(),
+                                       pointers(arguments).data(), pointers(variables).data());
+        require(error == 0, "cannot start ", program, ": ", std::strerror(error),
+                "; figures are drawn by gnuplot: install gnuplot-nox");
+      },
+      "gnuplot");
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), messages_of(message_file.get())};
 }
 

@@ -12,8 +12,9 @@ struct GnuplotRun {
 
 /// Runs the script with the program's standard output going to `output`. No shell, no pipe: the script and
 /// the messages pass through files without a name, so nothing can block and no SIGPIPE arises. Reads no
-/// personal start-up file; UTF-8 and C number format whatever the caller's locale. Throws DataError when the
-/// program cannot be started ("install gnuplot-nox").
+/// personal start-up file; UTF-8, C number format and UTC whatever the caller's locale. A signal that ends
+/// this process ends the program too. Throws DataError when the program cannot be started ("install
+/// gnuplot-nox").
 GnuplotRun run_gnuplot(const std::string& program, const std::string& script,
                        const std::filesystem::path& output);
 

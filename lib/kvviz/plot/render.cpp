@@ -38,6 +38,14 @@ std::string portable_svg(std::string svg, const std::string& family) {
   return svg;
 }
 
+/// A figure has no date: the same one gives the same bytes.
+std::string dateless_pdf(std::string pdf) {
+  constexpr std::string_view key = "/CreationDate (D:", date = "19700101000000";
+  for (size_t at = pdf.find(key); at != std::string::npos; at = pdf.find(key, at + key.size()))
+    if (pdf.size() > at + key.size() + date.size()) pdf.replace(at + key.size(), date.size(), date);
+  return pdf;
+}
+
 void draw(const RenderJob& job, const std::filesystem::path& target, const Theme& theme,
           const RenderOptions& options) {
   const std::string script = gnuplot_script(job.figure, theme, options.canvas);
@@ -48,14 +56,19 @@ void draw(const RenderJob& job, const std::filesystem::path& target, const Theme
           run.exit_code < 0 ? cat("signal ", -run.exit_code) : cat("exit code ", run.exit_code),
           "): ", run.messages);
   const std::string picture = read_file(file.temporary());
-  require(is_complete(picture, options.canvas.format), "gnuplot wrote no complete picture to ",
-          target.string(), " (a full disk, or a gnuplot without this format: install gnuplot-nox)",
-          run.messages.empty() ? "" : ": ", run.messages);
-  if (options.canvas.format == Format::svg) {
-    write_file(target, portable_svg(picture, theme.font));
-    return;
+  if (!is_complete(picture, options.canvas.format)) {
+    const std::string reason = reason_against_writing(file.temporary());
+    require(reason.empty(), "cannot write ", target.string(), ": ", reason);
+    throw DataError(cat("gnuplot wrote no complete picture to ", target.string(),
+                        " (is it without this format? install gnuplot-nox)", run.messages.empty() ? "" : ": ",
+                        run.messages));
   }
-  file.commit();
+  if (options.canvas.format == Format::svg)
+    write_file(target, portable_svg(picture, theme.font));
+  else if (options.canvas.format == Format::pdf)
+    write_file(target, dateless_pdf(picture));
+  else
+    file.commit();
 }
 
 }  // namespace

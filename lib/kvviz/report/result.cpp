@@ -8,6 +8,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/json_depth.hpp"
 
 namespace kvviz {
@@ -174,7 +175,7 @@ std::vector<fs::path> write_result(const Result& result, const fs::path& folder,
 }
 
 Result read_result(const fs::path& file) {
-  return result_from_json(read_file(file), file.string());
+  return result_from_json(read_input(file), file.string());
 }
 
 }  // namespace kvviz

@@ -20,4 +20,14 @@ struct NamedOutcome {
 Table head_errors_table(const std::string& name, const std::vector<std::string>& columns,
                         std::span<const NamedOutcome> outcomes);
 
+/// An outcome on one text, named in the same way.
+struct NamedText {
+  std::vector<std::string> names;
+  const analysis::TextOutcome* outcome = nullptr;
+};
+
+/// What each text lost. Key: text, `columns`.
+Table text_outcomes_table(const std::string& name, const std::vector<std::string>& columns,
+                          std::span<const NamedText> outcomes);
+
 }  // namespace kvviz::tables

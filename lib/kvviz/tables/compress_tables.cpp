@@ -99,6 +99,13 @@ Table compress_heads_table(const CompressionStudy& study) {
   return head_errors_table("compress_heads", {"method"}, named);
 }
 
+Table compress_texts_table(const CompressionStudy& study) {
+  std::vector<NamedText> named;
+  for (const TextOutcome& text : study.by_text)
+    named.push_back({{study.outcomes[text.outcome].method}, &text});
+  return text_outcomes_table("compress_texts", {"method"}, named);
+}
+
 Table compress_frontier_table(const CompressionStudy& study) {
   using Row = CacheOutcome;
   const std::vector<Field<Row>> fields = {

@@ -12,6 +12,9 @@ Table compress_table(const analysis::CompressionStudy& study);         ///< key:
 Table compress_layers_table(const analysis::CompressionStudy& study);  ///< key: method, layer
 Table compress_heads_table(const analysis::CompressionStudy& study);   ///< key: method, layer, head
 
+/// What each text lost; key: text, method.
+Table compress_texts_table(const analysis::CompressionStudy& study);
+
 /// Those on the frontier, from the fewest bytes.
 Table compress_frontier_table(const analysis::CompressionStudy& study);  ///< key: method
 

@@ -124,6 +124,13 @@ Table prune_heads_table(const PruningStudy& study) {
   return head_errors_table("prune_heads", {"removed"}, outcomes);
 }
 
+Table prune_texts_table(const PruningStudy& study) {
+  std::vector<NamedText> named;
+  for (const TextOutcome& text : study.by_text)
+    named.push_back({{study.variants[text.outcome].outcome.method}, &text});
+  return text_outcomes_table("prune_texts", {"removed"}, named);
+}
+
 Table prune_sweep_table(const SweepStudy& study) {
   using Row = const SweepItem*;
   const auto outcome = [](Row r) -> const CacheOutcome& { return r->outcome; };

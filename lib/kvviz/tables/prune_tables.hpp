@@ -10,6 +10,7 @@ namespace kvviz::tables {
 Table prune_table(const analysis::PruningStudy& study);         ///< key: removed
 Table prune_layers_table(const analysis::PruningStudy& study);  ///< key: removed, layer
 Table prune_heads_table(const analysis::PruningStudy& study);   ///< key: removed, layer, head (query heads)
+Table prune_texts_table(const analysis::PruningStudy& study);   ///< key: text, removed
 
 Table prune_sweep_table(const analysis::SweepStudy& study);    ///< key: removed; the least loss first
 Table prune_metrics_table(const analysis::SweepStudy& study);  ///< key: metric, side; the largest |rho| first

@@ -22,6 +22,8 @@ Table simulate_counters_table(const analysis::SimulationStudy& study);
 Table simulate_heads_table(const analysis::SimulationStudy& study);  ///< key: policy, budget, layer, head
 /// "simulate_sets", key: policy, budget, layer, kv_head, first_head.
 Table simulate_sets_table(const analysis::SimulationStudy& study);
+/// "simulate_texts", key: text, policy, budget. Each text by itself.
+Table simulate_texts_table(const analysis::SimulationStudy& study);
 /// "targets", key: policy, limit.
 Table targets_table(std::span<const analysis::TargetBudget> targets);
 /// "needle", key: policy, budget, length, depth.

@@ -133,6 +133,15 @@ Table tucker_heads_table(const TuckerStudy& study) {
   return head_errors_table("tucker_heads", {"family", "keys"}, outcomes);
 }
 
+Table tucker_texts_table(const TuckerStudy& study) {
+  std::vector<NamedText> named;
+  for (const TextOutcome& text : study.by_text) {
+    const TuckerOutcome& row = study.outcomes[text.outcome];
+    named.push_back({{row.family, basis_name(row.basis, study.has_rope)}, &text});
+  }
+  return text_outcomes_table("tucker_texts", {"family", "keys"}, named);
+}
+
 Table tucker_sweep_table(const TuckerStudy& study) {
   Outcomes fields = keys_of_outcomes(study.has_rope);
   fields.push_back({whole("step"), [](const TuckerOutcome& r) { return integer(r.step); }});

@@ -10,6 +10,8 @@ namespace kvviz::tables {
 Table tucker_table(const analysis::TuckerStudy& study);  ///< key: family, keys
 /// key: family, keys, layer, head (query heads): at the ranks asked for; no rows without a model.
 Table tucker_heads_table(const analysis::TuckerStudy& study);
+/// key: text, family, keys: at the ranks asked for.
+Table tucker_texts_table(const analysis::TuckerStudy& study);
 Table tucker_layers_table(const analysis::TuckerStudy& study);  ///< key: layer, half
 /// key: half, keys, mode, rank: error curves at a ladder of ranks, of all layers as one tensor and the least
 /// and greatest of a layer.

@@ -215,6 +215,42 @@ TEST_CASE("[tucker study] several caches add up; layers may differ in shape") {
   }
 }
 
+TEST_CASE("[tucker study] parts of some caches and of others are the parts of all") {
+  const TuckerRanks ranks{1, 3, 2};
+  std::vector<KvCache> caches;
+  for (const int64_t tokens : {12, 20, 15})
+    caches.push_back(test::gaussian_cache({{2, tokens, 4}, {1, tokens, 8}}, static_cast<unsigned>(tokens)));
+  std::vector<TuckerPart> all = parts_of(caches[0], ranks), some, others = parts_of(caches[1], ranks);
+  for (const size_t c : {1U, 2U})
+    add(all, decompose(caches[c].view(), {}, choice(ranks)), spectra(caches[c].view(), {}));
+  add(others, decompose(caches[2].view(), {}, choice(ranks)), spectra(caches[2].view(), {}));
+  add(some, parts_of(caches[0], ranks));
+  add(some, others);
+  REQUIRE(some.size() == all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const TuckerPart &one = some[i], &want = all[i];
+    CHECK(one.layer == want.layer);
+    CHECK(one.half == want.half);
+    CHECK(one.caches == 3);
+    CHECK(one.sweeps == want.sweeps);
+    CHECK(one.asked[1] == 3);  // means of equal numbers are exact
+    for (size_t mode = 0; mode < 3; ++mode) {
+      CHECK(one.sizes[mode] == doctest::Approx(want.sizes[mode]));
+      CHECK(one.best[mode] == doctest::Approx(want.best[mode]));
+      CHECK(one.asked[mode] == doctest::Approx(want.asked[mode]));
+      REQUIRE(one.energies[mode].size() == want.energies[mode].size());
+      for (size_t r = 0; r < one.energies[mode].size(); ++r)
+        CHECK(one.energies[mode][r] == doctest::Approx(want.energies[mode][r]));
+    }
+    CHECK(one.elements == want.elements);
+    CHECK(one.stored == want.stored);
+    CHECK(one.error() == doctest::Approx(want.error()));
+    CHECK(one.initial_error() == doctest::Approx(want.initial_error()));
+    CHECK(one.best_error() == doctest::Approx(want.best_error()));
+  }
+  CHECK_THROWS_AS(add(some, std::span(others).first(1)), std::logic_error);
+}
+
 TEST_CASE("[tucker study] half precision is widened; a cache that is not finite names its layer") {
   const KvCache cache = test::gaussian_cache({{2, 12, 4}, {2, 12, 4}}, 11);
   const auto wide = parts_of(cache, {1, 3, 2}),

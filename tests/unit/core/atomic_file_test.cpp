@@ -62,3 +62,11 @@ TEST_CASE("[atomic_file] a folder that cannot be written is found before anythin
   CHECK_THROWS_AS(require_writable(folder.path() / "file"), DataError);
   CHECK_THROWS_AS(require_writable(folder.path() / "file/below"), DataError);
 }
+
+TEST_CASE("[atomic_file] why a file takes no more") {
+  const test::TemporaryFolder folder;
+  write_file(folder.path() / "picture", "half");
+  CHECK(reason_against_writing(folder.path() / "picture").empty());
+  CHECK(reason_against_writing("/dev/full") == "No space left on device");
+  CHECK_THROWS_WITH_AS(write_file("/dev/full/below", "x"), doctest::Contains("/dev/full"), DataError);
+}

@@ -79,3 +79,10 @@ TEST_CASE("[free memory] ulimit -v less what is mapped already") {
 TEST_CASE("[free memory] of this machine") {
   CHECK(free_memory().bytes > 0);
 }
+
+TEST_CASE("[free memory] threads take addresses: more of them more, and few bytes less than one has") {
+  CHECK(addresses_of_threads(1) > 300'000'000);
+  CHECK(addresses_of_threads(4) > addresses_of_threads(1) + 3 * 128'000'000);
+  CHECK(no_memory_text(5'000'000'000).find("not enough memory for 5 GB more; ") == 0);
+  CHECK(no_memory_text().find("not enough memory; ") == 0);
+}

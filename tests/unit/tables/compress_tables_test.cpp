@@ -71,6 +71,23 @@ TEST_CASE("[compress tables] a row a layer, a row a head") {
   CHECK(number(heads, 1, "output_error") == 0.4);
 }
 
+TEST_CASE("[compress tables] a row a text and method; too few predictions for an error") {
+  CompressionStudy s = study();
+  s.by_text = {{.text = 2, .name = "a", .outcome = 1, .tokens = 20, .predictions = 9, .nll = 3, .kl = 0},
+               {.text = 4, .name = "b", .outcome = 0, .tokens = 30, .predictions = 14, .bytes_per_token = 5}};
+  const Table texts = tables::compress_texts_table(s);
+  CHECK(texts.key == std::vector<std::string>{"text", "method"});
+  REQUIRE(texts.rows.size() == 2);
+  CHECK(number(texts, 0, "text") == 2);
+  CHECK(cell(texts, 0, "method") == Cell(std::string("f16")));
+  CHECK(cell(texts, 1, "method") == Cell(std::string("q4_0")));
+  CHECK(cell(texts, 1, "name") == Cell(std::string("b")));
+  CHECK(number(texts, 1, "predictions") == 14);
+  CHECK(number(texts, 0, "nll") == 3);
+  CHECK(number(texts, 1, "bytes_per_token") == 5);
+  CHECK(cell(texts, 0, "delta_nll_se") == Cell(Null{"fewer than two blocks of 32 predictions"}));
+}
+
 TEST_CASE("[compress tables] the smallest within a loss") {
   const CompressionStudy s = study();
   CHECK(smallest_within(s, 6)->method == "q4_0");

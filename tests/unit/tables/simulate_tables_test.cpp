@@ -103,6 +103,35 @@ TEST_CASE("[simulate tables] outcomes: a row per policy and budget, reasons wher
   CHECK(counters[3].at("retained_heavy") == Cell(int64_t{5}));
 }
 
+TEST_CASE("[simulate tables] texts: a row per text, policy and budget") {
+  SimulationStudy s = study();
+  s.text_outcomes = {{.text = 3,
+                      .name = "article 3, Lighthouse",
+                      .tokens = 100,
+                      .policy = "h2o",
+                      .budget = "0.1",
+                      .predictions = 20,
+                      .nll = 3,
+                      .delta_nll = 0.5,
+                      .delta_ppl_percent = 65,
+                      .kl = 0.25,
+                      .top1_agreement = 0.75,
+                      .evictions = 7,
+                      .resident_bytes = 512}};
+  const Table table = tables::simulate_texts_table(s);
+  CHECK(table.key == std::vector<std::string>{"text", "policy", "budget"});
+  const auto rows = rows_of(table);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].at("text") == Cell(int64_t{3}));
+  CHECK(rows[0].at("name") == Cell(std::string("article 3, Lighthouse")));
+  CHECK(rows[0].at("predictions") == Cell(int64_t{20}));
+  CHECK(*number_in(rows[0].at("delta_nll")) == 0.5);
+  CHECK(*number_in(rows[0].at("delta_ppl_percent")) == 65);
+  CHECK(*number_in(rows[0].at("resident_bytes")) == 512);
+  CHECK(reason_of(rows[0].at("delta_nll_se")) == "fewer than two blocks of 32 predictions");
+  CHECK(reason_of(rows[0].at("recall")) == "not measured");
+}
+
 TEST_CASE("[simulate tables] heads and sets: a row each for every outcome") {
   const auto heads = rows_of(tables::simulate_heads_table(study()));
   REQUIRE(heads.size() == 20);

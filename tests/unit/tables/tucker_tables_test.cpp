@@ -89,6 +89,20 @@ TEST_CASE("[tucker tables] query heads: errors of their outputs at the ranks ask
   CHECK(number(heads, 1, "output_error") == 0.5);
 }
 
+TEST_CASE("[tucker tables] a row a text, family and basis") {
+  TuckerStudy s = study(true);
+  s.outcomes.push_back(s.outcomes.front());
+  s.outcomes.back().family = "svd", s.outcomes.back().basis = KeyBasis::pre_rope;
+  s.by_text = {{.text = 0, .name = "a", .outcome = 0}, {.text = 0, .name = "a", .outcome = 1, .kl = 0.5}};
+  const Table texts = tables::tucker_texts_table(s);
+  CHECK(texts.key == std::vector<std::string>{"text", "family", "keys"});
+  REQUIRE(texts.rows.size() == 2);
+  CHECK(cell(texts, 0, "keys") == Cell(std::string("post_rope")));
+  CHECK(cell(texts, 1, "family") == Cell(std::string("svd")));
+  CHECK(cell(texts, 1, "keys") == Cell(std::string("pre_rope")));
+  CHECK(number(texts, 1, "kl") == 0.5);
+}
+
 TEST_CASE("[tucker tables] keys of a model without RoPE are neither before nor after it") {
   TuckerStudy s = study(true);
   s.has_rope = false;
