@@ -21,7 +21,7 @@ int merge(const std::vector<std::filesystem::path>& paths, const std::vector<std
           CallOptions call) {
   call.records = batch::find_record_files(paths);
   const std::string source = call.records.front().string();
-  const batch::Plan plan = batch::read_plan(call.records.front());
+  const batch::Plan plan = batch::read_plan(call.records.front()).plan;
   CLI::App app;
   CLI::App* const command = app.add_subcommand(plan.command);
   command->option_defaults()->always_capture_default();

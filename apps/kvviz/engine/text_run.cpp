@@ -77,7 +77,6 @@ TextRun::TextRun(const Request& request) : call_(request.call), batch_(request.t
   if (!call_.records.empty()) {
     set_ = batch::RecordSet::open(call_.records);
     plan_ = set_->plan();
-    plan_.shard = {};
     config_ = parse_config(plan_.model.at("config"));
     return;
   }
@@ -130,7 +129,7 @@ void TextRun::look_at_texts(const Request& request) {
 void TextRun::open_records() {
   records_ =
       batch_.resume ? batch::RecordFile::resume(file_, plan_) : batch::RecordFile::create(file_, plan_);
-  plan_ = records_->plan();
+  plan_.command_line = records_->plan().command_line;
 }
 
 int64_t TextRun::longest() const {

@@ -4,13 +4,12 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/sha256.hpp"
 
 namespace kvviz::batch {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shard, index, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedText, name, tokens, sha256, failure, bos)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, command, arguments, command_line, version, commit, model, texts,
-                                   shard)
 
 namespace {
 
@@ -28,34 +27,74 @@ std::vector<std::string> extra(const std::vector<std::string>& of, const std::ve
   return found;
 }
 
-std::string text_difference(const Plan& a, const Plan& b) {
-  if (a.texts.size() != b.texts.size()) return cat(a.texts.size(), " texts, and ", b.texts.size());
-  for (size_t i = 0; i < a.texts.size(); ++i)
-    if (!(a.texts[i] == b.texts[i]))
-      return cat("text ", i, " was ", a.texts[i].name, ", ", a.texts[i].tokens, " tokens, and is ",
-                 a.texts[i].name == b.texts[i].name ? "another one of that name" : b.texts[i].name, ", ",
-                 b.texts[i].tokens, " tokens");
-  return "";
+std::string text_difference(const StoredPlan& a, const StoredPlan& b) {
+  const auto &mine = a.plan.texts, &theirs = b.plan.texts;
+  if (mine.size() != theirs.size()) return cat(mine.size(), " texts, and ", theirs.size());
+  if (a.texts_sha256 == b.texts_sha256) return "";
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const bool both = !mine[i].name.empty() && !theirs[i].name.empty();
+    if (both && !(mine[i] == theirs[i]))
+      return cat("text ", i, " was ", mine[i].name, ", ", mine[i].tokens, " tokens, and is ",
+                 mine[i].name == theirs[i].name ? "another one of that name" : theirs[i].name, ", ",
+                 theirs[i].tokens, " tokens");
+  }
+  return "other texts";
 }
 
 }  // namespace
 
-nlohmann::json to_json(const Plan& plan) {
-  return plan;
+std::string hash_of_texts(const std::vector<PlannedText>& texts) {
+  std::string bytes;
+  nlohmann::json::to_cbor(nlohmann::json(texts), bytes);
+  return sha256(bytes);
 }
 
-Plan plan_from_json(const nlohmann::json& json, const std::string& source) {
+nlohmann::json to_json(const Plan& plan) {
+  nlohmann::json own = nlohmann::json::array();
+  for (int64_t i = 0; i < std::ssize(plan.texts); ++i)
+    if (plan.shard.owns(i)) own.push_back(plan.texts[static_cast<size_t>(i)]);
+  return {{"command", plan.command},
+          {"arguments", plan.arguments},
+          {"command_line", plan.command_line},
+          {"version", plan.version},
+          {"commit", plan.commit},
+          {"model", plan.model},
+          {"texts", own},
+          {"text_count", plan.texts.size()},
+          {"texts_sha256", hash_of_texts(plan.texts)},
+          {"shard", plan.shard}};
+}
+
+StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source) {
   try {
-    auto plan = json.get<Plan>();
-    require(plan.shard.count >= 1 && plan.shard.index >= 0 && plan.shard.index < plan.shard.count, source,
-            ": damaged: shard ", plan.shard.index, " of ", plan.shard.count);
-    return plan;
+    StoredPlan stored{.plan = {.command = json.at("command"),
+                               .arguments = json.at("arguments"),
+                               .command_line = json.at("command_line"),
+                               .version = json.at("version"),
+                               .commit = json.at("commit"),
+                               .model = json.at("model"),
+                               .texts = {},
+                               .shard = json.at("shard")},
+                      .texts_sha256 = json.at("texts_sha256")};
+    Plan& plan = stored.plan;
+    const auto own = json.at("texts").get<std::vector<PlannedText>>();
+    const auto count = json.at("text_count").get<int64_t>();
+    const Shard shard = plan.shard;
+    require(shard.count >= 1 && shard.index >= 0 && shard.index < shard.count && shard.count <= count &&
+                std::ssize(own) == (count - shard.index + shard.count - 1) / shard.count,
+            source, ": damaged: shard ", shard.index, " of ", shard.count, " with ", own.size(), " of ",
+            count, " texts");
+    plan.texts.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < std::ssize(own); ++i)
+      plan.texts[static_cast<size_t>(shard.index + i * shard.count)] = own[static_cast<size_t>(i)];
+    return stored;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(cat(source, ": damaged: ", error.what()));
   }
 }
 
-std::string difference(const Plan& a, const Plan& b) {
+std::string difference(const StoredPlan& stored_a, const StoredPlan& stored_b) {
+  const Plan &a = stored_a.plan, &b = stored_b.plan;
   if (a.command != b.command) return cat("kvviz ", a.command, ", and kvviz ", b.command);
   if (a.version != b.version || a.commit != b.commit)
     return cat("kvviz ", a.version, " (", a.commit, "), and kvviz ", b.version, " (", b.commit, ")");
@@ -63,7 +102,7 @@ std::string difference(const Plan& a, const Plan& b) {
     return cat("the options ", list_of(extra(a.arguments, b.arguments)), ", and ",
                list_of(extra(b.arguments, a.arguments)));
   if (a.model != b.model) return "models of different configuration or tokenizer";
-  return text_difference(a, b);
+  return text_difference(stored_a, stored_b);
 }
 
 }  // namespace kvviz::batch

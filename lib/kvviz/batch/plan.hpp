@@ -27,16 +27,26 @@ struct Plan {
   std::string command_line;            ///< as typed, without what tells shards and attempts apart
   std::string version, commit;         ///< of the kvviz that runs it
   nlohmann::json model;                ///< its configuration and what the command knows of it before the run
-  std::vector<PlannedText> texts;      ///< of all shards
+  std::vector<PlannedText> texts;      ///< of all shards; read from a shard's file: others' are empty
   Shard shard;
 };
 
+/// The plan for a file: of the texts, those of its shard and a hash of all, so that a thousand shards do not
+/// hold the whole list a thousand times.
 nlohmann::json to_json(const Plan& plan);
-/// Throws DataError naming `source` and what is wrong.
-Plan plan_from_json(const nlohmann::json& json, const std::string& source);
+/// SHA-256 of all texts of the plan, which must be there.
+std::string hash_of_texts(const std::vector<PlannedText>& texts);
 
-/// What keeps `b` from going on with `a`, or from being merged with it, for a reader: "got --samples=0-9,
-/// which the other does not have"; empty: nothing.
-std::string difference(const Plan& a, const Plan& b);
+/// A plan from its file.
+struct StoredPlan {
+  Plan plan;
+  std::string texts_sha256;  ///< hash_of_texts() of the run
+};
+/// Throws DataError naming `source` and what is wrong.
+StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source);
+
+/// What keeps `b` from going on with `a`, or from being merged with it, for a reader: "the options
+/// --samples=0-9, and no option"; empty: nothing.
+std::string difference(const StoredPlan& a, const StoredPlan& b);
 
 }  // namespace kvviz::batch

@@ -119,7 +119,7 @@ bool has_torn_plan(const File& file) {
   return bytes == magic && read_block(file, magic.size(), header, bytes) == Block::torn;
 }
 
-Plan first_plan(const File& file, const fs::path& path) {
+StoredPlan first_plan(const File& file, const fs::path& path) {
   require_magic(file, path);
   Header header;
   std::string bytes;
@@ -138,7 +138,7 @@ FileLock lock_for_writing(const fs::path& path) {
 }  // namespace
 
 struct RecordFile::State {
-  State(fs::path where, int flags) : path(std::move(where)), file(path, flags) {}
+  State(fs::path where, int flags) : path(std::move(where)), file(std::in_place, path, flags) {}
 
   ~State() {
     if (!writing) return;
@@ -156,7 +156,7 @@ struct RecordFile::State {
     Header header;
     std::string bytes;
     Block block = Block::whole;
-    while (end < file.size() && (block = read_block(file, end, header, bytes)) == Block::whole) {
+    while (end < file->size() && (block = read_block(*file, end, header, bytes)) == Block::whole) {
       const int64_t at = end + static_cast<int64_t>(sizeof header);
       records[{header.text, stage_of(header)}] = {at, header.size};
       end = at + static_cast<int64_t>(header.size);
@@ -167,11 +167,11 @@ struct RecordFile::State {
   void append(const char* bytes, size_t size, int64_t at) {
     const int64_t before = at;
     while (size > 0) {
-      const ssize_t done = ::pwrite(file.get(), bytes, size, at);
+      const ssize_t done = ::pwrite(file->get(), bytes, size, at);
       if (done < 0 && errno == EINTR) continue;
       if (done <= 0) {
         const int error = done == 0 ? ENOSPC : errno;
-        [[maybe_unused]] const int cut = ::ftruncate(file.get(), before);
+        [[maybe_unused]] const int cut = ::ftruncate(file->get(), before);
         throw DataError(cat("cannot write ", path.string(), ": ", std::strerror(error),
                             ". What was measured so far is in it; with --resume the run goes on"));
       }
@@ -180,10 +180,11 @@ struct RecordFile::State {
   }
 
   fs::path path;
-  File file;
+  std::optional<File>
+      file;  ///< none of what is only read: there may be more shards than open files are allowed
   bool writing = false;
   std::optional<FileLock> lock{};
-  Plan plan{};
+  StoredPlan plan{};
   std::map<RecordName, Place> records{};
   int64_t end = 0;
   std::mutex mutex{};
@@ -212,7 +213,7 @@ RecordFile RecordFile::begin(const fs::path& path, FileLock lock, const Plan& pl
   auto state = std::make_unique<State>(path, O_RDWR | O_CREAT | O_TRUNC);
   state->lock.emplace(std::move(lock));
   state->writing = true;
-  state->plan = plan;
+  state->plan = {plan, hash_of_texts(plan.texts)};
   state->append(magic.data(), magic.size(), 0);
   state->end = magic.size();
   RecordFile file(std::move(state));
@@ -233,15 +234,15 @@ RecordFile RecordFile::resume(const fs::path& path, const Plan& plan) {
   if (!fs::exists(path, ignored)) return create(path, plan);
   FileLock lock = lock_for_writing(path);
   auto state = std::make_unique<State>(path, O_RDWR);
-  if (has_torn_plan(state->file)) return begin(path, std::move(lock), plan);
-  state->plan = first_plan(state->file, path);
-  const std::string other = difference(state->plan, plan);
-  require<UsageError>(other.empty() && state->plan.shard == plan.shard, "--resume: ", path.string(),
+  if (has_torn_plan(*state->file)) return begin(path, std::move(lock), plan);
+  state->plan = first_plan(*state->file, path);
+  const std::string other = difference(state->plan, {plan, hash_of_texts(plan.texts)});
+  require<UsageError>(other.empty() && state->plan.plan.shard == plan.shard, "--resume: ", path.string(),
                       " is of another run: ", other.empty() ? "another shard" : other,
                       ". Give the same options again, another --out, or no --resume to begin anew");
   state->end = magic.size();
   state->scan();
-  require(::ftruncate(state->file.get(), state->end) == 0, "cannot write ", path.string(), ": ", errno_text);
+  require(::ftruncate(state->file->get(), state->end) == 0, "cannot write ", path.string(), ": ", errno_text);
   state->lock.emplace(std::move(lock));
   state->writing = true;
   return RecordFile(std::move(state));
@@ -249,10 +250,11 @@ RecordFile RecordFile::resume(const fs::path& path, const Plan& plan) {
 
 RecordFile RecordFile::read(const fs::path& path) {
   auto state = std::make_unique<State>(path, O_RDONLY);
-  state->plan = first_plan(state->file, path);
+  state->plan = first_plan(*state->file, path);
   state->end = magic.size();
   require(state->scan() != Block::damaged, path.string(), " is damaged at byte ", state->end,
           ": the checksum of a record is another. With --resume its run goes on from there");
+  state->file.reset();
   return RecordFile(std::move(state));
 }
 
@@ -260,7 +262,7 @@ const fs::path& RecordFile::path() const {
   return state_->path;
 }
 
-const Plan& RecordFile::plan() const {
+const StoredPlan& RecordFile::stored_plan() const {
   return state_->plan;
 }
 
@@ -293,7 +295,8 @@ std::optional<nlohmann::json> RecordFile::find(const RecordName& name) const {
     place = at->second;
   }
   std::string bytes(place.size, '\0');
-  require(state_->file.read(bytes.data(), bytes.size(), place.at), "cannot read ", path().string());
+  const auto read = [&](const File& file) { return file.read(bytes.data(), bytes.size(), place.at); };
+  require(state_->file ? read(*state_->file) : read(File(path(), O_RDONLY)), "cannot read ", path().string());
   return decoded(bytes, path());
 }
 
@@ -313,10 +316,10 @@ bool RecordFile::finished() const {
 
 void RecordFile::finish() {
   if (!finished()) add({.stage = finished_stage}, true);
-  require(::fsync(state_->file.get()) == 0, "cannot write ", path().string(), ": ", errno_text);
+  require(::fsync(state_->file->get()) == 0, "cannot write ", path().string(), ": ", errno_text);
 }
 
-Plan read_plan(const fs::path& path) {
+StoredPlan read_plan(const fs::path& path) {
   return first_plan(File(path, O_RDONLY), path);
 }
 

@@ -42,7 +42,8 @@ class RecordFile {
   RecordFile& operator=(RecordFile&&) noexcept;
 
   const std::filesystem::path& path() const;
-  const Plan& plan() const;
+  const StoredPlan& stored_plan() const;
+  const Plan& plan() const { return stored_plan().plan; }
   /// Appends a record; of a name that is there already, the later one counts. Throws DataError, naming the
   /// file, when it cannot be written (full disk): the file is then as it was before.
   void add(const RecordName& name, const nlohmann::json& body);
@@ -64,6 +65,6 @@ class RecordFile {
 };
 
 /// The plan alone, without the records. Throws DataError as RecordFile::read().
-Plan read_plan(const std::filesystem::path& file);
+StoredPlan read_plan(const std::filesystem::path& file);
 
 }  // namespace kvviz::batch

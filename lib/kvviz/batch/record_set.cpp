@@ -47,7 +47,7 @@ RecordSet RecordSet::open(std::span<const fs::path> paths) {
   const RecordFile& first = files.front();
   for (size_t i = 1; i < files.size(); ++i) {
     const Plan &a = first.plan(), &b = files[i].plan();
-    std::string other = difference(a, b);
+    std::string other = difference(first.stored_plan(), files[i].stored_plan());
     if (other.empty() && a.shard.count != b.shard.count)
       other = cat("one of ", a.shard.count, " shards, and one of ", b.shard.count);
     require<UsageError>(other.empty(), first.path().string(), " and ", files[i].path().string(),
@@ -60,8 +60,13 @@ RecordSet RecordSet::open(std::span<const fs::path> paths) {
   return RecordSet(std::move(files));
 }
 
+RecordSet::RecordSet(std::vector<RecordFile> files) : files_(std::move(files)), plan_(files_.front().plan()) {
+  for (size_t i = 0; i < plan_.texts.size(); ++i) plan_.texts[i] = files_[i % files_.size()].plan().texts[i];
+  plan_.shard = {};
+}
+
 std::optional<nlohmann::json> RecordSet::find(const RecordName& name) const {
-  const int64_t shard = name.text < 0 ? 0 : name.text % plan().shard.count;
+  const int64_t shard = name.text < 0 ? 0 : name.text % std::ssize(files_);
   return files_[static_cast<size_t>(shard)].find(name);
 }
 

@@ -17,15 +17,17 @@ class RecordSet {
   /// finished (names the files).
   static RecordSet open(std::span<const std::filesystem::path> files);
 
-  const Plan& plan() const { return files_.front().plan(); }
+  /// Of the whole run, with the texts of all shards.
+  const Plan& plan() const { return plan_; }
   /// As RecordFile::find(). What concerns all texts is that of shard 0.
   std::optional<nlohmann::json> find(const RecordName& name) const;
   /// Of each file, shard by shard.
   std::vector<nlohmann::json> of_all(const std::string& stage) const;
 
  private:
-  explicit RecordSet(std::vector<RecordFile> files) : files_(std::move(files)) {}
+  explicit RecordSet(std::vector<RecordFile> files);
   std::vector<RecordFile> files_;  ///< [shard]
+  Plan plan_;
 };
 
 /// Files as they are, and of folders the files *.records in them and in their results/, in the order of their
