@@ -67,16 +67,16 @@ nlohmann::json to_json(const Plan& plan) {
 
 StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source) {
   try {
-    StoredPlan stored{.plan = {.command = json.at("command"),
-                               .arguments = json.at("arguments"),
-                               .command_line = json.at("command_line"),
-                               .version = json.at("version"),
-                               .commit = json.at("commit"),
-                               .model = json.at("model"),
-                               .texts = {},
-                               .shard = json.at("shard")},
-                      .texts_sha256 = json.at("texts_sha256")};
+    StoredPlan stored;
     Plan& plan = stored.plan;
+    json.at("texts_sha256").get_to(stored.texts_sha256);
+    json.at("command").get_to(plan.command);
+    json.at("arguments").get_to(plan.arguments);
+    json.at("command_line").get_to(plan.command_line);
+    json.at("version").get_to(plan.version);
+    json.at("commit").get_to(plan.commit);
+    json.at("shard").get_to(plan.shard);
+    plan.model = json.at("model");
     const auto own = json.at("texts").get<std::vector<PlannedText>>();
     const auto count = json.at("text_count").get<int64_t>();
     const Shard shard = plan.shard;

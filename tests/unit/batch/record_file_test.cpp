@@ -122,6 +122,22 @@ TEST_CASE("[record file] a flipped bit is noticed wherever it is") {
   }
 }
 
+TEST_CASE("[record file] a plan that lacks something, or has another kind of it, is named") {
+  const json whole = batch::to_json(plan_of(3));
+  CHECK(batch::plan_from_json(whole, "a.records").plan.texts == plan_of(3).texts);
+  for (const auto& [key, value] : whole.items()) {
+    CAPTURE(key);
+    json without = whole, other = whole;
+    without.erase(key);
+    CHECK(holds(message_of<DataError>([&] { batch::plan_from_json(without, "a.records"); }),
+                "a.records: damaged"));
+    other[key] = json::array({-1, json::object()});
+    if (key != "model")
+      CHECK(holds(message_of<DataError>([&] { batch::plan_from_json(other, "a.records"); }),
+                  "a.records: damaged"));
+  }
+}
+
 TEST_CASE("[record file] one writer, the later record counts, nothing is left of a run without texts") {
   const test::TemporaryFolder folder;
   const fs::path path = folder / "a.records";
