@@ -123,6 +123,8 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(CONFIGURATION.format(
             folder=self.folder, user=pwd.getpwuid(os.getuid()).pw_name, host=host, ports=ports, cpus=self.cpus))
 
+        # Without a look at /sys, which a container may lack; no task is confined.
+        (self.folder / "cgroup.conf").write_text(f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={self.folder}/cgroup\n")
         # munged would refuse a folder that others cannot enter.
         self.daemon("munged", "--foreground", "--force", "--num-threads=10", f"--socket={self.folder}/munge.socket",
                     f"--key-file={key}", f"--pid-file={self.folder}/munge.pid", f"--seed-file={self.folder}/munge.seed")

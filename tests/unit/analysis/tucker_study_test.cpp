@@ -98,7 +98,8 @@ TEST_CASE("[tucker study] the error never rises with a rank, and HOOI is at most
   CHECK(hooi.initial_error() == doctest::Approx(hosvd.error()).epsilon(1e-6));
 }
 
-TEST_CASE("[tucker study] the original tool's numbers at ranks of heads, tokens, channels") {
+TEST_CASE("[tucker study] the original tool's numbers at ranks of heads, tokens, channels" *
+          doctest::test_suite("refdata")) {
   std::ifstream file(std::string(KVVIZ_REFDATA) + "/kv_cache_visualization_fixture.json");
   REQUIRE_MESSAGE(file.good(), "the parity fixture is missing in " KVVIZ_REFDATA);
   const auto want = nlohmann::json::parse(file).at("tucker_nontrivial");
