@@ -43,7 +43,7 @@ void resume(std::string_view bytes) {
   const std::filesystem::path file = test::as_file(folder, bytes, "sinks.records");
   bool resumed = false;
   test::survives([&] {
-    const batch::Plan plan = batch::read_plan(file);
+    const batch::Plan plan = batch::read_plan(file).plan;
     RecordFile records = RecordFile::resume(file, plan);
     records.add({.text = 5, .stage = "scores"}, {{"score", 0.5}});
     resumed = true;
