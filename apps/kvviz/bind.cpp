@@ -58,6 +58,11 @@ CLI::Validator above(int64_t bound) {
                       cat("more than ", bound), cat(">", bound));
 }
 
+CLI::Validator between(double least, double most) {
+  return number_check([=](double number) { return least <= number && number <= most; },
+                      cat(least, " to ", most), cat(least, "..", most));
+}
+
 CLI::Validator not_empty() {
   return CLI::Validator([](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); },
                         "", "");
@@ -190,7 +195,7 @@ void bind(CLI::App& app, EvictionOptions& o) {
       ->check(at_least(1))
       ->group(group);
   app.add_option("--floor", o.floor, "adakv: share of its budget that every head keeps")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(between(0.0, 1.0))
       ->group(group);
   app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(at_least(1))->group(group);
   app.add_option("--future", o.future, "expected_attention: positions ahead that are averaged over")
@@ -215,7 +220,7 @@ void bind(CLI::App& app, OutputOptions& o) {
       ->check(CLI::IsMember({"png", "svg", "pdf"}))
       ->group(group);
   app.add_option("--plot-scale", o.plot_scale, "size of the figures")
-      ->check(CLI::Range(0.25, 8.0))
+      ->check(between(0.25, 8.0))
       ->group(group);
   app.add_flag("--no-plots", o.no_plots, "write no figures")->group(group);
   app.add_flag("--keep-plot-scripts", o.keep_plot_scripts, "keep each figure's gnuplot script beside it")

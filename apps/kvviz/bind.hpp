@@ -23,6 +23,8 @@ CLI::Validator not_empty();
 CLI::Validator at_least(int64_t least);
 /// A number greater than `bound`: "got 0, expected more than 0"; shown as ">0" in the help.
 CLI::Validator above(int64_t bound);
+/// A number of a range: "got 3, expected 0 to 1"; shown as "0..1" in the help.
+CLI::Validator between(double least, double most);
 
 /// Groups of options that say nothing of what is computed.
 inline constexpr const char* output_group = "Output";

@@ -29,11 +29,11 @@ std::vector<double> values(const analysis::AttentionOptions& options) {
   return all;
 }
 
-// Whether an option of the attention or generation analyses differs from its default.
+// Whether an option of the attention analysis differs from its default.
 bool changes_attention(const AnalyzeOptions& o) {
   const AnalyzeOptions defaults;
-  return o.generate != defaults.generate || o.map_bins != defaults.map_bins ||
-         o.gqa_agg != defaults.gqa_agg || values(o.attention) != values(defaults.attention);
+  return o.map_bins != defaults.map_bins || o.gqa_agg != defaults.gqa_agg ||
+         values(o.attention) != values(defaults.attention);
 }
 
 bool has_focus(const AnalyzeOptions& o, std::initializer_list<const char*> names) {
@@ -77,7 +77,7 @@ void check_texts(const PruneOptions& o) {
   const bool other = asks_for_a_text(without);
   require<UsageError>(o.texts.text.tokens.empty() || !other,
                       "got --token-ids and another text; give one text");
-  check(o.texts);
+  check(o.texts, o.output);
 }
 
 void check_prune_method(const PruneOptions& o) {
@@ -117,31 +117,34 @@ void check(const TextOptions& o) {
   require<UsageError>(names.find(" and ") == std::string::npos, "got ", names, "; give one text");
 }
 
+bool asks_for_attention(const AnalyzeOptions& o) {
+  return changes_attention(o) || has_focus(o, {"attention"});
+}
+
 void check(const AnalyzeOptions& o) {
-  check(o.texts);
-  if (o.cache.empty()) {
-    require<UsageError>(
-        !changes_attention(o) || has_focus(o, {"all", "attention", "tokens"}),
-        "got an option of the attention or generation analyses, which --focus leaves out; add "
-        "attention or tokens");
-    return;
-  }
+  check(o.texts, o.output);
+  const bool generates = o.generate != AnalyzeOptions{}.generate;
+  require<UsageError>((!changes_attention(o) && !generates) || has_focus(o, {"all", "attention", "tokens"}),
+                      "got an option of the attention or generation analyses, which --focus leaves out; add "
+                      "attention or tokens");
+  if (o.cache.empty()) return;
   check_cache_alone(o.texts, o.model);
-  require<UsageError>(!changes_attention(o) && !has_focus(o, {"attention"}),
-                      "a cache file holds keys and values, no queries and no model; got an option of the "
-                      "attention or generation analyses, which need a model");
+  require<UsageError>(!generates || o.generate == 0, "--generate ", o.generate,
+                      ": a cache file has no model to go on with; the generation stages need a model and a "
+                      "text");
 }
 
 void check(const SimilarityOptions& o) {
-  check(o.texts);
-  if (o.cache.empty()) return;
-  check_cache_alone(o.texts, o.model);
-  require<UsageError>(o.map_bins == SimilarityOptions{}.map_bins,
-                      "--map-bins is for attention maps; a cache file holds keys and values, no queries");
+  check(o.texts, o.output);
+  if (!o.cache.empty()) check_cache_alone(o.texts, o.model);
 }
 
-void check(const TextsOptions& o) {
+void check(const TextsOptions& o, const OutputOptions& output) {
   const TextsOptions defaults;
+  require<UsageError>(
+      o.batch.shard.empty() || (output.fail_if.empty() && output.junit.empty() && output.json.empty()),
+      "--shard ", o.batch.shard,
+      " makes no result, only records; give --fail-if, --junit and --json to kvviz merge");
   check(o.text);
   const bool one = !o.text.prompt.empty() || !o.text.prompt_file.empty() || !o.text.tokens.empty() ||
                    o.text.use_wikitext || o.text.wikitext_index > 0;
@@ -157,7 +160,7 @@ void check(const TextsOptions& o) {
 }
 
 void check(const CompressOptions& o) {
-  check(o.texts);
+  check(o.texts, o.output);
   const CompressOptions defaults;
   require<UsageError>(!o.streaming || (o.windows == 1 && o.prefix_tokens == 0),
                       "--streaming codes every token when it is written; it takes no --windows or "
@@ -172,7 +175,7 @@ void check(const CompressOptions& o) {
 }
 
 void check(const SimulateOptions& o) {
-  check(o.texts);
+  check(o.texts, o.output);
   require<UsageError>(o.prompt_tokens == 0 || o.prefill == "full",
                       "--prompt-tokens belongs to --prefill full; got --prefill ", o.prefill);
   require<UsageError>(o.target.empty() || o.budget_table.empty(),
@@ -231,7 +234,7 @@ void check(const PruneOptions& o) {
 }
 
 void check(const TuckerOptions& o) {
-  check(o.texts);
+  check(o.texts, o.output);
   const std::pair<const char*, const std::optional<int64_t>&> ranks[] = {
       {"--head-rank", o.head_rank}, {"--token-rank", o.token_rank}, {"--channel-rank", o.channel_rank}};
   for (const auto& [name, rank] : ranks)
@@ -252,7 +255,7 @@ void check(const TuckerOptions& o) {
 
 void check(const GenerationOptions& o) {
   const GenerationOptions defaults;
-  check(o.texts);
+  check(o.texts, o.output);
   const bool seeded = o.texts.seed != defaults.texts.seed && o.texts.probe == defaults.texts.probe;
   require<UsageError>(o.temperature > 0 || (o.top_k == 0 && o.top_p == 1 && !seeded),
                       "got --top-k, --top-p or --seed at --temperature 0, which always takes the most "
@@ -265,7 +268,7 @@ void check(const GenerationOptions& o) {
 
 void check(const SinksOptions& o) {
   const SinksOptions defaults;
-  check(o.texts);
+  check(o.texts, o.output);
   const ReuseOptions& reuse = o.reuse;
   require<UsageError>(
       reuse.evaluate || (reuse.heads == defaults.reuse.heads && reuse.layers.empty() &&

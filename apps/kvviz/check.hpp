@@ -11,9 +11,12 @@ void check(const TextOptions& options);
 
 /// Text and analysis options fit together; a cache file comes without a text.
 void check(const AnalyzeOptions& options);
+/// By name or by an option of its own; not where all parts are computed anyway.
+bool asks_for_attention(const AnalyzeOptions& options);
 
 /// One source of texts; thresholds and options of the synthetic modes only where they act.
-void check(const TextsOptions& options);
+/// Nothing that takes a result from a shard.
+void check(const TextsOptions& options, const OutputOptions& output);
 /// Windows or streaming, a cache file or texts.
 void check(const CompressOptions& options);
 void check(const SimulateOptions& options);
@@ -25,7 +28,7 @@ void check(const SinksOptions& options);
 /// Something to remove, and no options that contradict each other.
 void check(const PruneOptions& options);
 
-/// A cache file comes without a text, and without attention.
+/// A cache file comes without a text.
 void check(const SimilarityOptions& options);
 
 /// Sampling options only where tokens are drawn, eviction options only with a policy.

@@ -26,7 +26,7 @@ Action declare_analyze(CLI::App& app) {
       ->check(at_least(0))
       ->group("Analysis");
   app.add_option("--map-bins", o->map_bins, "rows and columns of the pooled attention maps (0: none)")
-      ->check(CLI::Range(0, 1024))
+      ->check(between(0, 1024))
       ->group("Analysis");
   app.add_option("--gqa-agg", o->gqa_agg, "how the query heads of a KV head are put together")
       ->check(CLI::IsMember({"mean", "max", "sum"}))
@@ -41,6 +41,7 @@ Action declare_analyze(CLI::App& app) {
   return [o](const CallOptions& call) {
     check(*o);
     o->call = call;
+    o->needs_queries = asks_for_attention(*o);
     const std::map<std::string, analysis::GqaAggregate> aggregates = {{"mean", analysis::GqaAggregate::mean},
                                                                       {"max", analysis::GqaAggregate::max},
                                                                       {"sum", analysis::GqaAggregate::sum}};

@@ -32,7 +32,7 @@ Action declare_analyze_similarity(CLI::App& app) {
       ->group(group);
   app.add_option("--map-bins", o->map_bins,
                  "rows and columns of the attention maps that query heads are compared by")
-      ->check(CLI::Range(2, 256))
+      ->check(between(2, 256))
       ->group(group);
   bind(app, o->output);
   return [o](const CallOptions& call) {

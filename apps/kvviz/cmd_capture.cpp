@@ -17,8 +17,11 @@ Action declare_capture(CLI::App& app) {
   app.add_option("--cache-dtype", o->cache_dtype, "dtype the keys and values are rounded to")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->group("Output");
+  app.add_flag("--queries", o->queries,
+               "store queries and losses too: analyze --cache then has attention and perplexity")
+      ->group("Output");
   app.add_option("--gzip", o->gzip, "compression of the file (0: none, 1 fast .. 9 small)")
-      ->check(CLI::Range(0, 9))
+      ->check(between(0, 9))
       ->group("Output");
   return [o](const CallOptions& call) {
     check(o->text);

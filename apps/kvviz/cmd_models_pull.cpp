@@ -67,11 +67,11 @@ Action declare_models_pull(CLI::App& app) {
       ->type_name("ID")
       ->check(not_empty());
   app.add_option("--revision", given->revision, "branch, tag or commit (none: main)")->check(not_empty());
-  app.add_option("--gguf", given->gguf, "one GGUF file in place of everything else: its name, or e.g. Q4_K_M")
+  app.add_option("--gguf", given->gguf,
+                 "one GGUF model in place of everything else: its file, or e.g. Q4_K_M")
       ->check(not_empty());
   app.add_flag("--no-weights", o->no_weights, "config.json and the tokenizer only, as kvviz profile needs");
-  app.add_option("--connections", o->connections, "files that are downloaded at once")
-      ->check(CLI::Range(1, 32));
+  app.add_option("--connections", o->connections, "files that are downloaded at once")->check(between(1, 32));
   app.add_flag("--verify", o->verify, "hash the files that are there too, and replace damaged ones");
   app.add_flag("--dry-run", o->dry_run, "only list what would be downloaded");
   app.add_flag("--offline", o->offline, "no connection: only say where the model is (as HF_HUB_OFFLINE=1)");

@@ -11,7 +11,7 @@ Action declare_models_search(CLI::App& app) {
   auto o = std::make_shared<ModelsSearchOptions>();
   auto words = std::make_shared<std::vector<std::string>>();
   app.add_option("words", *words, "words of the model's name")->required()->check(not_empty());
-  app.add_option("--limit", o->limit, "models at most")->check(CLI::Range(1, 1000));
+  app.add_option("--limit", o->limit, "models at most")->check(between(1, 1000));
   app.add_option("--sort", o->sort, "downloads of the last 30 days, likes, last change, creation, trend")
       ->check(CLI::IsMember({"downloads", "likes", "updated", "created", "trending"}));
   app.add_option("--filter", o->filter, "a tag the models have, e.g. gguf, conversational; any: all models")

@@ -27,7 +27,7 @@ void bind(CLI::App& app, NeedleOptions& o) {
   app.add_option("--depths", o.depths,
                  "where the needle is hidden: 0 at the beginning, 1 before the question")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(between(0.0, 1.0))
       ->default_str("0,0.25,0.5,0.75,1")
       ->group(group);
   app.add_option("--lengths", o.lengths,

@@ -88,7 +88,7 @@ Action declare_sinks(CLI::App& app) {
       ->check(at_least(1))
       ->group(group);
   app.add_option("--map-bins", o->map_bins, "rows and columns of the example attention maps (0: none)")
-      ->check(CLI::Range(0, 1024))
+      ->check(between(0, 1024))
       ->group(group);
   app.add_flag("--all-maps", o->all_maps, "maps of all heads of the first text")->group(group);
   bind(app, o->reuse);

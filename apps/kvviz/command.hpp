@@ -29,6 +29,7 @@ Action declare_capture(CLI::App& app);
 Action declare_sinks(CLI::App& app);
 Action declare_simulate(CLI::App& app);
 Action declare_compress(CLI::App& app);
+Action declare_serve(CLI::App& app);
 Action declare_prune(CLI::App& app);
 Action declare_tucker(CLI::App& app);
 Action declare_profile(CLI::App& app);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -67,11 +68,20 @@ void on_exit_of_a_library() {
   }
 }
 
+// Opened one by one from the bottom up, each looks for its symbols among the few libraries that it needs.
+// Left to the engine, all look among all: libtorch as Debian builds it brings 289, and that takes a quarter
+// of the start. One that is not there, or cannot be opened alone, comes with those that need it.
+void open_libraries(std::filesystem::path engine) {
+  std::ifstream list(engine.replace_extension(".libraries"));
+  for (std::string file; std::getline(list, file);) dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL);
+}
+
 template <class Options>
 int call(const char* function, const Options& options) {
   const int threads = options.call.threads > 0 ? options.call.threads : cpus();
   prepare_environment(threads);
   const std::string file = engine_file().string();
+  open_libraries(file);
   // Local scope: libtorch's protobuf and SentencePiece's own must never meet (docs/architecture.md).
   void* engine = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   require(engine != nullptr, "cannot load the engine: ", engine == nullptr ? dlerror() : "",
@@ -122,6 +132,9 @@ int run_in_engine(const CompareOptions& options) {
 }
 int run_in_engine(const CaptureOptions& options) {
   return call("kvviz_capture", options);
+}
+int run_in_engine(const ServeOptions& options) {
+  return call("kvviz_serve", options);
 }
 int run_in_engine(const BuildFactsOptions& options) {
   return call("kvviz_build_facts", options);

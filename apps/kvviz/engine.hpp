@@ -20,6 +20,7 @@ int run_in_engine(const GenerationOptions& options);
 int run_in_engine(const SimilarityOptions& options);
 int run_in_engine(const CompareOptions& options);
 int run_in_engine(const CaptureOptions& options);
+int run_in_engine(const ServeOptions& options);
 int run_in_engine(const BuildFactsOptions& options);
 
 }  // namespace kvviz

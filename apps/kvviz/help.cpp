@@ -31,6 +31,13 @@ std::string fitted_line(std::string line, size_t columns, size_t indent) {
 
 }  // namespace
 
+std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
+  std::string text = CLI::Formatter::make_option_opts(option);
+  const std::string& value = option->get_default_str();
+  const size_t at = value.empty() ? std::string::npos : text.find('=' + value);
+  return at == std::string::npos ? text : text.replace(at, value.size() + 1, " [" + value + "]");
+}
+
 void print_help(const CLI::App& app) {
   const std::string help = app.help();
   std::cout << (isatty(STDOUT_FILENO) == 1 ? fitted_help(help, terminal_width(STDOUT_FILENO)) : help);

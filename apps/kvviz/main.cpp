@@ -126,6 +126,7 @@ int run(int argc, char** argv) {
   CallOptions call;
   bool dump = false;
   app.option_defaults()->always_capture_default();
+  app.formatter(std::make_shared<HelpFormatter>());
   add_questions(app, call);
   app.set_config("--config", "", "TOML file with options; the command line wins")->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);

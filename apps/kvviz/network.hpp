@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include "kvviz/options.hpp"
+#include "kvviz/network/entry.hpp"
 
 namespace kvviz {
 
@@ -9,5 +9,11 @@ namespace kvviz {
 /// loaded.
 int run_in_network(const ModelsSearchOptions& options);
 int run_in_network(const ModelsPullOptions& options);
+
+// What a server asks for. They throw DataError and UsageError as hub::search_models(), hub::model_info() and
+// hub::pull() do, with the access token that hub::find_token() finds unless one is given.
+std::vector<hub::FoundModel> search_hub(const hub::SearchOptions& options);
+HubModel model_at_hub(const hub::ModelName& name);
+void pull_from_hub(const HubPull& what, const hub::PullProgress& progress, const std::stop_token& stop);
 
 }  // namespace kvviz

@@ -95,6 +95,7 @@ struct AnalyzeOptions {
   ModelOptions model;
   TextsOptions texts;
   std::filesystem::path cache;  ///< analyse this cache file in place of a model and a text
+  bool needs_queries = false;   ///< an option asks for attention: the file holds queries; set by the command
   std::vector<std::string> focus{"all"};
   int64_t generate = 20;  ///< tokens decoded for the generation stages
   int64_t map_bins = 64;  ///< bins of the pooled attention maps
@@ -299,6 +300,7 @@ struct CaptureOptions {
   ModelOptions model;
   TextOptions text;
   std::string cache_dtype = "f32";
+  bool queries = false;  ///< store queries and losses too: attention can be computed from the file
   int gzip = 0;
   std::filesystem::path out = ".";
 };
@@ -341,6 +343,17 @@ struct ModelsRmOptions {
   std::string id;
   bool yes = false;
   std::string json;
+};
+
+/// The local web page.
+struct ServeOptions {
+  CallOptions call;
+  ModelOptions model;              ///< loaded once the server answers; "none": none
+  std::string host = "127.0.0.1";  ///< address to listen at
+  int port = 8765;                 ///< 0: one that is free
+  std::string token;               ///< that requests have to bring; empty: none
+  std::vector<std::string> names;  ///< further names that a Host header may give
+  int streams = 64;                ///< live streams at once
 };
 
 /// One library that the engine uses.

@@ -173,3 +173,33 @@ TEST_CASE("[analyze] the figures of other formats, at another size") {
   CHECK(read_file(folder.path() / "graphs/layers/layer_statistics.pdf").starts_with("%PDF"));
   CHECK(files_below(folder.path()).contains("graphs/layers/layer_statistics.gp"));
 }
+
+TEST_CASE("[analyze] a model without a tokenizer runs on token ids, and on nothing else") {
+  const test::TemporaryFolder folder;
+  const fs::path demo = fs::path(KVVIZ_DATA) / "models/demo";
+  fs::create_directory(folder / "bare");
+  for (const char* file : {"config.json", "model.safetensors"}) fs::copy(demo / file, folder / "bare" / file);
+  write_file(folder / "ids.txt", "1 5 9 200, 45 17 8\n9 100 3");
+  const auto measured = [&](const char* model) {
+    return analyze(
+        {"--model", model, "--tokens", "ids.txt", "--no-plots", "--focus", "layers,heads,tokens,attention"},
+        folder.path());
+  };
+  json with = measured("demo"), without = measured("bare");
+  for (const char* table : {"layers", "heads", "attention_heads"})
+    CHECK(with["tables"][table]["rows"] == without["tables"][table]["rows"]);
+  json& tokens = without["tables"]["tokens"]["rows"];
+  REQUIRE(tokens.size() == 10);
+  CHECK(tokens[3]["text"] == "<id 200>");
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i]["text"] = with["tables"]["tokens"]["rows"][i]["text"];
+  CHECK(tokens == with["tables"]["tokens"]["rows"]);
+
+  const auto refused = run_kvviz({"analyze", "--model", "bare", "--prompt", "hello"}, folder.path());
+  CHECK(refused.code == 1);
+  CHECK_MESSAGE(refused.err.find("no tokenizer in bare: looked for tokenizer.json") != std::string::npos,
+                refused.err);
+  CHECK(refused.err.find("--tokens takes a file of token ids") != std::string::npos);
+  write_file(folder / "far.txt", "1 2048");
+  const auto far = run_kvviz({"analyze", "--model", "bare", "--tokens", "far.txt"}, folder.path());
+  CHECK(far.err.find("token id 2048 is outside the model's vocabulary of 2048\n") != std::string::npos);
+}

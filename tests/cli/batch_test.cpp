@@ -119,6 +119,14 @@ TEST_CASE("[batch] options for several texts are refused with one, and with rand
   CHECK(
       holds(test::refused({"sinks", "--synthetic", "llama-3.1-8b", "--resume"}, 2), "takes no model, text"));
   CHECK(holds(test::refused({"sinks", "--shard", "auto"}, 2), "no launcher"));
+  for (const Words& taken : {Words{"--fail-if", "sink_rate<0.1"}, Words{"--json", "-"},
+                             Words{"--fail-if", "sink_rate<0.1", "--junit", "gates.xml"}}) {
+    Words shard{"sinks", "--shard", "0/2"};
+    shard.insert(shard.end(), taken.begin(), taken.end());
+    CHECK(holds(test::refused(shard, 2), "give --fail-if, --junit and --json to kvviz merge"));
+  }
+  CHECK(holds(test::refused({"compress", "--samples", "0-1", "--methods", "q8_0", "--workers", "2"}, 2),
+              "add --no-timings"));
 }
 
 TEST_CASE("[batch] shards from the environment: Slurm's arrays, Open MPI, srun") {

@@ -35,7 +35,7 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
   const std::pair<std::vector<std::string>, const char*> mistakes[] = {
       {{"analyse"},
        "commands: analyze, sinks, simulate, analyze_generation, analyze_similarity, compress, prune, "
-       "tucker, profile, compare, merge, capture, models, list_samples"},
+       "tucker, profile, compare, merge, serve, capture, models, list_samples"},
       {{"analyse", "--focus", "heads"},
        "unknown command or argument analyse; did you mean analyze?; commands"},
       {{"zork"}, "unknown command or argument zork; commands"},
@@ -55,7 +55,7 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
       {{"analyze", "--prompt", "a", "--wikitext-index", "2"}, "give one text"},
       {{"analyze", "--cache", "a.h5", "--prompt", "b"}, "without a model or a text"},
       {{"analyze", "--cache", "a.h5", "--generate", "3"}, "need a model"},
-      {{"analyze", "--cache", "a.h5", "--focus", "attention"}, "need a model"},
+      {{"analyze", "--cache", "a.h5", "--focus", "layers", "--map-bins", "8"}, "add attention or tokens"},
       {{"analyze", "--focus", "layers", "--generate", "3"}, "add attention or tokens"},
       {{"analyze", "--fail-if", "sink_rate"}, "PATH OP NUMBER"},
       {{"analyze", "--prompt", "a", "--no-plots", "--fail-if", "layers.1.k_hoier>1"},

@@ -38,7 +38,7 @@ bool offers(const Words& offered, const std::string& word) {
   return std::ranges::find(offered, word) != offered.end();
 }
 
-/// An option of a command's help that takes one of some names: "  --dtype TEXT:{auto,f32}=auto   meaning".
+/// An option of a command's help that takes one of some names: "  --dtype TEXT:{auto,f32} [auto]   meaning".
 struct NamedValues {
   std::string option;
   Words names;

@@ -33,7 +33,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-/// "  --seq-len,--sequence-length INT:NONNEGATIVE=0   meaning", one line an option.
+/// "  --seq-len,--sequence-length INT:0.. [0]   meaning", one line an option.
 std::vector<HelpOption> options_of(const std::vector<std::string>& command) {
   const test::TemporaryFolder folder;
   auto arguments = command;
@@ -41,15 +41,14 @@ std::vector<HelpOption> options_of(const std::vector<std::string>& command) {
   std::vector<HelpOption> options;
   for (const std::string& line : lines_of(run_kvviz(arguments, folder.path()).out)) {
     std::istringstream words(line);
-    std::string names, type;
-    words >> names >> type;
+    std::string names, type, value;
+    words >> names >> type >> value;
     if (!line.starts_with("  -") || names.find("--") == std::string::npos) continue;
     HelpOption option;
     std::istringstream parts(names);
     for (std::string name; std::getline(parts, name, ',');)
       if (name.starts_with("--")) option.names.push_back(name);
-    if (const size_t sign = type.rfind('='); sign != std::string::npos)
-      option.default_value = type.substr(sign + 1);
+    if (value.starts_with('[')) option.default_value = value.substr(1, value.find(']') - 1);
     options.push_back(option);
   }
   return options;

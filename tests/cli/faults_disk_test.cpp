@@ -44,6 +44,7 @@ const Writer writers[] = {
      100,
      "out/report.xml: "},
     {{"capture", "--seq-len", "64"}, 8 << 10, "out/caches/cache.h5: "},
+    {{"capture", "--queries", "--seq-len", "64"}, 40 << 10, "out/caches/cache.h5: "},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include "cli/process.hpp"
 #include "kvviz/core/atomic_file.hpp"
@@ -68,6 +69,19 @@ TEST_CASE("[install] a moved tree runs with nothing of the sources or the build"
                            "lib/kvviz/libkvviz_sentencepiece.so"})
     tree.shell(std::string("! readelf -d moved/") + file +
                " | grep -E 'R(UN)?PATH' | grep -F '" KVVIZ_BUILD "'");
+}
+
+TEST_CASE("[install] the engine's libraries are listed from the bottom up, and found without the list") {
+  const Installed tree;
+  const fs::path file = tree / "lib/kvviz/libkvviz_engine.libraries";
+  const std::string list = read_file(file);
+  const size_t below = list.find("/libc10.so"), above = list.find("/libtorch_cpu.so");
+  CHECK(above != std::string::npos);
+  CHECK(below < above);
+  std::istringstream lines(list);
+  for (std::string line; std::getline(lines, line);) CHECK_MESSAGE(fs::exists(line), line);
+  fs::remove(file);
+  CHECK(tree.kvviz("models info demo").find("LlamaForCausalLM") != std::string::npos);
 }
 
 TEST_CASE("[install] manual pages, completion and documents are where systems look for them") {

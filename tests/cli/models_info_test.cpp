@@ -76,6 +76,8 @@ TEST_CASE("[models info] layers that differ are told apart; a GGUF file and the 
   CHECK(holds(gemma.at("summary").at("window"), "tokens in 1 of 2 layers"));
   const json mixture = card_of(fixtures / "qwen2_moe");
   CHECK(holds(mixture.at("summary").at("experts"), "2 of 4 for a token, in 1 of 2 layers"));
+  for (const char* gguf : {"falcon_40b.gguf", "parts"})
+    CHECK(card_of(fixtures / "../gguf" / gguf).at("summary").at("parameters") == 12992);
   CHECK(card_of("demo").at("summary").at("parameters") == 1051264);
   CHECK(fs::is_empty(folder.path()));
 }

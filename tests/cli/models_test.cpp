@@ -12,6 +12,7 @@
 #include <optional>
 #include <thread>
 
+#include "cli/hub_scene.hpp"
 #include "cli/process.hpp"
 #include "kvviz/core/atomic_file.hpp"
 #include "support/errors.hpp"
@@ -23,66 +24,10 @@ using test::Finished;
 using test::first;
 using test::holds;
 using test::run_kvviz;
+using test::shipped_model;
+using test::Variable;
+using Scene = test::HubScene;
 namespace fs = std::filesystem;
-
-namespace {
-
-/// A variable of this process and its children for as long as it lives; nullopt: not set.
-class Variable {
- public:
-  Variable(std::string name, const std::optional<std::string>& value) : name_(std::move(name)) {
-    if (const char* before = std::getenv(name_.c_str())) before_ = before;
-    set(value);
-  }
-  ~Variable() { set(before_); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  void set(const std::optional<std::string>& value) {
-    value ? setenv(name_.c_str(), value->c_str(), 1) : unsetenv(name_.c_str());
-  }
-  std::string name_;
-  std::optional<std::string> before_;
-};
-
-test::FakeModel shipped_model() {
-  test::FakeModel model;
-  for (const auto& entry : fs::directory_iterator(fs::path(KVVIZ_DATA) / "models/demo")) {
-    const std::string name = entry.path().filename().string();
-    model.files[name] = {read_file(entry.path()), name == "model.safetensors"};
-  }
-  return model;
-}
-
-/// A hub with the shipped model as own/er, an empty cache, and nothing of the user's environment.
-struct Scene {
-  test::FakeHub hub;
-  test::TemporaryFolder home, work;
-  Variable endpoint{"HF_ENDPOINT", hub.endpoint()}, hf_home{"HF_HOME", home.path().string()},
-      cache_{"HF_HUB_CACHE", std::nullopt}, legacy{"HUGGINGFACE_HUB_CACHE", std::nullopt},
-      token{"HF_TOKEN", std::nullopt}, old_token{"HUGGING_FACE_HUB_TOKEN", std::nullopt},
-      token_path{"HF_TOKEN_PATH", std::nullopt}, offline{"HF_HUB_OFFLINE", std::nullopt},
-      transformers{"TRANSFORMERS_OFFLINE", std::nullopt}, timeout{"HF_HUB_DOWNLOAD_TIMEOUT", std::nullopt},
-      no_proxy{"NO_PROXY", "127.0.0.1"};
-  fs::path cache = home / "hub", model = cache / "models--own--er";
-
-  Scene() { hub.add("own/er", shipped_model()); }
-
-  Finished run(std::vector<std::string> arguments) const { return run_kvviz(arguments, work.path()); }
-  Finished models(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), "models");
-    return run(arguments);
-  }
-  nlohmann::json json(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.end(), {"--json", "-"});
-    const Finished done = models(arguments);
-    REQUIRE_MESSAGE(done.code == 0, done.err);
-    return nlohmann::json::parse(done.out);
-  }
-};
-
-}  // namespace
 
 TEST_CASE("[models] a newcomer searches, pulls, analyses, lists and removes") {
   const Scene scene;

@@ -73,11 +73,25 @@ TEST_CASE(
   CHECK(holds(file["nulls"].dump(), "no queries"));
   CHECK(row(file, "tokens", {{"position", 0}})["sink_share"].is_null());
   CHECK(holds(refused({"--cache", "c.h5", "--prompt", "x"}), "without a model or a text"));
-  CHECK(holds(refused({"--cache", "c.h5", "--map-bins", "8"}), "no queries"));
   const auto other = run_kvviz(
       {"analyze_similarity", "--cache", "caches/cache.h5", "--key-basis", "pre_rope"}, folder.path());
   CHECK(other.code == 2);
   CHECK(holds(other.err, "post_rope keys only"));
+  const auto maps =
+      run_kvviz({"analyze_similarity", "--cache", "caches/cache.h5", "--map-bins", "8"}, folder.path());
+  CHECK(maps.code == 2);
+  CHECK(holds(maps.err, "capture again with --queries"));
+}
+
+TEST_CASE("[analyze_similarity] a captured cache with queries says the same as its model") {
+  const test::TemporaryFolder folder;
+  REQUIRE(run_kvviz({"capture", "--queries", "--seq-len", "96"}, folder.path()).code == 0);
+  const json model = similarity({"--seq-len", "96", "--map-bins", "16"}, folder.path());
+  const json file = similarity({"--cache", "caches/cache.h5", "--map-bins", "16"}, folder.path());
+  CHECK(file["tables"] == model["tables"]);
+  CHECK(file["summary"] == model["summary"]);
+  CHECK(file["nulls"] == model["nulls"]);
+  CHECK(file["summary"]["attention_similarity"].is_number());
 }
 
 TEST_CASE("[analyze_similarity] keys before RoPE are other keys, values stay") {

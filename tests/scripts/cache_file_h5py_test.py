@@ -49,6 +49,8 @@ class WrittenByKvviz(Folder):
         for dtype, stored in {"f32": np.float32, "f16": np.float16, "bf16": np.float32}.items():
             with self.subTest(dtype), h5py.File(self.folder / f"{dtype}.h5") as file:
                 self.check_cache(file, dtype, stored)
+        with self.subTest("queries"), h5py.File(self.folder / "queries.h5") as file:
+            self.check_queries(file)
         with self.subTest("arrays"), h5py.File(self.folder / "arrays.h5") as file:
             self.check_arrays(file)
 
@@ -83,6 +85,21 @@ class WrittenByKvviz(Folder):
             self.assertEqual(layer.attrs["query_heads"], query_heads)
             self.assertEqual(layer.attrs["window"], window)
             self.assertEqual(layer.attrs["dtype"].decode(), dtype)
+
+    def check_queries(self, file):
+        self.assertEqual(file["tokens/nll"][:].tolist(), [0.1, 2.5, 1 / 3, 7])
+        self.assertEqual(file["tokens/top1"].dtype, np.int32)
+        self.assertEqual(file["tokens/top1"][:].tolist(), [0, 1, 1, 0])
+        shapes = [((4, 5, 4), 0.1, 0), ((4, 5, 8), 0.25, 30), ((8, 5, 4), 1 / 3, 0)]
+        for i, (shape, scale, softcap) in enumerate(shapes):
+            layer = file[f"layers/{i:04d}"]
+            np.testing.assert_array_equal(layer["query"][:], pattern(shape, 21 + 3 * i), strict=True)
+            self.assertEqual(layer["query"].chunks, (1, *shape[1:]))
+            self.assertTrue(layer["query"].fletcher32)
+            self.assertEqual((layer.attrs["scale"], layer.attrs["softcap"]), (scale, softcap))
+            self.assertEqual("alibi_slopes" in layer, i == 1)
+        slopes = file["layers/0001/alibi_slopes"]
+        np.testing.assert_array_equal(slopes[:], np.array([0.5, 0.25, 0.1, 0.0625], np.float32), strict=True)
 
     def check_arrays(self, file):
         self.assertEqual(file.attrs["kvviz_array_schema"], 1)

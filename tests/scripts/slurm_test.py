@@ -112,8 +112,8 @@ class Slurm(unittest.TestCase):
                 self.assertIn(f"run 2 of job {array}_{task}", log)
                 self.assertGreater(int(re.findall(r"; (\d+) bytes of records are there", log)[1]), 0)
                 self.assertGreater(records[task].stat().st_size, before[task])
-        self.assertIn("ended with 137, its records have grown: queued again", self.log(f"{array}_0"))
-        self.assertIn("ended with 143, its records have grown: queued again", self.log(f"{array}_1"))
+        self.assertIn("ended with 137, its records have grown: queueing it again", self.log(f"{array}_0"))
+        self.assertIn("ended with 143, its records have grown: queueing it again", self.log(f"{array}_1"))
         self.check_same("single", "out")
 
     if WIKITEXT:

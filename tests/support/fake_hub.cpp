@@ -187,13 +187,13 @@ void FakeHub::answer_api(const std::string& id, const std::string& revision, htt
           {"sha256", sha256_hex(file.contents)}, {"size", file.contents.size()}, {"pointerSize", 130}};
     files.push_back(entry);
   }
+  json about = {{"id", id},
+                {"sha", model.commit},
+                {"gated", model.gated.empty() ? json(false) : json(model.gated)},
+                {"siblings", files}};
+  about.update(json::parse(model.about));
   response.status = 200;
-  response.set_content(json{{"id", id},
-                            {"sha", model.commit},
-                            {"gated", model.gated.empty() ? json(false) : json(model.gated)},
-                            {"siblings", files}}
-                           .dump(),
-                       "application/json");
+  response.set_content(about.dump(), "application/json");
 }
 
 void FakeHub::answer_file(const httplib::Request& request, const std::string& id, const std::string& rest,

@@ -26,6 +26,7 @@ struct FakeModel {
   std::string commit = std::string(39, '0') + "1";
   std::string gated;  ///< "", auto, manual
   std::string revision = "main";
+  std::string about = "{}";  ///< further members of the hub's answer about it, as JSON
 };
 
 /// A request as it came in.

@@ -38,7 +38,9 @@ double mean_over(const Rows& rows, Get get) {
 
 void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
   if (!subject.scores) {
-    const Null none{subject.has_model ? "a single token" : "a cache file has no model to predict with"};
+    const Null none{subject.has_model || subject.cache.tokens.ids.size() == 1
+                        ? "a single token"
+                        : "a cache file has no model to predict with"};
     facts.push_back({"perplexity", none, "", "Perplexity of the text under the model"});
     return;
   }

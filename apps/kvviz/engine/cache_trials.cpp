@@ -9,6 +9,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/engine/loss_fields.hpp"
 #include "kvviz/eval/written_text.hpp"
 
 namespace kvviz {
@@ -101,17 +102,8 @@ analysis::CacheOutcome outcome_of(const TrialName& name, const TrialSums& sum,
                                   std::span<const BlockScores> scores) {
   analysis::CacheOutcome o = averaged(name, sum);
   const QualityLoss loss = quality_loss(scores);
+  set_loss(o, loss);
   o.texts = loss.texts;
-  o.predictions = loss.tokens;
-  o.nll = loss.nll;
-  o.delta_nll = loss.delta_nll;
-  o.delta_nll_se = loss.delta_nll_se;
-  o.ppl = loss.ppl;
-  o.delta_ppl = loss.delta_ppl;
-  o.delta_ppl_se = loss.delta_ppl_se;
-  o.kl = loss.kl;
-  o.kl_max = loss.kl_max;
-  o.top1_agreement = loss.top1_agreement;
   o.output_error = 0;
   for (const analysis::CacheOutcomeLayer& layer : o.layers)
     o.output_error += layer.output_error / static_cast<double>(o.layers.size());

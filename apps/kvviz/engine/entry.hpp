@@ -49,5 +49,6 @@ int kvviz_profile(const kvviz::ProfileOptions& options);
 int kvviz_analyze_similarity(const kvviz::SimilarityOptions& options);
 int kvviz_compare(const kvviz::CompareOptions& options);
 int kvviz_capture(const kvviz::CaptureOptions& options);
+int kvviz_serve(const kvviz::ServeOptions& options);
 int kvviz_build_facts(const kvviz::BuildFactsOptions& options);
 }

@@ -7,7 +7,10 @@
 #include <functional>
 #include <numeric>
 
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/free_memory.hpp"
+#include "kvviz/model/memory.hpp"
 #include "kvviz/model/weights.hpp"
 #include "kvviz/tables/fields.hpp"
 
@@ -102,6 +105,10 @@ bool same_shape(const LayerConfig& a, const LayerConfig& b) {
   return key(a) == key(b);
 }
 
+std::string sized(const std::string& label, int64_t bytes) {
+  return cat(label, " (", size_text(static_cast<double>(bytes)), ")");
+}
+
 }  // namespace
 
 std::vector<Fact> architecture_facts(const ModelConfig& config) {
@@ -134,6 +141,39 @@ std::vector<Fact> architecture_facts(const ModelConfig& config) {
   return facts;
 }
 
+std::vector<Fact> size_facts(const ModelConfig& config, const analysis::CacheType& type, int64_t tokens) {
+  const analysis::CacheShape shape = cache_shape(config);
+  const int64_t cache = cache_bytes(shape, type, tokens);
+  const int64_t weights = analysis::weight_bytes(config.parameters(), type, shape.group);
+  const int64_t needed = model_memory(config, tokens, tokens, 4).total();
+  const FreeMemory free = free_memory();
+  return {
+      {"dtype", std::string(type.name), "", "Sizes below in"},
+      {"bytes_per_token", integer(token_bytes(shape, type).total()), "bytes", "Keys and values of a token"},
+      {"cache_bytes", integer(cache), "bytes", sized(cat("Cache of ", tokens, " tokens"), cache)},
+      {"weights_bytes", integer(weights), "bytes", sized("Weights", weights)},
+      {"run_bytes", integer(needed), "bytes",
+       sized(cat("kvviz needs for ", tokens, " tokens in f32, about"), needed)},
+      {"free_bytes", integer(free.bytes), "bytes", sized(cat("  free: ", free.limit), free.bytes)}};
+}
+
+analysis::CacheShape cache_shape(const ModelConfig& config) {
+  analysis::CacheShape shape;
+  for (const LayerConfig& layer : config.layers)
+    shape.layers.push_back({layer.kv_heads, layer.head_dim, layer.window});
+  return shape;
+}
+
+std::vector<LayerGroup> layer_groups(const ModelConfig& config) {
+  std::vector<LayerGroup> groups;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    if (groups.empty() || !same_shape(groups.back().layer, config.layers[i]))
+      groups.push_back({static_cast<int64_t>(i), 0, config.layers[i]});
+    ++groups.back().count;
+  }
+  return groups;
+}
+
 Table layer_shapes_table(const ModelConfig& config) {
   Table table{.name = "model_layers",
               .columns = {{"layers", "", ColumnType::text},
@@ -144,12 +184,9 @@ Table layer_shapes_table(const ModelConfig& config) {
                           {"mlp_dim", "", ColumnType::integer},
                           {"experts", "", ColumnType::integer}},
               .key = {"layers"}};
-  for (size_t first = 0, next = 0; first < config.layers.size(); first = next) {
-    const LayerConfig& layer = config.layers[first];
-    while (next < config.layers.size() && same_shape(config.layers[next], layer)) ++next;
-    table.rows.push_back({next - first == 1 ? cat(first) : cat(first, "-", next - 1), layer.heads,
+  for (const auto& [first, count, layer] : layer_groups(config))
+    table.rows.push_back({count == 1 ? cat(first) : cat(first, "-", first + count - 1), layer.heads,
                           layer.kv_heads, layer.head_dim, layer.window, layer.mlp_dim, layer.experts.count});
-  }
   return table;
 }
 

@@ -6,6 +6,7 @@
 #include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/engine/model_card.hpp"
 #include "kvviz/io/result_file.hpp"
 #include "kvviz/model/load.hpp"
 #include "kvviz/paths.hpp"
@@ -23,14 +24,14 @@ int64_t size_of(const std::string& text, const char* option) {
   return *size;
 }
 
-analysis::MemoryTier tier_of(const std::string& text) {
+analysis::MemoryTier tier_of(const std::string& text, const std::string& option) {
   const size_t first = text.find(':'), second = text.find(':', first + 1);
   const bool parts = first != std::string::npos && second != std::string::npos && first > 0;
   const std::string rate = parts ? text.substr(second + 1) : "";
   const auto capacity = parts ? parse_size(text.substr(first + 1, second - first - 1)) : std::nullopt;
   const auto bandwidth =
       rate.ends_with("/s") ? parse_size(std::string_view(rate).substr(0, rate.size() - 2)) : std::nullopt;
-  require<UsageError>(capacity && bandwidth, "--tier ", text,
+  require<UsageError>(capacity && bandwidth, option, ' ', text,
                       " is no tier; expected NAME:CAPACITY:BANDWIDTH such as HBM:80GB:3.35TB/s");
   return {text.substr(0, first), *capacity, static_cast<double>(*bandwidth)};
 }
@@ -65,8 +66,7 @@ ProfileSubject model_subject(const ProfileOptions& o) {
                          .config_sha256 = sha256_files({config_file(folder)}),
                          .context = config.context,
                          .parameters = config.parameters()};
-  for (const LayerConfig& layer : config.layers)
-    subject.shape.layers.push_back({layer.kv_heads, layer.head_dim, layer.window});
+  subject.shape = cache_shape(config);
   return subject;
 }
 
@@ -89,6 +89,18 @@ std::vector<T> take(const io::NamedArray& array, const std::filesystem::path& fi
 
 }  // namespace
 
+std::vector<analysis::MemoryTier> parse_tiers(const std::vector<std::string>& texts,
+                                              const std::string& option) {
+  std::vector<analysis::MemoryTier> tiers;
+  for (const std::string& text : texts) {
+    tiers.push_back(tier_of(text, option));
+    const std::string& name = tiers.back().name;
+    require<UsageError>(std::ranges::count(tiers, name, &analysis::MemoryTier::name) == 1, option, " names ",
+                        name, " twice");
+  }
+  return tiers;
+}
+
 ProfileMemories read_memories(const ProfileOptions& o) {
   ProfileMemories read{.type = analysis::parse_cache_type(o.dtype)};
   for (const std::string& text : o.memory) {
@@ -96,12 +108,7 @@ ProfileMemories read_memories(const ProfileOptions& o) {
     require<UsageError>(!again, "--memory has ", text, " twice");
     read.memories.push_back({text, size_of(text, "--memory")});
   }
-  for (const std::string& text : o.tiers) {
-    read.tiers.push_back(tier_of(text));
-    const std::string& name = read.tiers.back().name;
-    require<UsageError>(std::ranges::count(read.tiers, name, &analysis::MemoryTier::name) == 1,
-                        "--tier names ", name, " twice");
-  }
+  read.tiers = parse_tiers(o.tiers, "--tier");
   if (o.l2 != "0") read.l2 = size_of(o.l2, "--l2");
   return read;
 }

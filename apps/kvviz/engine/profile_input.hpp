@@ -20,6 +20,10 @@ struct ProfileMemories {
 /// Throws UsageError: a dtype, size or tier that is none, a name given twice.
 ProfileMemories read_memories(const ProfileOptions& options);
 
+/// Texts such as HBM:80GB:3.35TB/s. Throws UsageError that names `option`: no tier, a name given twice.
+std::vector<analysis::MemoryTier> parse_tiers(const std::vector<std::string>& texts,
+                                              const std::string& option);
+
 /// The cache whose size is asked for, and where its numbers come from.
 struct ProfileSubject {
   analysis::CacheShape shape;

@@ -35,7 +35,9 @@ Work work_on_text(const TextRun::Work& text, AnalyzeOptions options, const Focus
 
 Work work_on_cache(const AnalyzeOptions& options, const Focus& focus) {
   Work work;
-  work.subject = open_cache(options.cache);
+  work.subject = measure_cache(options.cache, {.attention = request_of(options, focus),
+                                               .needs_queries = options.needs_queries,
+                                               .quiet = options.call.quiet});
   work.analyses = run_analyses(work.subject, options, focus);
   return work;
 }

@@ -8,7 +8,7 @@
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/subject.hpp"
-#include "kvviz/io/cache_file.hpp"
+#include "kvviz/io/cache_writer.hpp"
 #include "kvviz/model/session.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -25,13 +25,33 @@ std::string now() {
   return text;
 }
 
-void check_finite(const KvCache& cache) {
-  for (size_t i = 0; i < cache.layers.size(); ++i)
-    for (const at::Tensor* x : {&cache.layers[i].key, &cache.layers[i].value})
-      require(x->isfinite().all().item<bool>(), "layer ", i,
-              " of the cache holds NaN or infinite numbers: the model computes them on this text, or they do "
-              "not fit the "
-              "dtype; try --cache-dtype f32 or bf16");
+void check_finite(const at::Tensor& x, const char* what, int64_t layer) {
+  require(x.isfinite().all().item<bool>(), "layer ", layer, ": the ", what,
+          " hold NaN or infinite numbers: the model computes them on this text, or they do not fit the "
+          "dtype; try --cache-dtype f32 or bf16");
+}
+
+// Queries go to the file as the layers run: beside the cache they are not held.
+RunRequest request_of(const CaptureOptions& options, io::CacheWriter& writer) {
+  RunRequest request{.attention = {}, .score = options.queries, .quiet = options.call.quiet};
+  if (!options.queries) return request;
+  request.on_qkv = [&writer, dtype = dtype_of(options.cache_dtype)](const LayerQkv& x) {
+    const at::Tensor query = x.query[0].to(dtype);
+    check_finite(query, "queries", x.layer);
+    const AttentionTerms terms{x.spec.scale, x.spec.softcap, x.spec.alibi_slopes};
+    writer.add_queries(static_cast<size_t>(x.layer), {query, terms});
+  };
+  return request;
+}
+
+void round_and_check(KvCache& cache, at::ScalarType dtype) {
+  for (size_t i = 0; i < cache.layers.size(); ++i) {
+    LayerKv& layer = cache.layers[i];
+    layer.key = layer.key.to(dtype).contiguous();
+    layer.value = layer.value.to(dtype).contiguous();
+    check_finite(layer.key, "keys", static_cast<int64_t>(i));
+    check_finite(layer.value, "values", static_cast<int64_t>(i));
+  }
 }
 
 int capture(const CaptureOptions& options) {
@@ -40,29 +60,26 @@ int capture(const CaptureOptions& options) {
   OpenedFolder opened = open_folder(options.model, options.call);
   const TextInput text = read_text(options.text, *opened.tokenizer, opened.config, options.call.data);
   const int64_t tokens = std::ssize(text.tokens.ids);
-  const Runner runner = load_runner(std::move(opened), tokens, std::min(tokens, Session::piece_tokens));
-  Subject subject = run_model(runner, text, {.score = false, .quiet = options.call.quiet});
-  for (LayerKv& layer : subject.cache.layers) {
-    layer.key = layer.key.to(dtype_of(options.cache_dtype)).contiguous();
-    layer.value = layer.value.to(dtype_of(options.cache_dtype)).contiguous();
-  }
-  check_finite(subject.cache);
-  require_unchanged_inputs();
+  const int64_t at_once = options.queries ? tokens : std::min(tokens, Session::piece_tokens);
+  const Runner runner = load_runner(std::move(opened), tokens, at_once);
   const auto file = options.out / "caches/cache.h5";
-  io::write_cache(file, subject.cache.view(),
-                  {.command = options.call.command_line,
-                   .model = subject.origin.model,
-                   .model_sha256 = subject.origin.model_sha256,
-                   .architecture = subject.origin.architecture,
-                   .bos = subject.origin.bos,
-                   .created = now()},
-                  {.gzip = options.gzip});
+  io::CacheWriter writer(file, {.gzip = options.gzip});
+  Subject subject = run_model(runner, text, request_of(options, writer));
+  round_and_check(subject.cache, dtype_of(options.cache_dtype));
+  if (subject.scores) writer.add_losses({subject.scores->nll, subject.scores->top1});
+  require_unchanged_inputs();
+  writer.finish(subject.cache.view(), {.command = options.call.command_line,
+                                       .model = subject.origin.model,
+                                       .model_sha256 = subject.origin.model_sha256,
+                                       .architecture = subject.origin.architecture,
+                                       .bos = subject.origin.bos,
+                                       .created = now()});
   const LayerKv& layer = subject.cache.layers.front();
-  std::printf("%s: %zu layers, %lld KV heads, %lld tokens, head_dim %lld, %s, %lld bytes\n",
+  std::printf("%s: %zu layers, %lld KV heads, %lld tokens, head_dim %lld, %s, %lld bytes%s\n",
               file.lexically_normal().c_str(), subject.cache.layers.size(),
               static_cast<long long>(layer.kv_heads()), static_cast<long long>(layer.tokens()),
               static_cast<long long>(layer.head_dim()), options.cache_dtype.c_str(),
-              static_cast<long long>(subject.cache.bytes()));
+              static_cast<long long>(subject.cache.bytes()), options.queries ? ", and the queries" : "");
   return 0;
 }
 

@@ -7,7 +7,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
-#include "kvviz/engine/profile_input.hpp"
+#include "kvviz/engine/profile_work.hpp"
 #include "kvviz/figures/profile_figures.hpp"
 #include "kvviz/io/result_file.hpp"
 #include "kvviz/tables/fields.hpp"
@@ -20,15 +20,6 @@ using analysis::TierLoad;
 using tables::integer;
 using tables::real;
 
-struct Profiled {
-  ProfileMemories memories;
-  ProfileSubject subject;
-  int64_t tokens = 0;
-  analysis::CacheSizes sizes;
-  analysis::CacheProfile profile;
-  bool measured() const { return profile.placements.size() > 1; }
-};
-
 int64_t tokens_for(const ProfileOptions& o, const ProfileSubject& subject,
                    const std::optional<analysis::MeasuredAccess>& access) {
   constexpr int64_t without_model = 4096;
@@ -36,34 +27,18 @@ int64_t tokens_for(const ProfileOptions& o, const ProfileSubject& subject,
   return access ? access->tokens : subject.context.value_or(without_model);
 }
 
-// The weights stay in the fastest tier.
-std::vector<analysis::MemoryTier> tiers_beside(const ProfileSubject& subject,
-                                               std::vector<analysis::MemoryTier> tiers) {
-  analysis::MemoryTier& first = tiers.front();
-  const int64_t weights = subject.weights.value_or(0);
-  require(weights <= first.capacity, "the weights take ", weights, " bytes; ", first.name, " has ",
-          first.capacity, ". Give a larger first --tier or a smaller --weights");
-  first.capacity -= weights;
-  return tiers;
-}
-
 Profiled profiled(const ProfileOptions& o) {
-  Profiled done{.memories = read_memories(o)};
+  ProfileMemories memories = read_memories(o);
   std::optional<analysis::MeasuredAccess> access;
   if (!o.access.empty()) access = read_access(o.access);
-  done.subject = read_profile_subject(o);
-  done.tokens = tokens_for(o, done.subject, access);
-  std::vector<int64_t> lengths = o.lengths;
-  std::ranges::sort(lengths);
-  lengths.erase(std::ranges::unique(lengths).begin(), lengths.end());
-  done.sizes = analysis::cache_sizes(done.subject.shape, {.tokens = done.tokens,
-                                                          .lengths = std::move(lengths),
-                                                          .memories = done.memories.memories,
-                                                          .weights = done.subject.weights.value_or(0)});
-  done.profile =
-      analysis::cache_profile(done.subject.shape, done.memories.type, {done.tokens, o.block, o.first_tokens},
-                              tiers_beside(done.subject, done.memories.tiers), access ? &*access : nullptr);
-  return done;
+  ProfileSubject subject = read_profile_subject(o);
+  const int64_t tokens = tokens_for(o, subject, access);
+  return profiled(std::move(memories), std::move(subject),
+                  {.tokens = tokens,
+                   .lengths = o.lengths,
+                   .block = o.block,
+                   .first_tokens = o.first_tokens,
+                   .access = access ? &*access : nullptr});
 }
 
 /// The same number in every layer, else none.

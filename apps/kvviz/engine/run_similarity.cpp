@@ -46,7 +46,12 @@ Subject subject_of_text(const TextRun::Work& text, const SimilarityOptions& o) {
 }
 
 Subject subject_of_file(const SimilarityOptions& o) {
-  Subject subject = open_cache(o.cache);
+  CacheRequest request;
+  request.needs_queries = o.map_bins != SimilarityOptions{}.map_bins;
+  request.quiet = o.call.quiet;
+  request.attention.statistics = true;
+  request.attention.map_bins = o.map_bins;
+  Subject subject = measure_cache(o.cache, request);
   const std::string held = name_of(subject.cache.basis);
   require<UsageError>(o.key_basis.empty() || o.key_basis == held, "--key-basis ", o.key_basis, ": ",
                       o.cache.string(), " holds ", held, " keys only; run the model in place of --cache");
@@ -118,8 +123,7 @@ std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& resul
 
 nlohmann::ordered_json effective_options(const SimilarityOptions& o, KeyBasis basis) {
   nlohmann::ordered_json effective;
-  const bool has_model = o.cache.empty();
-  if (has_model)
+  if (o.cache.empty())
     add_text_options(effective, o.texts);
   else
     effective["cache"] = o.cache.string();
@@ -128,7 +132,7 @@ nlohmann::ordered_json effective_options(const SimilarityOptions& o, KeyBasis ba
       o.similarity, [&](const auto& value, const char* name, const char*) { effective[name] = value; });
   if (o.similarity.layer) effective["layer"] = *o.similarity.layer;
   if (o.similarity.head) effective["head"] = *o.similarity.head;
-  if (has_model) effective["map-bins"] = o.map_bins;
+  effective["map-bins"] = o.map_bins;
   return effective;
 }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/engine/loss_fields.hpp"
 
 namespace kvviz {
 namespace {
@@ -75,17 +76,8 @@ analysis::PolicyOutcome OutcomeSum::outcome(const ModelConfig& config) const {
                             .clairvoyant = info.clairvoyant,
                             .texts = std::ssize(scored_)};
   const QualityLoss loss = quality_loss(scored_);
-  o.predictions = loss.tokens;
-  o.nll = loss.nll;
-  o.delta_nll = loss.delta_nll;
-  o.delta_nll_se = loss.delta_nll_se;
-  o.ppl = loss.ppl;
-  o.delta_ppl = loss.delta_ppl;
-  o.delta_ppl_se = loss.delta_ppl_se;
+  set_loss(o, loss);
   o.delta_nll_all = (nll_ - nll_full_) / (static_cast<double>(tokens_) - texts);
-  o.kl = loss.kl;
-  o.kl_max = loss.kl_max;
-  o.top1_agreement = loss.top1_agreement;
 
   o.heads = heads_;
   int64_t demands = 0, hits = 0;

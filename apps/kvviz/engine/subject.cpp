@@ -8,7 +8,6 @@
 #include "kvviz/core/free_memory.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
-#include "kvviz/io/cache_file.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/memory.hpp"
 #include "kvviz/model/session.hpp"
@@ -49,13 +48,18 @@ void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, int64_
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
   const auto folder = model_folder(options.model, call.data);
   const at::Device device = device_of(options.device);
-  return {folder, options.model, load_config(folder), open_tokenizer(folder), options, device};
+  ModelConfig config = load_config(folder);
+  auto tokenizer = open_tokenizer_if_any(folder, config.vocabulary);
+  return {folder, options.model, std::move(config), std::move(tokenizer), options, device, call.quiet};
 }
 
-Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once) {
+Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once,
+                   std::function<void(int64_t done, int64_t total)> on_bytes) {
   const at::ScalarType dtype = opened.options.dtype == "auto" ? at::kFloat : dtype_of(opened.options.dtype);
   if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, at_once > 0 ? at_once : tokens, dtype);
-  LoadedModel model = load_model(opened.folder, {.matrices = dtype, .device = opened.device});
+  Progress progress("reading the weights", ProgressUnit::bytes, opened.quiet);
+  if (!on_bytes) on_bytes = [&](int64_t done, int64_t total) { progress.update(done, total); };
+  LoadedModel model = load_model(opened.folder, {dtype, opened.device, std::move(on_bytes)});
   auto hash = std::async(std::launch::async, [files = model.files] { return sha256_files(files); }).share();
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
@@ -91,6 +95,7 @@ Subject run_model(const Runner& runner, const TextInput& text, const RunRequest&
   Session::Watch watch;
   watch.attention = request.attention;
   watch.probe = request.probe;
+  watch.on_qkv = request.on_qkv;
   watch.all_hidden = request.score;
   Progress progress("running the model", layers * Session::pieces(std::ssize(text.tokens.ids), watch),
                     request.quiet);
@@ -116,22 +121,6 @@ SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> tex
   for (const TextInput& text : texts) hashes += text.sha256 + '\n';
   origin.text_sha256 = sha256(hashes);
   return origin;
-}
-
-Subject open_cache(const std::filesystem::path& file) {
-  io::CacheContents contents = io::read_cache(file);
-  Subject subject;
-  subject.cache = std::move(contents.cache);
-  validate(subject.cache.view(), file.string());
-  const auto& from = contents.provenance;
-  subject.origin = {.model = from.model,
-                    .architecture = from.architecture,
-                    .dtype = dtype_name(subject.cache.layers.front().key.scalar_type()),
-                    .model_sha256 = from.model_sha256,
-                    .text = cat("cache file ", file.string()),
-                    .text_sha256 = hash_of(subject.cache.tokens.ids),
-                    .bos = from.bos};
-  return subject;
 }
 
 }  // namespace kvviz

@@ -131,7 +131,7 @@ TextInput to_input(TextIds source, const TextOptions& o, const Tokenizer& tokeni
   for (const int32_t id : source.ids)
     require(id < model.vocabulary, source.description, ": token id ", id,
             " is outside the model's vocabulary of ", model.vocabulary,
-            "; the tokenizer in the model's folder belongs to another model");
+            o.tokens.empty() ? "; the tokenizer in the model's folder belongs to another model" : "");
   for (const int32_t id : source.ids) input.tokens.text.push_back(tokenizer.piece(id));
   input.tokens.positions.resize(source.ids.size());
   std::iota(input.tokens.positions.begin(), input.tokens.positions.end(), 0);

@@ -189,20 +189,23 @@ nlohmann::json TextRun::one_text(const std::function<nlohmann::json(const Work&)
 
 void TextRun::measure(const Measuring& measuring, const std::function<nlohmann::json(const Work&)>& work) {
   if (merging()) return;
+  require<UsageError>(
+      !measuring.alone || batch_.workers <= 1, "--workers ", batch_.workers,
+      ": times are taken, of one text after the other; add --no-timings, or leave the option out");
   if (plan_texts() > 1) open_records();
-  std::vector<int64_t> todo;
+  std::vector<int64_t> unmeasured;
   for (int64_t i = 0; i < plan_texts(); ++i)
     if (plan_.shard.owns(i) && plan_.texts[static_cast<size_t>(i)].failure.empty() &&
-        !find({i, measured_stage}))
-      todo.push_back(i);
-  if (!todo.empty()) load(measuring);
+        !has({i, measured_stage}))
+      unmeasured.push_back(i);
+  if (!unmeasured.empty()) load(measuring);
   const stats::SerialBlas serial;
   const bool one = plan_texts() == 1, goes_on = !one && !batch_.strict;
-  Progress progress(measuring.doing, std::ssize(todo), call_.quiet || one);
+  Progress progress(measuring.doing, std::ssize(unmeasured), call_.quiet || one);
   std::mutex mutex;
   int64_t done = 0;
   const auto body = [&](int64_t i) {
-    const int64_t index = todo[static_cast<size_t>(i)];
+    const int64_t index = unmeasured[static_cast<size_t>(i)];
     batch::RecordName name{index, measured_stage};
     nlohmann::json record;
     try {
@@ -218,13 +221,13 @@ void TextRun::measure(const Measuring& measuring, const std::function<nlohmann::
     const std::lock_guard lock(mutex);
     progress.update(++done);
   };
-  const int at_once = workers(measuring, std::ssize(todo)), threads = kernels::thread_count();
+  const int at_once = workers(measuring, std::ssize(unmeasured)), threads = kernels::thread_count();
   if (at_once <= 1) {
-    for (int64_t i = 0; i < std::ssize(todo); ++i) body(i);
+    for (int64_t i = 0; i < std::ssize(unmeasured); ++i) body(i);
   } else {
     kernels::set_thread_count(at_once);
     const int torch_threads = at::get_num_threads();
-    kernels::parallel_for(std::ssize(todo), [&](int64_t i) {
+    kernels::parallel_for(std::ssize(unmeasured), [&](int64_t i) {
       use_one_torch_thread();
       body(i);
     });
@@ -241,15 +244,21 @@ void TextRun::require_whole(const char* option) const {
                                 : " takes all texts at once; it cannot be shared out (--shard)");
 }
 
+std::vector<int64_t> TextRun::sound_texts() const {
+  std::vector<int64_t> sound;
+  auto failure = failures().begin();
+  for (int64_t i = 0; i < plan_texts(); ++i) {
+    if (failure != failures().end() && failure->index == i)
+      ++failure;
+    else
+      sound.push_back(i);
+  }
+  return sound;
+}
+
 std::vector<TextInput> TextRun::texts() const {
   std::vector<TextInput> all;
-  size_t failed = 0;
-  for (int64_t i = 0; i < plan_texts(); ++i) {
-    if (failed < failures().size() && failures()[failed].index == i)
-      ++failed;
-    else
-      all.push_back(source_.read(i));
-  }
+  for (const int64_t i : sound_texts()) all.push_back(source_.read(i));
   return all;
 }
 
@@ -271,6 +280,11 @@ std::optional<nlohmann::json> TextRun::find(const batch::RecordName& name) const
   if (records_) return records_->find(name);
   const auto at = kept_.find(name);
   return at == kept_.end() ? std::nullopt : std::optional(at->second);
+}
+
+bool TextRun::has(const batch::RecordName& name) const {
+  if (set_) return set_->has(name);
+  return records_ ? records_->has(name) : kept_.contains(name);
 }
 
 void TextRun::add(const batch::RecordName& name, nlohmann::json body) {
@@ -296,7 +310,7 @@ const std::vector<TextRun::Failure>& TextRun::failures() const {
     const batch::PlannedText& text = plan_.texts[static_cast<size_t>(i)];
     if (!text.failure.empty()) {
       failures_->push_back({i, text.name, text.failure});
-    } else if (const auto reason = find({i, failed_stage}); reason && !find({i, measured_stage})) {
+    } else if (const auto reason = find({i, failed_stage}); reason && !has({i, measured_stage})) {
       failures_->push_back({i, text.name, reason->get<std::string>()});
     }
   }
@@ -317,14 +331,7 @@ SubjectOrigin TextRun::origin() const {
     origin = stored ? stored->get<SubjectOrigin>() : origin_of(*runner_);
   }
   std::vector<const batch::PlannedText*> texts;
-  size_t failed = 0;
-  for (int64_t i = 0; i < plan_texts(); ++i) {
-    const bool fails = failed < failures().size() && failures()[failed].index == i;
-    if (fails)
-      ++failed;
-    else
-      texts.push_back(&plan_.texts[static_cast<size_t>(i)]);
-  }
+  for (const int64_t i : sound_texts()) texts.push_back(&plan_.texts[static_cast<size_t>(i)]);
   require(!texts.empty(), "all ", plan_texts(), " texts have failed");
   origin.bos = texts.front()->bos ? "on" : "off";
   origin.text = texts.front()->name;

@@ -114,6 +114,8 @@ class TextRun {
   int workers(const Measuring& measuring, int64_t texts) const;
   nlohmann::json one_text(const std::function<nlohmann::json(const Work&)>& work, int64_t index, bool quiet);
   std::optional<nlohmann::json> find(const batch::RecordName& name) const;
+  bool has(const batch::RecordName& name) const;
+  std::vector<int64_t> sound_texts() const;  ///< that have not failed
   void add(const batch::RecordName& name, nlohmann::json body);
 
   CallOptions call_;

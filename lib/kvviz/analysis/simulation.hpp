@@ -66,7 +66,7 @@ struct PolicyOutcome {
 };
 
 /// One text under one policy at one budget: what PolicyOutcome says of all of them.
-struct TextOutcome {
+struct PolicyTextOutcome {
   int64_t text = 0;  ///< of the run
   std::string name;
   int64_t tokens = 0;
@@ -96,12 +96,12 @@ struct TokenSurvival {
 
 struct SimulationStudy {
   int layers = 0, query_heads = 0, kv_heads = 0;
-  int64_t texts = 0, tokens = 0;              ///< tokens: of all texts
-  int64_t score_from = 0;                     ///< first prediction that counts
-  std::string positions, prefill;             ///< "original" | "cache"; "stepwise" | "full, 256 tokens"
-  double full_ppl = kNone, full_nll = kNone;  ///< over the predictions that count
-  std::vector<PolicyOutcome> outcomes;        ///< policy by policy, budgets rising
-  std::vector<TextOutcome> text_outcomes;     ///< text by text, each in that order
+  int64_t texts = 0, tokens = 0;                 ///< tokens: of all texts
+  int64_t score_from = 0;                        ///< first prediction that counts
+  std::string positions, prefill;                ///< "original" | "cache"; "stepwise" | "full, 256 tokens"
+  double full_ppl = kNone, full_nll = kNone;     ///< over the predictions that count
+  std::vector<PolicyOutcome> outcomes;           ///< policy by policy, budgets rising
+  std::vector<PolicyTextOutcome> text_outcomes;  ///< text by text, each in that order
   std::vector<RetentionMap> retention;
   std::vector<TokenSurvival> survival;
   std::vector<std::string> first_text;  ///< its tokens as text

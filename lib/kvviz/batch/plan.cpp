@@ -78,7 +78,7 @@ StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source)
     json.at("shard").get_to(plan.shard);
     plan.model = json.at("model");
     const auto own = json.at("texts").get<std::vector<PlannedText>>();
-    const auto count = json.at("text_count").get<int64_t>();
+    const auto count = json.at("text_count").get_ref<const int64_t&>();
     const Shard shard = plan.shard;
     require(shard.count >= 1 && shard.index >= 0 && shard.index < shard.count && shard.count <= count &&
                 std::ssize(own) == (count - shard.index + shard.count - 1) / shard.count,

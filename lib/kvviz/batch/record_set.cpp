@@ -65,9 +65,13 @@ RecordSet::RecordSet(std::vector<RecordFile> files) : files_(std::move(files)), 
   plan_.shard = {};
 }
 
-std::optional<nlohmann::json> RecordSet::find(const RecordName& name) const {
+const RecordFile& RecordSet::file_of(const RecordName& name) const {
   const int64_t shard = name.text < 0 ? 0 : name.text % std::ssize(files_);
-  return files_[static_cast<size_t>(shard)].find(name);
+  return files_[static_cast<size_t>(shard)];
+}
+
+std::optional<nlohmann::json> RecordSet::find(const RecordName& name) const {
+  return file_of(name).find(name);
 }
 
 std::vector<nlohmann::json> RecordSet::of_all(const std::string& stage) const {

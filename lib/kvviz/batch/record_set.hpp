@@ -19,6 +19,7 @@ class RecordSet {
 
   /// Of the whole run, with the texts of all shards.
   const Plan& plan() const { return plan_; }
+  bool has(const RecordName& name) const { return file_of(name).has(name); }
   /// As RecordFile::find(). What concerns all texts is that of shard 0.
   std::optional<nlohmann::json> find(const RecordName& name) const;
   /// Of each file, shard by shard.
@@ -26,6 +27,7 @@ class RecordSet {
 
  private:
   explicit RecordSet(std::vector<RecordFile> files);
+  const RecordFile& file_of(const RecordName& name) const;
   std::vector<RecordFile> files_;  ///< [shard]
   Plan plan_;
 };

@@ -57,6 +57,31 @@ RemoteFile read_file_entry(const json& entry) {
   return file;
 }
 
+constexpr size_t longest_word = 100;
+
+std::string word_in(const json& object, const char* name) {
+  return printable(text_in(object, name), longest_word);
+}
+
+std::vector<std::string> tags_in(const json& object) {
+  std::vector<std::string> tags;
+  if (const auto at = object.find("tags"); at != object.end() && at->is_array())
+    for (const json& tag : *at)
+      if (tag.is_string()) tags.push_back(printable(tag.get_ref<const std::string&>(), longest_word));
+  return tags;
+}
+
+// Of the model card, which the hub repeats as a tag.
+std::string license_in(const json& object, const std::vector<std::string>& tags) {
+  const auto card = object.find("cardData");
+  if (card != object.end() && card->is_object() && !word_in(*card, "license").empty())
+    return word_in(*card, "license");
+  constexpr std::string_view mark = "license:";
+  const auto tag =
+      std::ranges::find_if(tags, [&](const std::string& text) { return text.starts_with(mark); });
+  return tag == tags.end() ? "" : tag->substr(mark.size());
+}
+
 ModelInfo read_model_info(const json& answer, const Reply& reply) {
   const bool shaped = answer.is_object() && answer.contains("siblings") && answer["siblings"].is_array();
   ModelInfo info;
@@ -65,6 +90,12 @@ ModelInfo read_model_info(const json& answer, const Reply& reply) {
           " does not answer as a hub does: expected an object with a commit (sha) and files (siblings) for ",
           printable(reply.url.target));
   info.gated = gated_in(answer);
+  info.author = word_in(answer, "author");
+  info.pipeline = word_in(answer, "pipeline_tag");
+  info.tags = tags_in(answer);
+  info.license = license_in(answer, info.tags);
+  info.downloads = count_in(answer, "downloads");
+  info.likes = count_in(answer, "likes");
   for (const json& entry : answer["siblings"])
     if (entry.is_object() && !text_in(entry, "rfilename").empty())
       info.files.push_back(read_file_entry(entry));

@@ -23,6 +23,10 @@ struct ModelInfo {
   std::string commit;  ///< 40 hexadecimal digits
   std::string gated;   ///< "", auto, manual: its page must be accepted first
   std::vector<RemoteFile> files;
+  // For people, printable(); empty where the hub does not tell.
+  std::string author, pipeline, license;
+  std::vector<std::string> tags;
+  std::optional<int64_t> downloads, likes;  ///< downloads of the last 30 days
 };
 
 /// GET /api/models/{id}/revision/{revision}?blobs=true. Throws DataError that says what the hub refuses and

@@ -30,11 +30,11 @@ bool has(const std::vector<std::string>& files, const std::string& file) {
   return std::ranges::find(files, file) != files.end();
 }
 
-FileChoice one_gguf(const std::vector<std::string>& files, const ChooseOptions& options) {
+FileChoice one_gguf_model(const std::vector<std::string>& files, const ChooseOptions& options) {
   require(!gguf_files(files).empty(),
           "the repository has no GGUF file; without --gguf its other weights are taken");
   try {
-    return {.files = {choose_gguf(files, options.wanted)}, .weights = "gguf"};
+    return {.files = gguf_parts(files, choose_gguf(files, options.wanted)), .weights = "gguf"};
   } catch (const UsageError& error) {
     throw UsageError(cat(error.what(), "; give --gguf FILE, or its quantisation"));
   }
@@ -47,7 +47,7 @@ FileChoice choose_files(const std::vector<std::string>& files, const ChooseOptio
       std::ranges::find_if(weight_files, [&](const WeightFile& form) { return has(files, form.file); });
   const bool found = weights != std::end(weight_files);
   if (options.gguf || (options.weights && !found && !gguf_files(files).empty()))
-    return one_gguf(files, options);
+    return one_gguf_model(files, options);
   require(
       found || !options.weights,
       "the repository has no weights that kvviz reads; expected model.safetensors, ",

@@ -14,15 +14,15 @@ struct FileChoice {
 
 struct ChooseOptions {
   bool weights = true;
-  bool gguf = false;   ///< one GGUF file in place of everything else
+  bool gguf = false;   ///< one GGUF model in place of everything else
   std::string wanted;  ///< which: a file or a quantisation; empty: the only one
 };
 
 /// config.json, generation_config.json, the tokenizer's files, and the weights in the first of these forms
 /// that is there: model.safetensors, model.safetensors.index.json with its shards, the same of
-/// pytorch_model.bin. Of a repository that has GGUF files alone, one of them. Throws UsageError when a GGUF
-/// file has to be named (choose_gguf()), DataError when there is no model kvviz reads, or no GGUF
-/// file where one is asked for.
+/// pytorch_model.bin. Of a repository that has GGUF files alone, one model with all its parts. Throws
+/// UsageError when a GGUF file has to be named (choose_gguf()), DataError when there is no model kvviz reads,
+/// no GGUF file where one is asked for, or not all of its parts.
 FileChoice choose_files(const std::vector<std::string>& files, const ChooseOptions& options);
 
 /// The shards that an index (`*.index.json`) lists in "weight_map", beside the index. Throws DataError when

@@ -124,12 +124,12 @@ bool is_certificate_error(CURLcode code) {
          code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_ISSUER_ERROR;
 }
 
-std::string failure_text(CURLcode code, const char* detail, const Url& url) {
-  const std::string what = *detail == '\0' ? curl_easy_strerror(code) : detail;
+std::string failure_text(CURLcode code, const std::string& detail, const Url& url) {
+  const std::string what = detail.empty() ? curl_easy_strerror(code) : detail;
   const bool unreachable = code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
                            code == CURLE_COULDNT_RESOLVE_PROXY;
   return cat(unreachable ? "cannot reach " : "the connection to ", url.origin(),
-             unreachable ? ": " : " failed: ", printable(what),
+             unreachable ? ": " : " failed: ", what,
              unreachable ? "; without a network, models of the local cache can be used: kvviz models list. "
                            "HTTPS_PROXY names a proxy, HF_ENDPOINT another hub"
                          : "");
@@ -159,7 +159,8 @@ struct HttpClient::Handle {
   template <class Value>
   void set(CURLoption option, Value value) {
     const CURLcode code = curl_easy_setopt(curl, option, value);
-    require(code == CURLE_OK, "libcurl refuses a setting: ", curl_easy_strerror(code));
+    require(code == CURLE_OK, "libcurl refuses the setting ", static_cast<int>(option), ": ",
+            curl_easy_strerror(code));
   }
 };
 
@@ -250,6 +251,9 @@ Reply HttpClient::exchange(const Request& request) {
   handle_->set(CURLOPT_XFERINFOFUNCTION, &on_progress);
   handle_->set(CURLOPT_XFERINFODATA, &seen);
   const CURLcode code = curl_easy_perform(handle_->curl);
+  // A handle that has failed to find a name takes no buffer size any more.
+  const std::string detail = printable(handle_->detail.data());
+  if (code != CURLE_OK) handle_ = std::make_unique<Handle>();
   check_stop();
   if (seen.thrown) std::rethrow_exception(seen.thrown);
   if (code == CURLE_OK || seen.refused) {
@@ -258,9 +262,9 @@ Reply HttpClient::exchange(const Request& request) {
     return seen.reply;
   }
   require(!is_certificate_error(code), "the certificate of ", request.url.origin(),
-          " is not trusted: ", printable(handle_->detail.data()),
+          " is not trusted: ", detail,
           "; SSL_CERT_FILE names a file with the authorities to trust (Debian's are in ca-certificates)");
-  throw ConnectionError(failure_text(code, handle_->detail.data(), request.url));
+  throw ConnectionError(failure_text(code, detail, request.url));
 }
 
 Reply HttpClient::follow(Request request, bool same_origin) {

@@ -13,7 +13,7 @@
 namespace kvviz::hub {
 
 struct PullOptions {
-  ModelName name;               ///< `gguf`: this file in place of everything else
+  ModelName name;               ///< `gguf`: this model in place of everything else
   std::filesystem::path cache;  ///< hub::cache_folder()
   bool weights = true;          ///< false: config.json and the tokenizer only
   bool verify = false;          ///< hash what is in the cache already

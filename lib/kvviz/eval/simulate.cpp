@@ -205,11 +205,18 @@ SimulationResult simulate(const Decoder& decoder, std::span<const int32_t> ids,
   SimulationResult result;
   const auto all = std::ssize(simulations);
   const int64_t step = std::min(at_once(decoder.config(), tokens, options.memory), std::max<int64_t>(all, 1));
+  const int64_t groups = std::max<int64_t>((all + step - 1) / step, 1);
+  const int64_t layers = std::ssize(decoder.config().layers);
+  int64_t done = 0;
   for (int64_t first = 0; first == 0 || first < all; first += step) {
     const auto some =
         simulations.subspan(static_cast<size_t>(first), static_cast<size_t>(std::min(step, all - first)));
     SideBySide runs(decoder.config(), some, options, tokens);
-    const at::Tensor hidden = decoder.hidden(input, {}, [&](const LayerQkv& x) { return runs.attend(x); });
+    const at::Tensor hidden = decoder.hidden(input, {}, [&](const LayerQkv& x) {
+      const at::Tensor out = runs.attend(x);
+      if (options.on_layer) options.on_layer(++done, groups * layers);
+      return out;
+    });
     if (first == 0) {
       result.full = hidden[0];
       result.keys = std::move(runs.keys());

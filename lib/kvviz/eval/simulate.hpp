@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct SimulationOptions {
   int64_t prompt = 0;
   bool compare = true;     ///< measure SimulatedHead; costs about one more attention pass a simulation
   int64_t score_from = 0;  ///< first step whose recall and error count
+  /// Called after each layer of each group of simulations that run side by side, for progress; what it throws
+  /// ends the simulation.
+  std::function<void(int64_t done, int64_t total)> on_layer{};
   int64_t memory = int64_t{1} << 30;  ///< bytes of activations for which simulations run side by side
 };
 

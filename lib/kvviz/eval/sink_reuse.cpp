@@ -89,7 +89,7 @@ class ReuseAttention {
     for (const LayerPlan& plan : plans_)
       stored_.insert(stored_.end(), plan.replaced.query.begin(), plan.replaced.query.end());
     std::ranges::sort(stored_);
-    stored_.erase(std::ranges::unique(stored_).begin(), stored_.end());
+    stored_.erase(std::unique(stored_.begin(), stored_.end()), stored_.end());
   }
 
   at::Tensor attend(const LayerQkv& x) {

@@ -47,7 +47,7 @@ PolicyGrid::PolicyGrid(const SimulationStudy& study) {
     if (keeps) marks_ |= memory;
   }
   looks_ = policies_;
-  std::ranges::stable_partition(looks_, [&](const std::string& policy) {
+  std::stable_partition(looks_.begin(), looks_.end(), [&](const std::string& policy) {
     return std::ranges::any_of(study.outcomes, [&](const PolicyOutcome& outcome) {
       return outcome.policy == policy && outcome.on_frontier;
     });

@@ -56,9 +56,16 @@ class GgufFile {
   static GgufFile open(const std::filesystem::path& path);
   /// The same from bytes, which must stay: for tests. `name` stands in the errors.
   static GgufFile parse(std::span<const std::byte> bytes, const std::string& name);
+  /// A model, in one file or in the parts that llama-gguf-split writes (split.count is above 1): the first,
+  /// which has the metadata, with the tensors of all of them. Throws DataError too for another part than the
+  /// first (naming that), names that are not those of parts (part_name.hpp), a part that is missing or whose
+  /// split.no, split.count or split.tensors.count do not fit, and a tensor that two parts have.
+  static GgufFile open_model(const std::filesystem::path& first);
 
   uint32_t version() const { return version_; }
   const std::string& name() const { return name_; }
+  /// What was opened, in the order of the parts; empty after parse().
+  const std::vector<std::filesystem::path>& files() const { return files_; }
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
   /// Shapes as GGML writes them, reversed: [out, in] for a matrix; dtypes as ggml_dtype() names them.
   const StoredTensors& tensors() const { return tensors_; }
@@ -87,12 +94,14 @@ class GgufFile {
   friend class GgufParser;
   const GgufValue& at(const std::string& key) const;
   const GgufArray& array(const std::string& key) const;
+  void add_part(GgufFile part);
 
   std::string name_;
   uint32_t version_ = 0;
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, GgufValue> metadata_;
   StoredTensors tensors_;
+  std::vector<std::filesystem::path> files_;
 };
 
 /// A tensor type of GGML: its number in a file, its name here ("F32", "Q4_K") and its blocks.

@@ -330,8 +330,6 @@ std::string supported() {
 }  // namespace
 
 json gguf_config(const GgufFile& file) {
-  require(file.integer("split.count", 1) <= 1, file.name(),
-          ": one of several files of a model; put them together with llama-gguf-split --merge");
   GgufKeys keys(file);
   const auto* family = std::find_if(std::begin(families), std::end(families), [&](const Family& known) {
     return known.architecture == keys.architecture();

@@ -13,8 +13,8 @@ namespace kvviz {
 /// output.weight is absent. Frequencies of rope_freqs.weight (Llama 3) and of the long and short factors (Phi
 /// 3) become a "longrope" scaling, which divides by them. Throws DataError: another architecture (named, with
 /// the supported ones), a key of the architecture that is not accounted for (the model would be run wrongly),
-/// a missing or impossible number, a model in several files. What a conversion drops cannot be known: the
-/// sliding window of Mistral-7B-v0.1 does not stand in its GGUF files.
+/// a missing or impossible number. What a conversion drops cannot be known: the sliding window of
+/// Mistral-7B-v0.1 does not stand in its GGUF files.
 nlohmann::json gguf_config(const GgufFile& file);
 
 /// The tensors under the names of transformers, as transformers would hold them: the rows of queries and keys

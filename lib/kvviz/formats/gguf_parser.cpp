@@ -248,6 +248,7 @@ GgufFile GgufFile::open(const std::filesystem::path& path) {
   const auto mapped = std::make_shared<const MappedFile>(path);
   GgufFile file = parse(mapped->bytes(), path.string());
   file.file_ = mapped;
+  file.files_ = {path};
   for (auto& [name, tensor] : file.tensors_) tensor.file = mapped;
   return file;
 }

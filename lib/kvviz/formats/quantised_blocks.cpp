@@ -145,6 +145,102 @@ struct Q6_K {
   }
 };
 
+// Values of two bits: 32 bytes hold four runs of 32.
+int two_bits(const Byte* q, int run, int i) {
+  return q[run / 4 * 32 + i] >> (run % 4 * 2) & 3;
+}
+
+struct Q2_K {
+  static constexpr int64_t elements = 256, bytes = 84;
+  static void block(const Byte* in, float* out) {
+    const float d = half(in + 80), m = half(in + 82);
+    for (int group = 0; group < 16; ++group) {
+      const float scale = d * static_cast<float>(in[group] & 15);
+      const float minimum = m * static_cast<float>(in[group] >> 4);
+      for (int i = group % 2 * 16; i < group % 2 * 16 + 16; ++i)
+        out[group / 2 * 32 + i] = scale * static_cast<float>(two_bits(in + 16, group / 2, i)) - minimum;
+    }
+  }
+};
+
+// The third bit of a value, in the 32 bytes in front, takes 4 off where it is not set. Of the 6 bits of a
+// scale four stand in bytes 0 to 7 of the 12, two in the others.
+struct Q3_K {
+  static constexpr int64_t elements = 256, bytes = 110;
+  static void block(const Byte* in, float* out) {
+    const Byte* packed = in + 96;
+    const float d = half(in + 108);
+    for (int group = 0; group < 16; ++group) {
+      const int low = packed[group % 8] >> (group / 8 * 4) & 15;
+      const int high = packed[8 + group % 4] >> (group / 4 * 2) & 3;
+      const float scale = d * static_cast<float>((low | high << 4) - 32);
+      const int run = group / 2;
+      for (int i = group % 2 * 16; i < group % 2 * 16 + 16; ++i) {
+        const int third = in[i] >> run & 1;
+        out[run * 32 + i] = scale * static_cast<float>(two_bits(in + 32, run, i) - (third == 0 ? 4 : 0));
+      }
+    }
+  }
+};
+
+// Nibbles that are places in a table.
+using Code = std::array<int8_t, 16>;
+constexpr Code iq4_code{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr Code mxfp4_code{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+void coded(const Byte* q, const Code& code, float d, float* out) {
+  for (int i = 0; i < 16; ++i) out[i] = d * static_cast<float>(code[q[i] & 15]);
+  for (int i = 0; i < 16; ++i) out[i + 16] = d * static_cast<float>(code[q[i] >> 4]);
+}
+
+struct IQ4_NL {
+  static constexpr int64_t elements = 32, bytes = 18;
+  static void block(const Byte* in, float* out) { coded(in + 2, iq4_code, half(in), out); }
+};
+struct IQ4_XS {
+  static constexpr int64_t elements = 256, bytes = 136;
+  static void block(const Byte* in, float* out) {
+    for (int group = 0; group < 8; ++group) {
+      const int low = in[4 + group / 2] >> (group % 2 * 4) & 15, high = u16(in + 2) >> (group * 2) & 3;
+      const float scale = half(in) * static_cast<float>((low | high << 4) - 32);
+      coded(in + 8 + 16 * group, iq4_code, scale, out + 32 * group);
+    }
+  }
+};
+struct MXFP4 {
+  static constexpr int64_t elements = 32, bytes = 17;
+  static void block(const Byte* in, float* out) {
+    const uint32_t e = in[0];  // half of 2^(e - 127); 2^-128 and 2^-127 are subnormal
+    coded(in + 1, mxfp4_code, std::bit_cast<float>(e < 2 ? 0x200000U << e : (e - 1) << 23), out);
+  }
+};
+
+// Five digits to the base 3 are a byte, as a fraction of 256 that is rounded up: multiplied by 3, what goes
+// over 8 bits is the next digit.
+void ternary(const Byte* q, int bytes, int digits, float d, float* out) {
+  for (int i = 0; i < bytes; ++i) {
+    int rest = q[i];
+    for (int digit = 0; digit < digits; ++digit, rest = rest * 3 & 255)
+      out[digit * bytes + i] = d * static_cast<float>((rest * 3 >> 8) - 1);
+  }
+}
+
+struct TQ1_0 {
+  static constexpr int64_t elements = 256, bytes = 54;
+  static void block(const Byte* in, float* out) {
+    const float d = half(in + 52);
+    ternary(in, 32, 5, d, out);
+    ternary(in + 32, 16, 5, d, out + 160);
+    ternary(in + 48, 4, 4, d, out + 240);
+  }
+};
+struct TQ2_0 {
+  static constexpr int64_t elements = 256, bytes = 66;
+  static void block(const Byte* in, float* out) {
+    const float d = half(in + 64);
+    for (int i = 0; i < 256; ++i) out[i] = d * static_cast<float>(two_bits(in, i / 32, i % 32) - 1);
+  }
+};
+
 struct F32 {
   static constexpr int64_t elements = 1, bytes = 4;
 };
@@ -180,9 +276,12 @@ constexpr Widening widening(std::string_view dtype) {
   return {dtype, {Format::elements, Format::bytes}, widen_blocks<Format>};
 }
 constexpr std::array widenings{
-    widening<F32>("F32"),   widening<F16>("F16"),   widening<Bf16>("BF16"), widening<Q8_0>("Q8_0"),
-    widening<Q4_0>("Q4_0"), widening<Q4_1>("Q4_1"), widening<Q5_0>("Q5_0"), widening<Q5_1>("Q5_1"),
-    widening<Q4_K>("Q4_K"), widening<Q5_K>("Q5_K"), widening<Q6_K>("Q6_K"),
+    widening<F32>("F32"),     widening<F16>("F16"),       widening<Bf16>("BF16"),
+    widening<Q8_0>("Q8_0"),   widening<Q4_0>("Q4_0"),     widening<Q4_1>("Q4_1"),
+    widening<Q5_0>("Q5_0"),   widening<Q5_1>("Q5_1"),     widening<Q2_K>("Q2_K"),
+    widening<Q3_K>("Q3_K"),   widening<Q4_K>("Q4_K"),     widening<Q5_K>("Q5_K"),
+    widening<Q6_K>("Q6_K"),   widening<IQ4_NL>("IQ4_NL"), widening<IQ4_XS>("IQ4_XS"),
+    widening<MXFP4>("MXFP4"), widening<TQ1_0>("TQ1_0"),   widening<TQ2_0>("TQ2_0"),
 };
 
 const Widening* find(std::string_view dtype) {

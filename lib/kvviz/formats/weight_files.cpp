@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/formats/weight_files.hpp"
 
-#include <algorithm>
 #include <array>
+#include <set>
 #include <string>
-#include <vector>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/part_name.hpp"
 
 namespace kvviz {
 namespace {
@@ -25,17 +25,17 @@ constexpr std::array known_names{
     KnownName{"pytorch_model.bin.index.json", WeightFormat::torch, true},
 };
 
-std::vector<fs::path> gguf_files(const fs::path& folder) {
-  std::vector<fs::path> files;
+// Each by its first part, whether that is there or not.
+std::set<fs::path> gguf_models(const fs::path& folder) {
+  std::set<fs::path> files;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".gguf") files.push_back(entry.path());
+    if (entry.path().extension() == ".gguf") files.insert(first_part(entry.path().string()));
   require(!error, "cannot read ", folder.string(), ": ", error.message());
-  std::sort(files.begin(), files.end());
   return files;
 }
 
-std::string names(const std::vector<fs::path>& files) {
+std::string names(const std::set<fs::path>& files) {
   std::string list;
   for (const fs::path& file : files) list += (list.empty() ? "" : ", ") + file.filename().string();
   return list;
@@ -54,11 +54,14 @@ std::optional<WeightFiles> find_weights(const fs::path& model) {
   if (!fs::is_directory(model)) return std::nullopt;
   for (const KnownName& known : known_names)
     if (fs::exists(model / known.name)) return WeightFiles{known.format, model / known.name, known.sharded};
-  const std::vector<fs::path> files = gguf_files(model);
-  if (files.empty()) return std::nullopt;
-  require(files.size() == 1, model.string(), " holds several GGUF files: ", names(files),
-          "; name the one to read, e.g. --model ", files.front().string());
-  return WeightFiles{WeightFormat::gguf, files.front(), false};
+  const std::set<fs::path> models = gguf_models(model);
+  if (models.empty()) return std::nullopt;
+  const fs::path& first = *models.begin();
+  require(models.size() == 1, model.string(), " holds several GGUF files: ", names(models),
+          "; name the one to read, e.g. --model ", first.string());
+  require(fs::exists(first), first.string(), " is missing; ", model.string(),
+          " holds other parts of the model");
+  return WeightFiles{WeightFormat::gguf, first, false};
 }
 
 std::optional<fs::path> gguf_of(const fs::path& model) {

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/file_lock.hpp"
+#include "kvviz/core/part_name.hpp"
 #include "kvviz/hub/gguf_choice.hpp"
 
 namespace kvviz::hub {
@@ -71,9 +73,21 @@ std::string model_type(const fs::path& snapshot, const std::vector<std::string>&
   return gguf_files(files).empty() ? "" : "GGUF";
 }
 
+// Parts of GGUF models that have no link here; `files` are sorted.
+int64_t absent_parts(const std::vector<std::string>& files) {
+  std::set<std::string> models;
+  for (const std::string& file : files) models.insert(first_part(file));
+  int64_t absent = 0;
+  for (const std::string& model : models)
+    absent += std::ranges::count_if(
+        all_parts(model), [&](const std::string& part) { return !std::ranges::binary_search(files, part); });
+  return absent;
+}
+
 CachedRevision read_revision(const fs::path& snapshot) {
   CachedRevision revision{.commit = snapshot.filename().string()};
   const auto files = files_below(snapshot);
+  revision.missing = absent_parts(files);
   for (const std::string& name : files) {
     std::error_code missing;
     const auto size = fs::file_size(snapshot / name, missing);

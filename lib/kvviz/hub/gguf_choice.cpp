@@ -3,10 +3,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
-#include <regex>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/part_name.hpp"
 
 namespace kvviz::hub {
 namespace {
@@ -19,13 +18,6 @@ std::string lower(std::string text) {
 
 std::string base_name(const std::string& file) {
   return file.substr(file.find_last_of('/') + 1);
-}
-
-// 0: not one of several files.
-int part_of_split(const std::string& file) {
-  static const std::regex split(R"(-(\d{5})-of-\d{5}\.gguf$)", std::regex::icase);
-  std::smatch found;
-  return std::regex_search(file, found, split) ? std::stoi(found[1]) : 0;
 }
 
 // As a word: Q4_K is not in ...-Q4_K_M.gguf, nor Q4_0 in ...-IQ4_0.gguf.
@@ -41,7 +33,7 @@ bool has_word(const std::string& text, const std::string& word) {
 }
 
 bool is_named(const std::string& file, const std::string& wanted) {
-  const std::string name = lower(file), word = lower(wanted);
+  const std::string name = lower(file), word = first_part(lower(wanted));
   return name == word || base_name(name) == word || base_name(name) == word + ".gguf";
 }
 
@@ -58,7 +50,7 @@ std::vector<std::string> gguf_files(const std::vector<std::string>& files) {
   std::vector<std::string> models;
   for (const std::string& file : files) {
     const std::string name = lower(base_name(file));
-    if (name.ends_with(".gguf") && !has_word(name, "mmproj") && part_of_split(name) <= 1)
+    if (name.ends_with(".gguf") && !has_word(name, "mmproj") && first_part(name) == name)
       models.push_back(file);
   }
   std::ranges::sort(models);
@@ -83,9 +75,15 @@ std::string choose_gguf(const std::vector<std::string>& files, const std::string
   require<UsageError>(found.size() == 1,
                       wanted.empty() ? "there are several GGUF files" : wanted + " fits several",
                       "; name one of: ", listed(found));
-  require<UsageError>(part_of_split(found.front()) == 0, found.front(),
-                      " is one of several files of a model; kvviz reads GGUF models of one file");
   return found.front();
+}
+
+std::vector<std::string> gguf_parts(const std::vector<std::string>& files, const std::string& model) {
+  std::vector<std::string> parts = all_parts(model);
+  for (const std::string& part : parts)
+    require(std::ranges::find(files, part) != files.end(), "the repository lacks ", part, "; ", model,
+            " is one of ", parts.size(), " files of a model");
+  return parts;
 }
 
 }  // namespace kvviz::hub

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/io/cache_file.hpp"
 
-#include <ATen/ops/empty.h>
-#include <fmt/format.h>
-#include <utf8proc.h>
-
-#include <algorithm>
-#include <array>
 #include <limits>
 #include <set>
 
-#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
-#include "kvviz/core/version.hpp"
+#include "kvviz/io/cache_format.hpp"
 #include "kvviz/io/child_trial.hpp"
 #include "kvviz/io/hdf5.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -21,107 +14,11 @@ namespace kvviz::io {
 namespace fs = std::filesystem;
 namespace {
 
-template <class Value>
-struct Name {
-  Value value;
-  const char* name;
-};
-constexpr std::array<Name<KeyBasis>, 2> basis_names = {
-    {{KeyBasis::pre_rope, "pre_rope"}, {KeyBasis::post_rope, "post_rope"}}};
-constexpr std::array<Name<RopePairing>, 3> pairing_names = {
-    {{RopePairing::none, "none"}, {RopePairing::half, "half"}, {RopePairing::interleaved, "interleaved"}}};
-constexpr std::array<Name<at::ScalarType>, 3> dtype_names = {
-    {{at::kFloat, "f32"}, {at::kHalf, "f16"}, {at::kBFloat16, "bf16"}}};
-
-template <class Names, class Value>
-const char* name_of(const Names& names, Value value) {
-  return std::find_if(names.begin(), names.end(), [&](const auto& n) { return n.value == value; })->name;
-}
-
-template <class Names>
-auto value_of(const Names& names, const std::string& name, const std::string& where) {
-  const auto found = std::find_if(names.begin(), names.end(), [&](const auto& n) { return n.name == name; });
-  if (found != names.end()) return found->value;
-  std::string known;
-  for (const auto& n : names) known += cat(known.empty() ? "" : ", ", n.name);
-  throw DataError(cat(where, ": got \"", name, "\"; expected one of ", known));
-}
-
-std::string layer_group(size_t index) {
-  return fmt::format("/layers/{:04}", index);
-}
-
-Element element_for(at::ScalarType dtype) {
-  return dtype == at::kHalf ? Element::f16 : Element::f32;
-}
-
-void write_tensor(Hdf5File& out, const std::string& name, const at::Tensor& tensor, int gzip) {
-  const at::Tensor stored =
-      (tensor.scalar_type() == at::kBFloat16 ? tensor.to(at::kFloat) : tensor).contiguous();
-  const auto shape = stored.sizes();
-  out.write(name, {shape.data(), shape.size()}, element_for(stored.scalar_type()), stored.data_ptr(),
-            {.chunk = {1, shape[1], shape[2]}, .gzip = gzip});
-}
-
-void write_tokens(Hdf5File& out, const TokenInfo& tokens, int gzip) {
-  const auto count = static_cast<int64_t>(tokens.ids.size());
-  out.make_group("/tokens");
-  out.write("/tokens/id", {&count, 1}, Element::i32, tokens.ids.data(), {.chunk = {}, .gzip = gzip});
-  out.write("/tokens/position", {&count, 1}, Element::i32, tokens.positions.data(),
-            {.chunk = {}, .gzip = gzip});
-  out.write_strings("/tokens/text", tokens.text);
-}
-
-std::string common_dtype(const KvView& cache) {
-  const auto first = cache.layers.front().key.scalar_type();
-  const bool same = std::all_of(cache.layers.begin(), cache.layers.end(),
-                                [&](const LayerKv& layer) { return layer.key.scalar_type() == first; });
-  return same ? dtype_name(first) : "mixed";
-}
-
-bool is_utf8(const std::string& text) {
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  auto left = static_cast<utf8proc_ssize_t>(text.size());
-  while (left > 0) {
-    utf8proc_int32_t code = 0;
-    const utf8proc_ssize_t used = utf8proc_iterate(bytes, left, &code);
-    if (used <= 0) return false;
-    bytes += used;
-    left -= used;
-  }
-  return true;
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (const int64_t n : shape) text += cat(text.empty() ? "" : ", ", n);
-  return cat('[', text, ']');
-}
-
 int small_count(const Hdf5File& file, const std::string& object, const std::string& attribute) {
   const int64_t value = file.int_attribute(object, attribute).value_or(0);
   require(value >= 0 && value <= std::numeric_limits<int>::max(), file.name(), ": ", object, ": attribute ",
           attribute, ": got ", value, "; expected 0 (none, or not known) or more");
   return static_cast<int>(value);
-}
-
-struct Stored {
-  std::vector<int64_t> shape;
-  at::ScalarType dtype;
-};
-
-Stored check_tensor(const Hdf5File& file, const std::string& name, int64_t tokens) {
-  const Hdf5File::Info info = file.info(name);
-  const auto where = [&] { return cat(file.name(), ": ", name, ": "); };
-  require(info.element == Element::f32 || info.element == Element::f16, where(), "got ", info.type,
-          "; expected f32 or f16");
-  require(info.shape.size() == 3, where(), "got shape ", shape_text(info.shape),
-          "; expected [kv_heads, tokens, head_dim]");
-  require(info.shape[1] == tokens, where(), "got shape ", shape_text(info.shape), ", but /tokens/id has ",
-          tokens, " tokens; expected [kv_heads, ", tokens, ", head_dim]");
-  require(info.count() > 0, where(), "got shape ", shape_text(info.shape), "; no size may be 0");
-  file.check_stored(name, info);
-  return {info.shape, info.element == Element::f16 ? at::kHalf : at::kFloat};
 }
 
 // What the layer says its numbers are; without a word, what they are stored as.
@@ -135,72 +32,48 @@ at::ScalarType recorded_dtype(const Hdf5File& file, const std::string& group, at
   return recorded;
 }
 
-at::Tensor read_tensor(const Hdf5File& file, const std::string& name, const std::vector<int64_t>& shape,
-                       at::ScalarType dtype) {
-  const at::ScalarType stored = dtype == at::kBFloat16 ? at::kFloat : dtype;
-  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(stored));
-  file.read(name, element_for(dtype), tensor.data_ptr());
-  if (dtype != at::kBFloat16) return tensor;
-
-  // bf16 is the upper half of f32, so narrowing by hand is exact, NaN payloads included.
-  at::Tensor narrow = at::empty(shape, at::TensorOptions().dtype(at::kBFloat16));
-  const auto* from = static_cast<const uint32_t*>(tensor.data_ptr());
-  auto* to = static_cast<uint16_t*>(narrow.data_ptr());
-  uint32_t lost = 0;
-  for (int64_t i = 0; i < tensor.numel(); ++i) {
-    to[i] = static_cast<uint16_t>(from[i] >> 16);
-    lost |= from[i] & 0xffffU;
+AttentionTerms read_terms(const Hdf5File& file, const std::string& group, int64_t query_heads) {
+  AttentionTerms terms;
+  const auto scale = file.real_attribute(group, "scale");
+  require(scale.has_value(), file.name(), ": ", group,
+          ": the attribute scale is missing beside the queries; expected the factor of q.k in the logits");
+  terms.scale = *scale;
+  terms.softcap = file.real_attribute(group, "softcap").value_or(0);
+  const std::string slopes = group + "/alibi_slopes";
+  if (file.has(slopes)) {
+    const Hdf5File::Info info = file.info(slopes);
+    const std::vector<int64_t> expected{query_heads};
+    require(info.element == Element::f32 && info.shape == expected, file.name(), ": ", slopes, ": got ",
+            info.type, ' ', shape_text(info.shape), "; expected f32 ", shape_text(expected),
+            ", one for each query head");
+    terms.alibi_slopes.resize(static_cast<size_t>(query_heads));
+    file.read(slopes, Element::f32, terms.alibi_slopes.data());
   }
-  require(lost == 0, file.name(), ": ", name, ": it is recorded as bf16 but holds values that bf16 cannot; ",
-          "record it as f32, or round it to bf16 first");
-  return narrow;
+  validate(terms, query_heads, cat(file.name(), ": ", group));
+  return terms;
+}
+
+// Of the losses, [tokens - 1].
+void check_losses(const Hdf5File& file, const std::string& name, Element element, int64_t tokens) {
+  const Hdf5File::Info info = file.info(name);
+  const std::vector<int64_t> expected{tokens - 1};
+  require(info.element == element && info.shape == expected && tokens > 1, file.name(), ": ", name, ": got ",
+          info.type, ' ', shape_text(info.shape), "; expected ", element_name(element), ' ',
+          shape_text(expected), ", one for every token but the first");
+  file.check_stored(name, info);
 }
 
 }  // namespace
-
-void write_cache(const fs::path& file, const KvView& cache, const CacheProvenance& provenance,
-                 const CacheWriteOptions& options) {
-  require<UsageError>(options.gzip >= 0 && options.gzip <= 9, "compression ", options.gzip,
-                      ": expected 0 to 9");
-  validate(cache, "the cache for " + file.string());
-  for (size_t i = 0; i < cache.tokens->text.size(); ++i)
-    require(is_utf8(cache.tokens->text[i]), "the text of token ", i, " is not UTF-8");
-
-  AtomicFile target(file);
-  Hdf5File out = Hdf5File::create(target.temporary(), file);
-  out.write_attribute("/", "kvviz_schema", int64_t{cache_schema});
-  out.write_attribute("/", "kvviz_version", version);
-  out.write_attribute("/", "command", provenance.command);
-  out.write_attribute("/", "model", provenance.model);
-  out.write_attribute("/", "model_sha256", provenance.model_sha256);
-  out.write_attribute("/", "architecture", provenance.architecture);
-  out.write_attribute("/", "dtype", common_dtype(cache));
-  out.write_attribute("/", "key_basis", name_of(basis_names, cache.basis));
-  out.write_attribute("/", "rope_pairing", name_of(pairing_names, cache.pairing));
-  out.write_attribute("/", "rotary_dim", int64_t{cache.rotary_dim});
-  out.write_attribute("/", "bos", provenance.bos);
-  out.write_attribute("/", "created", provenance.created);
-  write_tokens(out, *cache.tokens, options.gzip);
-  for (size_t i = 0; i < cache.layers.size(); ++i) {
-    const LayerKv& layer = cache.layers[i];
-    const std::string group = layer_group(i);
-    out.make_group(group);
-    out.write_attribute(group, "query_heads", int64_t{layer.query_heads});
-    out.write_attribute(group, "window", int64_t{layer.window});
-    out.write_attribute(group, "dtype", name_of(dtype_names, layer.key.scalar_type()));
-    write_tensor(out, group + "/key", layer.key, options.gzip);
-    write_tensor(out, group + "/value", layer.value, options.gzip);
-  }
-  out.close();
-  target.commit();
-}
 
 CacheFile::CacheFile(const fs::path& file) {
   if (!has_checksums(file)) {
     try_in_child(file, [&] {
       CacheFile trial;  // closed in the child: that is where damage to the memory shows
       trial.open(file);
-      for (size_t i = 0; i < trial.layers_.size(); ++i) trial.layer(i);
+      for (size_t i = 0; i < trial.layers_.size(); ++i) {
+        trial.layer(i);
+        if (trial.has_queries()) trial.queries(i);
+      }
     });
   }
   open(file);
@@ -210,10 +83,15 @@ void CacheFile::open(const fs::path& file) {
   file_ = std::make_unique<Hdf5File>(Hdf5File::open(file));
   read_attributes();
   read_tokens();
+  read_losses();
   read_layer_list();
 }
 
 CacheFile::~CacheFile() = default;
+
+const std::string& CacheFile::name() const {
+  return file_->name();
+}
 
 void CacheFile::read_attributes() {
   const auto schema = file_->int_attribute("/", "kvviz_schema");
@@ -268,6 +146,52 @@ void CacheFile::read_tokens() {
     require(is_utf8(tokens.text[i]), file_->name(), ": /tokens/text: the text of token ", i, " is not UTF-8");
 }
 
+void CacheFile::read_losses() {
+  const std::string nll = "/tokens/nll", top1 = "/tokens/top1";
+  const bool has_nll = file_->has(nll), has_top1 = file_->has(top1);
+  require(has_nll == has_top1, file_->name(), ": ", has_nll ? nll : top1, " is there without ",
+          has_nll ? top1 : nll, "; expected both or none");
+  if (!has_nll) return;
+  const auto tokens = static_cast<int64_t>(header_.tokens.ids.size());
+  check_losses(*file_, nll, Element::f64, tokens);
+  check_losses(*file_, top1, Element::i32, tokens);
+  TokenLosses losses;
+  losses.nll.resize(static_cast<size_t>(tokens - 1));
+  std::vector<int32_t> hits(losses.nll.size());
+  file_->read(nll, Element::f64, losses.nll.data());
+  file_->read(top1, Element::i32, hits.data());
+  for (const int32_t hit : hits) {
+    require(hit == 0 || hit == 1, file_->name(), ": ", top1, ": got ", hit, "; expected 0 or 1");
+    losses.top1.push_back(static_cast<unsigned char>(hit));
+  }
+  validate(losses, tokens, cat(file_->name(), ": /tokens"));
+  losses_ = std::move(losses);
+}
+
+void CacheFile::read_query_info(size_t index, CacheLayerInfo& layer) const {
+  const std::string group = layer_group(index), name = group + "/query";
+  const bool first = index == 0;
+  require(first || file_->has(name) == has_queries(), file_->name(), ": ", name,
+          has_queries() ? " is missing" : " is there", ", but /layers/0000/query is ",
+          has_queries() ? "there" : "not", "; expected the queries of all layers or of none");
+  if (!file_->has(name)) return;
+  require(header_.basis == KeyBasis::post_rope, file_->name(), ": ", name,
+          ": the keys are before RoPE; attention takes queries and keys after it");
+  const Stored query =
+      check_tensor(*file_, name, static_cast<int64_t>(header_.tokens.ids.size()), "query_heads");
+  const int64_t heads = query.shape[0], kv_heads = layer.key_shape[0];
+  require(heads % kv_heads == 0, file_->name(), ": ", name, ": ", heads,
+          " query heads cannot be shared out over ", kv_heads, " KV heads");
+  require(heads == layer.query_heads, file_->name(), ": ", name, ": got ", heads,
+          " heads, but the attribute query_heads of ", group, " is ", layer.query_heads);
+  require(query.shape[2] == layer.key_shape[2], file_->name(), ": ", name, ": got shape ",
+          shape_text(query.shape), ", but the key is ", shape_text(layer.key_shape),
+          "; the head_dim must agree");
+  require(element_for(query.dtype) == element_for(layer.dtype), file_->name(), ": ", group, ": the query is ",
+          dtype_name(query.dtype), " but the key is ", dtype_name(layer.dtype));
+  layer.query = LayerQueryInfo{query.shape, read_terms(*file_, group, heads)};
+}
+
 void CacheFile::read_layer_list() {
   const std::vector<std::string> names = file_->members("/layers");
   require(!names.empty(), file_->name(), ": /layers holds no layer");
@@ -296,6 +220,7 @@ void CacheFile::read_layer_list() {
     require(header_.rotary_dim <= layer.key_shape[2] && header_.rotary_dim % 2 == 0, file_->name(), ": ",
             group, ": rotary_dim is ", header_.rotary_dim, "; expected an even number up to the head_dim ",
             layer.key_shape[2]);
+    read_query_info(i, layer);
     layers_.push_back(std::move(layer));
   }
 }
@@ -308,6 +233,19 @@ LayerKv CacheFile::layer(size_t index) const {
           .value = read_tensor(*file_, group + "/value", info.value_shape, info.dtype),
           .query_heads = info.query_heads,
           .window = info.window};
+}
+
+bool CacheFile::has_queries() const {
+  return !layers_.empty() && layers_.front().query.has_value();
+}
+
+LayerQueries CacheFile::queries(size_t index) const {
+  require(index < layers_.size(), file_->name(), ": got layer ", index, "; the file has ", layers_.size());
+  const CacheLayerInfo& info = layers_[index];
+  require(info.query.has_value(), file_->name(), ": it holds keys and values, no queries; ",
+          "capture again with --queries");
+  return {.query = read_tensor(*file_, layer_group(index) + "/query", info.query->shape, info.dtype),
+          .terms = info.query->terms};
 }
 
 CacheContents read_cache(const fs::path& file) {

@@ -2,10 +2,12 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kvviz/cache/kv_cache.hpp"
+#include "kvviz/cache/layer_queries.hpp"
 
 namespace kvviz::io {
 
@@ -25,16 +27,11 @@ struct CacheProvenance {
   std::string kvviz_version = "";  ///< filled by reading; writing states its own
 };
 
-struct CacheWriteOptions {
-  int gzip = 0;  ///< 0: not compressed; 1 (fast) to 9 (small)
+/// A layer's queries as the file describes them.
+struct LayerQueryInfo {
+  std::vector<int64_t> shape;  ///< [query_heads, tokens, head_dim]
+  AttentionTerms terms;
 };
-
-/// Writes a schema-1 file: keys and values bit for bit (f32, f16; bf16 widened to f32, with its dtype
-/// recorded). The same cache and provenance give the same bytes. The file appears whole or not at all. Extra
-/// memory: one bf16 layer. Throws DataError: the cache is not valid, the folder is not writable, the disk is
-/// full. UsageError: gzip is not 0-9.
-void write_cache(const std::filesystem::path& file, const KvView& cache, const CacheProvenance& provenance,
-                 const CacheWriteOptions& options = {});
 
 /// One layer as the file describes it.
 struct CacheLayerInfo {
@@ -42,11 +39,12 @@ struct CacheLayerInfo {
   at::ScalarType dtype = at::kFloat;            ///< of the tensors that reading gives: f32, f16, bf16
   int query_heads = 0;
   int window = 0;
+  std::optional<LayerQueryInfo> query;  ///< of every layer or of none; dtype as the key
 };
 
-/// An open cache file. Opening reads and checks everything except keys and values: schema, attributes,
-/// tokens, the shape, type and stored size of every layer, so nothing large is allocated for a file that is
-/// not what it claims.
+/// An open cache file. Opening reads and checks everything except keys, values and queries: schema,
+/// attributes, tokens, losses, the shape, type and stored size of every layer, so nothing large is allocated
+/// for a file that is not what it claims.
 ///
 /// Throws DataError naming the file and the object, with what was got and expected: missing, not HDF5,
 /// truncated, damaged (checksums; a file without them is tried in a child process first, for HDF5 itself may
@@ -56,6 +54,8 @@ class CacheFile {
   explicit CacheFile(const std::filesystem::path& file);
   ~CacheFile();
 
+  /// As in messages: the path.
+  const std::string& name() const;
   const CacheProvenance& provenance() const { return provenance_; }
   const std::vector<CacheLayerInfo>& layers() const { return layers_; }
   /// Tokens, key basis and RoPE pairing; without layers.
@@ -64,17 +64,27 @@ class CacheFile {
   /// Reads one layer: keys and values in the dtype recorded. Extra memory: one bf16 layer in f32.
   LayerKv layer(size_t index) const;
 
+  /// Whether the layers' queries are there too.
+  bool has_queries() const;
+  /// Reads one layer's queries, in the dtype of its keys. Throws DataError where the file has none.
+  LayerQueries queries(size_t index) const;
+  /// Absent: not in the file.
+  const std::optional<TokenLosses>& losses() const { return losses_; }
+
  private:
   CacheFile() = default;
   void open(const std::filesystem::path& file);
   void read_attributes();
   void read_tokens();
+  void read_losses();
   void read_layer_list();
+  void read_query_info(size_t index, CacheLayerInfo& layer) const;
 
   std::unique_ptr<Hdf5File> file_;
   CacheProvenance provenance_;
   KvCache header_;
   std::vector<CacheLayerInfo> layers_;
+  std::optional<TokenLosses> losses_;
 };
 
 struct CacheContents {
@@ -82,7 +92,7 @@ struct CacheContents {
   CacheProvenance provenance;
 };
 
-/// The whole file, read layer by layer. Errors as CacheFile.
+/// Keys and values of all layers, read layer by layer; no queries. Errors as CacheFile.
 CacheContents read_cache(const std::filesystem::path& file);
 
 }  // namespace kvviz::io

@@ -84,11 +84,13 @@ class Hdf5File {
   std::vector<std::string> read_strings(const std::string& dataset) const;
 
   void write_attribute(const std::string& object, const std::string& attribute, int64_t value);
+  void write_attribute(const std::string& object, const std::string& attribute, double value);
   void write_attribute(const std::string& object, const std::string& attribute, std::string_view value);
   void write_attribute(const std::string& object, const std::string& attribute,
                        std::span<const std::string> values);
   /// nullopt: the object has no such attribute. Throws DataError when it has another type.
   std::optional<int64_t> int_attribute(const std::string& object, const std::string& attribute) const;
+  std::optional<double> real_attribute(const std::string& object, const std::string& attribute) const;
   std::optional<std::string> text_attribute(const std::string& object, const std::string& attribute) const;
   std::vector<std::string> texts_attribute(const std::string& object, const std::string& attribute) const;
 

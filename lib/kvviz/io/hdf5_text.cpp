@@ -75,6 +75,20 @@ void replace_attribute(hid_t object, const std::string& name, std::string_view w
     hdf5_checked(H5Adelete(object, name.c_str()), what);
 }
 
+// A number as it is stored, and as it is held.
+struct Number {
+  hid_t stored, memory;
+  const void* value;
+};
+
+void write_number(hid_t object, const std::string& attribute, const Number& number, std::string_view what) {
+  replace_attribute(object, attribute, what);
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose, what);
+  const Handle made(H5Acreate2(object, attribute.c_str(), number.stored, space, H5P_DEFAULT, H5P_DEFAULT),
+                    H5Aclose, what);
+  hdf5_checked(H5Awrite(made, number.memory, number.value), what);
+}
+
 }  // namespace
 
 Handle string_type(size_t bytes, std::string_view context) {
@@ -136,11 +150,13 @@ std::vector<std::string> Hdf5File::read_strings(const std::string& dataset) cons
 void Hdf5File::write_attribute(const std::string& object, const std::string& attribute, int64_t value) {
   const std::string what = context(object, cat("attribute ", attribute, ": cannot be written"));
   const Handle id(H5Oopen(id_, object.c_str(), H5P_DEFAULT), H5Oclose, what);
-  replace_attribute(id, attribute, what);
-  const Handle space(H5Screate(H5S_SCALAR), H5Sclose, what);
-  const Handle made(H5Acreate2(id, attribute.c_str(), H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT),
-                    H5Aclose, what);
-  hdf5_checked(H5Awrite(made, H5T_NATIVE_INT64, &value), what);
+  write_number(id, attribute, {H5T_STD_I64LE, H5T_NATIVE_INT64, &value}, what);
+}
+
+void Hdf5File::write_attribute(const std::string& object, const std::string& attribute, double value) {
+  const std::string what = context(object, cat("attribute ", attribute, ": cannot be written"));
+  const Handle id(H5Oopen(id_, object.c_str(), H5P_DEFAULT), H5Oclose, what);
+  write_number(id, attribute, {H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value}, what);
 }
 
 void Hdf5File::write_attribute(const std::string& object, const std::string& attribute,
@@ -180,6 +196,22 @@ std::optional<int64_t> Hdf5File::int_attribute(const std::string& object,
           ": expected one integer");
   int64_t value = 0;
   hdf5_checked(H5Aread(found, H5T_NATIVE_INT64, &value), what);
+  return value;
+}
+
+std::optional<double> Hdf5File::real_attribute(const std::string& object,
+                                               const std::string& attribute) const {
+  const std::string what = context(object, cat("attribute ", attribute, ": cannot be read"));
+  const Handle id(H5Oopen(id_, object.c_str(), H5P_DEFAULT), H5Oclose, what);
+  if (hdf5_checked(H5Aexists(id, attribute.c_str()), what) == 0) return std::nullopt;
+  const Handle found(H5Aopen(id, attribute.c_str(), H5P_DEFAULT), H5Aclose, what);
+  const Handle type(H5Aget_type(found), H5Tclose, what);
+  const Handle space(H5Aget_space(found), H5Sclose, what);
+  const H5T_class_t kind = H5Tget_class(type);
+  require((kind == H5T_FLOAT || kind == H5T_INTEGER) && H5Sget_simple_extent_npoints(space) == 1, what,
+          ": expected one number");
+  double value = 0;
+  hdf5_checked(H5Aread(found, H5T_NATIVE_DOUBLE, &value), what);
   return value;
 }
 

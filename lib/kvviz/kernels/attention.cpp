@@ -86,6 +86,7 @@ HeadAttention empty_statistics(const AttentionCall& call, int64_t head) {
     row->resize(queries);
   }
   if (call.request.watched_key >= 0) statistics.watched_mass.resize(queries);
+  if (call.request.heaviest_keys > 0) statistics.heaviest_mass.resize(queries);
   const auto& exact = call.request.exact_heads;
   if (std::find(exact.begin(), exact.end(), head) != exact.end()) {
     statistics.exact.resize(queries * static_cast<size_t>(call.problem.keys));

@@ -51,6 +51,7 @@ struct AttentionRequest {
   int64_t recent_queries = 64;  ///< the last m queries whose mass recent_mass collects (SnapKV's window)
   int64_t early_queries = 0;    ///< T: early_mass sums over the queries at the positions before T (0: none)
   int64_t watched_key = -1;     ///< a key whose weight in every row watched_mass keeps (-1: none)
+  int64_t heaviest_keys = 0;    ///< k: heaviest_mass sums the k largest weights of every row (0: none)
   int64_t map_bins = 0;         ///< B: pooled B x B map per head (0: none); at most `queries` bins are used
   int64_t sampled_queries =
       32;  ///< n rows, equally spaced, for the top-k mass curve: query (2s+1) queries / (2n)
@@ -69,8 +70,9 @@ struct HeadAttention {
   std::vector<float> first_mass;   ///< [queries] sum of A over the first_keys first keys
   std::vector<float> sink_mass;    ///< [queries] A[i][0]; its mean over the first T queries is alpha_1 at T
   std::vector<float> self_mass;    ///< [queries] weight of the query on its own key
-  std::vector<float> watched_mass;  ///< [queries] A[i][watched_key], 0 where the query does not see it
-  std::vector<float> small_share;   ///< [queries] share of the visible keys with A < 1 % of the row's maximum
+  std::vector<float> watched_mass;   ///< [queries] A[i][watched_key], 0 where the query does not see it
+  std::vector<float> heaviest_mass;  ///< [queries] sum of the k = heaviest_keys largest A[i][j]; empty: k = 0
+  std::vector<float> small_share;  ///< [queries] share of the visible keys with A < 1 % of the row's maximum
   std::vector<double>
       top_mass;              ///< [16] mean mass of the 2^b heaviest keys, b = 0..15, over the sampled queries
   std::vector<double> map;   ///< [B x B] mean over the queries of a bin of the mass on a key bin

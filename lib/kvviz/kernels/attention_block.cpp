@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "kvviz/kernels/few_rows_simd.hpp"
 
@@ -14,6 +15,19 @@ constexpr int64_t key_block = 256;  // columns whose weights and values stay in 
 
 int64_t round_up(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
+}
+
+// Of the `heaviest.size()` largest weights; `heaviest` is a buffer. Most weights are below the least of those
+// found so far, and cost a comparison.
+double heaviest_sum(std::span<const float> weights, std::span<float> heaviest) {
+  std::ranges::fill(heaviest, 0.0F);
+  for (const float weight : weights) {
+    if (weight <= heaviest.back()) continue;
+    size_t at = heaviest.size() - 1;
+    for (; at > 0 && heaviest[at - 1] < weight; --at) heaviest[at] = heaviest[at - 1];
+    heaviest[at] = weight;
+  }
+  return std::accumulate(heaviest.begin(), heaviest.end(), 0.0);
 }
 
 }  // namespace
@@ -210,6 +224,12 @@ void BlockAttention::add_row_statistics(const Block& block) {
     if (const int64_t watched = request.watched_key - block.first_key; !head->watched_mass.empty())
       head->watched_mass[at] =
           watched >= begin && watched < end ? static_cast<float>(weights[watched] * inverse) : 0.0F;
+    if (!head->heaviest_mass.empty()) {
+      heaviest_.resize(static_cast<size_t>(request.heaviest_keys));
+      const std::span<const float> seen{weights + begin, static_cast<size_t>(end - begin)};
+      // A row that is not finite has an inverse that is none.
+      head->heaviest_mass[at] = static_cast<float>(heaviest_sum(seen, heaviest_) * inverse);
+    }
     if (std::binary_search(sampled.begin(), sampled.end(), query)) {
       top_mass_.add({weights + begin, static_cast<size_t>(end - begin)}, inverse, sums_head->top_mass);
     }

@@ -79,7 +79,7 @@ class BlockAttention {
   std::vector<Span> visible_;
   DistanceRows distances_;
   std::vector<RowSums> row_sums_;
-  std::vector<float> inverse_;
+  std::vector<float> inverse_, heaviest_;
   std::vector<Segment> segments_;
   TopMass top_mass_;
 };

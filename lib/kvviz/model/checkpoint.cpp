@@ -85,7 +85,9 @@ Checkpoint Checkpoint::open(const fs::path& model) {
           "pytorch_model.bin.index.json, or a .gguf file");
   Checkpoint checkpoint;
   if (weights->format == WeightFormat::gguf) {
-    checkpoint.add(weights->file, gguf_tensors(GgufFile::open(weights->file)));
+    const GgufFile file = GgufFile::open_model(weights->file);
+    checkpoint.tensors_ = gguf_tensors(file);
+    checkpoint.files_ = file.files();
     return checkpoint;
   }
   const auto read = weights->format == WeightFormat::torch ? read_torch_file : read_safetensors;

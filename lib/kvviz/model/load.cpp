@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
@@ -127,9 +128,18 @@ at::Tensor rows_from_file(const Filling& filling) {
   return selected_rows(turned ? tensor.t() : tensor, filling.source, rows);
 }
 
+at::ScalarType kept_type(const WeightSlot& slot, const LoadOptions& options) {
+  const bool matrix = slot.shape.size() == 2 && slot.name != "positions";
+  return matrix ? options.matrices : at::kFloat;
+}
+
+int64_t kept_bytes(const WeightSlot& slot, const LoadOptions& options) {
+  return std::accumulate(slot.shape.begin(), slot.shape.end(),
+                         static_cast<int64_t>(at::elementSize(kept_type(slot, options))), std::multiplies{});
+}
+
 at::Tensor fill(const Filling& filling, const LoadOptions& options) {
-  const bool matrix = filling.slot.shape.size() == 2 && filling.slot.name != "positions";
-  const at::ScalarType type = matrix ? options.matrices : at::kFloat;
+  const at::ScalarType type = kept_type(filling.slot, options);
   const at::Tensor tensor = rows_from_file(filling);
   const double added = filling.source.added - filling.stored->added;
   if (added != 0) return tensor.to(at::kFloat).add(added);
@@ -168,7 +178,7 @@ fs::path config_file(const fs::path& folder) {
 
 json read_config(const fs::path& folder) {
   const fs::path file = config_file(folder);
-  return gguf_of(folder) ? gguf_config(GgufFile::open(file)) : config_json(file);
+  return gguf_of(folder) ? gguf_config(GgufFile::open_model(file)) : config_json(file);
 }
 
 ModelConfig load_config(const fs::path& folder) {
@@ -189,6 +199,9 @@ LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
   ModelWeights weights;
   const std::vector<Filling> fillings = match(config, weights, checkpoint, folder.string());
   refuse_strangers(config, checkpoint, fillings, folder.string());
+  std::mutex counting;
+  int64_t done = 0, total = 0;
+  for (const Filling& filling : fillings) total += kept_bytes(filling.slot, options);
   // Slices of one stored tensor share its pages; one given back too early is read from the file again.
   kernels::parallel_for(static_cast<int64_t>(fillings.size()), [&](int64_t i) {
     const Filling& filling = fillings[static_cast<size_t>(i)];
@@ -200,6 +213,9 @@ LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
     if (target.data_ptr() != static_cast<const void*>(filling.stored->bytes.data()))
       filling.stored->file->release(filling.stored->bytes);
     target = target.to(options.device);
+    if (!options.on_bytes) return;
+    const std::lock_guard lock(counting);
+    options.on_bytes(done += kept_bytes(filling.slot, options), total);
   });
   if (config.tied_head) weights.head.weight = weights.embedding;
   std::vector<fs::path> files = checkpoint.files();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -32,12 +33,15 @@ struct LoadOptions {
   /// kFloat, kBFloat16 or kHalf: matrices are kept so; norms, biases and learned positions always in f32.
   at::ScalarType matrices = at::kFloat;
   at::Device device = at::kCPU;  ///< where all weights go
+  /// Called after each tensor with the bytes that are kept so far, of all; from several threads, but not from
+  /// two at once. What it throws ends the loading.
+  std::function<void(int64_t done, int64_t total)> on_bytes{};
 };
 
 /// Loads the configuration and the weights beside it (safetensors, PyTorch state dicts) or in the same file
-/// (GGUF). Before any weight is read, every name, shape and dtype is checked, and a tensor that the
-/// configuration does not account for is refused: it would mean a model that is run wrongly. Matrices that
-/// are stored as they are kept stay in the mapped file; others are converted once, and their pages given
+/// and its parts (GGUF). Before any weight is read, every name, shape and dtype is checked, and a tensor that
+/// the configuration does not account for is refused: it would mean a model that is run wrongly. Matrices
+/// that are stored as they are kept stay in the mapped file; others are converted once, and their pages given
 /// back, so memory is the weights and little more. NaN and infinite weights are errors that name the tensor,
 /// also those that are too large for f16.
 LoadedModel load_model(const std::filesystem::path& folder, const LoadOptions& options = {});

@@ -27,17 +27,21 @@ at::Tensor Session::attend(const LayerQkv& x, const Watch& watch) {
   const int64_t added = x.key.size(2), length = tokens_ + added;
   store.key.narrow(1, tokens_, added).copy_(x.key[0]);
   store.value.narrow(1, tokens_, added).copy_(x.value[0]);
+  if (watch.on_qkv) watch.on_qkv(x);
+  const bool measured = watch.only_layer < 0 || watch.only_layer == x.layer;
+  const kernels::AttentionRequest nothing;
   std::vector<kernels::HeadAttention> statistics;
   const at::Tensor out = streaming_attention(x.query, store.key.narrow(1, 0, length).unsqueeze(0),
                                              store.value.narrow(1, 0, length).unsqueeze(0), x.spec,
-                                             watch.attention, &statistics);
-  if (watch.on_attention && watch.attention.statistics) watch.on_attention(x.layer, std::move(statistics));
+                                             measured ? watch.attention : nothing, &statistics);
+  if (measured && watch.on_attention && watch.attention.statistics)
+    watch.on_attention(x.layer, std::move(statistics));
   if (watch.on_layer) watch.on_layer();
   return out;
 }
 
 int64_t Session::pieces(int64_t ids, const Watch& watch) {
-  const bool whole = watch.attention.statistics || watch.probe;
+  const bool whole = watch.attention.statistics || watch.on_qkv || watch.probe;
   return whole ? 1 : (ids + piece_tokens - 1) / piece_tokens;
 }
 

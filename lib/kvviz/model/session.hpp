@@ -15,8 +15,11 @@ namespace kvviz {
 /// What to watch while tokens run through; all optional.
 struct SessionWatch {
   kernels::AttentionRequest attention;
+  int only_layer = -1;  ///< the layer whose attention is measured; -1: every layer's
   /// Gets a layer's statistics, one entry a query head, when attention.statistics is set.
   std::function<void(int layer, std::vector<kernels::HeadAttention>)> on_attention;
+  /// Gets what a layer hands to its attention, before it runs; with all ids at once, as for statistics.
+  std::function<void(const LayerQkv&)> on_qkv{};
   std::function<void()> on_layer;  ///< after each layer's attention of each piece, for progress
   Probe probe;
   bool all_hidden = true;  ///< false: extend() returns the hidden states of the last piece alone
@@ -32,8 +35,8 @@ class Session {
 
   /// Runs the ids after those already in the cache. Hidden states after the final norm, [ids, hidden]. No
   /// gradients. Long stretches run in pieces of at most `piece_tokens`, so that beside the weights, the cache
-  /// and the returned states memory is bounded; statistics and probes see a layer of all ids at once, and
-  /// then there is one piece.
+  /// and the returned states memory is bounded; statistics, on_qkv and probes see a layer of all ids at once,
+  /// and then there is one piece.
   at::Tensor extend(std::span<const int32_t> ids, const Watch& watch = {});
 
   static constexpr int64_t piece_tokens = 2048;

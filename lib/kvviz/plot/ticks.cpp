@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kGap = 0.8;       // least distance of two labels along the axis, in font sizes
 constexpr double kLine = 1.25;     // height of a line of text, in font sizes
-constexpr double kMaxName = 12.0;  // longest name shown on an axis, in font sizes
+constexpr double kMaxName = 20.0;  // longest name shown on an axis, in font sizes
 
 double extent(const std::string& label, const TickSpace& space, bool rotated) {
   return space.vertical || rotated ? kLine * space.font_size

@@ -134,7 +134,8 @@ Result result_from_json(const std::string& text, const std::string& source) {
     const ordered_json json = ordered_json::parse(text);
     require(json.is_object() && json.contains("schema"), source,
             ": no \"schema\": not a result file of kvviz");
-    const auto schema = json.at("schema").get<int64_t>();
+    // get_ref() takes integers alone: get() would convert 1e43, which is undefined.
+    const auto schema = json.at("schema").get_ref<const int64_t&>();
     require(schema >= 1 && schema <= result_schema, source, ": got schema ", schema,
             "; this kvviz reads up to ", result_schema);
     Result result{.command = json.at("command").get<std::string>(),

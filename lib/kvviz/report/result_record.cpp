@@ -40,7 +40,7 @@ Table to_table(const json& record) {
               .key = record.at("key").get<std::vector<std::string>>(),
               .rows = {}};
   for (const json& column : record.at("columns")) {
-    const int type = column.at(2).get<int>();
+    const int64_t type = column.at(2).get_ref<const int64_t&>();
     require(type >= 0 && type <= 2, "table ", table.name, ": there is no column type ", type);
     table.columns.push_back(
         {column.at(0).get<std::string>(), column.at(1).get<std::string>(), static_cast<ColumnType>(type)});

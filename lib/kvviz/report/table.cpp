@@ -153,7 +153,8 @@ Table table_from_json(const std::string& name, const ordered_json& json, const s
                                       [&](const Column& c) { return c.name == column; });
       require(found != table.columns.end(), where, ": a null is in the column ", column,
               ", which does not exist");
-      table.rows.at(null.at("row").get<size_t>())[static_cast<size_t>(found - table.columns.begin())] =
+      table.rows.at(static_cast<size_t>(
+          null.at("row").get_ref<const int64_t&>()))[static_cast<size_t>(found - table.columns.begin())] =
           Null{null.at("reason").get<std::string>()};
     }
     validate(table);

@@ -22,8 +22,8 @@ void add_shares(std::vector<Field<Row>>& fields, Get get) {
       {"attention_prompt", &AttentionShares::prompt},
       {"attention_generated", &AttentionShares::generated},
       {"attention_self", &AttentionShares::self}};
-  for (const auto& [name, part] : parts)
-    fields.push_back({{name}, [get, part](const Row& r) { return real(get(r).*part, no_token); }});
+  for (const auto& [name, part] : parts)  // part = part: clang 14 captures no structured binding by its name
+    fields.push_back({{name}, [get, part = part](const Row& r) { return real(get(r).*part, no_token); }});
 }
 
 AttentionShares none() {

@@ -168,7 +168,7 @@ Table simulate_by_budget_table(const SimulationStudy& study) {
       {word("remark"), [&](const Row& r) { return Cell(remark(study, r.policy)); }}};
   const auto add = [&](const std::string& name, const char* unit, const char* reason, auto value) {
     for (const auto& [tokens, budget] : budgets)
-      fields.push_back({{name + "_" + budget_name(budget), unit}, [=](const Row& r) {
+      fields.push_back({{name + "_" + budget_name(budget), unit}, [=, budget = budget](const Row& r) {
                           const PolicyOutcome* outcome = r.at(budget);
                           if (outcome == nullptr) return Cell(Null{"not simulated"});
                           return real(value(*outcome), reason);

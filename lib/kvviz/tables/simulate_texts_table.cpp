@@ -5,7 +5,7 @@
 namespace kvviz::tables {
 
 Table simulate_texts_table(const analysis::SimulationStudy& study) {
-  using Row = analysis::TextOutcome;
+  using Row = analysis::PolicyTextOutcome;
   std::vector<Field<Row>> fields{{whole("text"), [](const Row& r) { return integer(r.text); }},
                                  {word("policy"), [](const Row& r) { return Cell(r.policy); }},
                                  {word("budget"), [](const Row& r) { return Cell(r.budget); }},

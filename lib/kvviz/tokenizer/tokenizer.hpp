@@ -51,4 +51,8 @@ class Tokenizer {
 /// kind and what is), a corrupt file.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& path);
 
+/// The same, but where none of the files is there no_tokenizer(): its encode() throws what open_tokenizer()
+/// would.
+std::unique_ptr<Tokenizer> open_tokenizer_if_any(const std::filesystem::path& path, int64_t vocabulary);
+
 }  // namespace kvviz

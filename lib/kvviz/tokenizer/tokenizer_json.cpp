@@ -101,7 +101,7 @@ TextIds read_unigram(const json& model, TokenizerParts& parts) {
     rules.pieces.push_back({text, piece.at(1).get<double>()});
   }
   if (const json unknown = member(model, "unk_id"); !unknown.is_null()) {
-    const auto id = unknown.get<int64_t>();
+    const auto id = unknown.get_ref<const int64_t&>();
     require(id >= 0 && static_cast<size_t>(id) < pieces.size(), "[tokenizer] unk_id ", id,
             " is not in the vocabulary of ", pieces.size(), " pieces");
     rules.unknown = static_cast<int32_t>(id);

@@ -40,6 +40,17 @@ TEST_CASE("[download] weights in the order safetensors, its shards, PyTorch, its
             .files == Files{"a-Q8_0.gguf"});
 }
 
+TEST_CASE("[download] of a GGUF model in parts all are chosen") {
+  const Files parts = {"q/a-Q8_0-00001-of-00002.gguf", "q/a-Q8_0-00002-of-00002.gguf"};
+  Files files = parts;
+  CHECK(choose_files(files, {}).files == parts);
+  files.push_back("a-Q4_0.gguf");
+  CHECK(choose_files(files, {.gguf = true, .wanted = "q8_0"}).files == parts);
+  files.erase(files.begin() + 1);
+  CHECK(holds(message_of<DataError>([&] { choose_files(files, {.gguf = true, .wanted = "q8_0"}); }),
+              "the repository lacks q/a-Q8_0-00002-of-00002.gguf"));
+}
+
 TEST_CASE("[download] a repository without a model is refused with the reason") {
   CHECK(holds(message_of<DataError>([] {
                 choose_files({"config.json", "tf_model.h5"}, {});

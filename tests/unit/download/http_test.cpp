@@ -166,6 +166,12 @@ TEST_CASE("[download] a server that falls silent, and one that is not there, end
   HttpClient nowhere(settings);
   const auto message = message_of<ConnectionError>([&] { nowhere.get("/", 100); });
   CHECK(holds(message, "cannot reach http://127.0.0.1:1"));
+  HttpSettings unknown = settings_of(hub);
+  unknown.endpoint = parse_url("http://no-such-name.invalid");
+  HttpClient lost(unknown);
+  for (int i = 0; i < 2; ++i)
+    CHECK(holds(message_of<ConnectionError>([&] { lost.get("/", 100); }),
+                "cannot reach http://no-such-name.invalid"));
   CHECK(holds(message, "kvviz models list"));
 }
 

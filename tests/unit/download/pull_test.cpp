@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kvviz/hub/cache.hpp"
 #include "unit/download/pulling.hpp"
 
 using namespace kvviz;
@@ -71,7 +72,9 @@ TEST_CASE("[download] shards, revisions, GGUF files and configurations alone") {
                     {R"({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}})"}},
                    {"m-1.safetensors", {"one", true}},
                    {"m-2.safetensors", {"two", true}},
-                   {"x/a-Q8_0.gguf", {"gguf", true}}};
+                   {"x/a-Q8_0.gguf", {"gguf", true}},
+                   {"y/a-Q4_0-00001-of-00002.gguf", {"first", true}},
+                   {"y/a-Q4_0-00002-of-00002.gguf", {"second", true}}};
   sharded.revision = "refs/pr/7";
   hub.add("s/h", sharded);
   const TemporaryFolder cache;
@@ -94,6 +97,12 @@ TEST_CASE("[download] shards, revisions, GGUF files and configurations alone") {
   CHECK(gguf.files.size() == 1);
   CHECK(read_file(gguf.folder / "x/a-Q8_0.gguf") == "gguf");
   CHECK(fs::read_symlink(gguf.folder / "x/a-Q8_0.gguf") == "../../../blobs/" + test::sha256_hex("gguf"));
+  const PullResult parts = pulled({.name = {.gguf = "q4_0"}});
+  CHECK(parts.bytes == 11);
+  CHECK(test::names_in(parts.folder / "y") ==
+        std::vector<std::string>{"a-Q4_0-00001-of-00002.gguf", "a-Q4_0-00002-of-00002.gguf"});
+  CHECK(cached_model_path(cache.path(), {"s/h", "refs/pr/7", "q4_0"}) ==
+        parts.folder / "y/a-Q4_0-00001-of-00002.gguf");
 }
 
 TEST_CASE("[download] refusals are explained: gated, wrong token, no model, no revision") {

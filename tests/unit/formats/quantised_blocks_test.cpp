@@ -46,7 +46,7 @@ TEST_CASE("[quantised_blocks] every type widens to the values of the package ggu
     CHECK(again == got);
     CHECK(ggml_dtype(type)->layout.bytes == blocks.shape[1]);
   }
-  CHECK(types == 10);
+  CHECK(types == 17);
 }
 
 TEST_CASE("[quantised_blocks] a Q8_0 block by hand") {
@@ -82,6 +82,8 @@ TEST_CASE("[quantised_blocks] rows in another order, and parts of them") {
 }
 
 TEST_CASE("[quantised_blocks] other types are not widened") {
-  for (const char* type : {"Q2_K", "IQ4_XS", "I8", "F64", "F8_E4M3", ""}) CHECK_FALSE(can_widen(type));
-  CHECK(widened_dtypes() == "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K");
+  for (const char* type : {"Q8_K", "IQ2_XS", "I8", "F64", "F8_E4M3", ""}) CHECK_FALSE(can_widen(type));
+  CHECK(widened_dtypes() ==
+        "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, "
+        "MXFP4, TQ1_0, TQ2_0");
 }

@@ -43,3 +43,17 @@ TEST_CASE("[weight_files] several GGUF files have to be told apart") {
   CHECK_THROWS_WITH_AS(find_weights(folder.path()), doctest::Contains("several GGUF files: a.gguf, b.gguf"),
                        DataError);
 }
+
+TEST_CASE("[weight_files] the parts of a GGUF model are one model, found by the first") {
+  const test::TemporaryFolder folder;
+  const auto first = folder / "m-00001-of-00003.gguf";
+  write_file(folder / "m-00003-of-00003.gguf", "");
+  CHECK_THROWS_WITH_AS(find_weights(folder.path()), doctest::Contains("m-00001-of-00003.gguf is missing; "),
+                       DataError);
+  write_file(first, "");
+  CHECK(gguf_of(folder.path()) == first);
+  write_file(folder / "n-00002-of-00002.gguf", "");
+  CHECK_THROWS_WITH_AS(
+      find_weights(folder.path()),
+      doctest::Contains("several GGUF files: m-00001-of-00003.gguf, n-00001-of-00002.gguf; name"), DataError);
+}

@@ -120,6 +120,19 @@ TEST_CASE("[hub] the path of a model is its snapshot, or the GGUF file that is a
   CHECK(cached_model_path(cache.path(), {"own/er.x", "main", "q8_0"}) == folder / "sub/x-Q8_0.gguf");
 }
 
+TEST_CASE("[hub] the path of a GGUF model in parts is its first file") {
+  const TemporaryFolder cache;
+  const fs::path model = make_model(cache.path()), folder = model / "snapshots" / new_commit;
+  for (const char* part : {"1", "2"})
+    add_file(model, new_commit, cat("Q4_0/x-Q4_0-0000", part, "-of-00002.gguf"), part);
+  CHECK(cached_model_path(cache.path(), {"own/er.x", "main", "q4_0"}) ==
+        folder / "Q4_0/x-Q4_0-00001-of-00002.gguf");
+  const auto missing = [&] { return cached_models(cache.path()).front().revisions.front().missing; };
+  const int64_t before = missing();
+  fs::remove(folder / "Q4_0/x-Q4_0-00002-of-00002.gguf");
+  CHECK(missing() == before + 1);
+}
+
 TEST_CASE("[hub] rm removes a model and its locks, follows no link, and nothing else") {
   const TemporaryFolder cache, outside;
   const fs::path model = make_model(cache.path());

@@ -27,6 +27,18 @@ TEST_CASE("[hub] a GGUF file is chosen by its name or by its quantisation as a w
   CHECK(choose_gguf({"sub/only.gguf"}, "only.gguf") == "sub/only.gguf");
 }
 
+TEST_CASE("[hub] a model in parts is chosen as one, by its first file") {
+  const std::string first = "x/big-00001-of-00002.gguf", second = "x/big-00002-of-00002.gguf";
+  for (const std::string& wanted :
+       {first, second, std::string("big-00002-OF-00002.gguf"), std::string("big")})
+    CHECK(choose_gguf(files, wanted) == first);
+  CHECK(choose_gguf({second, first}, "") == first);
+  CHECK(gguf_parts(files, first) == std::vector{first, second});
+  CHECK(gguf_parts(files, "Model-f16.gguf") == std::vector<std::string>{"Model-f16.gguf"});
+  CHECK(holds(message_of<DataError>([&] { gguf_parts({first}, first); }),
+              "the repository lacks x/big-00002-of-00002.gguf"));
+}
+
 TEST_CASE("[hub] where the choice is not clear, the choices are listed") {
   const auto message = [](const std::string& wanted) {
     return message_of<UsageError>([&] { choose_gguf(files, wanted); });
@@ -38,6 +50,5 @@ TEST_CASE("[hub] where the choice is not clear, the choices are listed") {
   CHECK(holds(message("Q4_K"), "no GGUF file is called Q4_K"));
   CHECK(holds(message("Q4_XS"), "no GGUF file"));
   CHECK(holds(message("Model"), "Model fits several; name one of: Model-IQ4_XS.gguf"));
-  CHECK(holds(message("big-00001-of-00002.gguf"), "one of several files of a model"));
   CHECK(holds(message_of<UsageError>([] { choose_gguf({"a.bin"}, ""); }), "no GGUF file"));
 }

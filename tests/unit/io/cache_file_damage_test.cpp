@@ -10,6 +10,7 @@
 #include <random>
 
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/io/cache_writer.hpp"
 #include "kvviz/io/hdf5.hpp"
 #include "support/errors.hpp"
 #include "support/temporary_folder.hpp"

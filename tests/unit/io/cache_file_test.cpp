@@ -11,6 +11,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/version.hpp"
+#include "kvviz/io/cache_writer.hpp"
 #include "support/errors.hpp"
 #include "support/temporary_folder.hpp"
 #include "unit/io/sample_cache.hpp"

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kvviz/io/cache_file.hpp"
+#include "kvviz/io/cache_writer.hpp"
 #include "kvviz/io/result_file.hpp"
 #include "kvviz/tensor/runtime.hpp"
 #include "unit/io/sample_cache.hpp"
@@ -57,6 +58,16 @@ void write_caches(const std::string& folder) {
                 {.command = "a command", .bos = "on"}, {.gzip = 1});
 }
 
+void write_queries(const std::string& file) {
+  KvCache cache = test::sample_cache(at::kFloat);
+  const std::vector<LayerQueries> queries = test::sample_queries(at::kFloat);
+  cache.layers.back().query_heads = static_cast<int>(queries.back().query.size(0));
+  CacheWriter writer(file, {.gzip = 9});
+  for (size_t i = 0; i < queries.size(); ++i) writer.add_queries(i, queries[i]);
+  writer.add_losses(test::sample_losses());
+  writer.finish(cache.view(), {.command = "a command", .bos = "on"});
+}
+
 int run(const std::vector<std::string>& arguments) {
   const std::string what = arguments.empty() ? "" : arguments[0];
   if (what == "dump") {
@@ -65,6 +76,7 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (what == "write" && arguments.size() == 2) {
     write_caches(arguments[1]);
+    write_queries(arguments[1] + "/queries.h5");
     write_arrays(arguments[1] + "/arrays.h5");
     return 0;
   }

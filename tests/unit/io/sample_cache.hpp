@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kvviz/cache/kv_cache.hpp"
+#include "kvviz/cache/layer_queries.hpp"
 
 namespace kvviz::test {
 
@@ -35,6 +36,17 @@ inline KvCache sample_cache(at::ScalarType dtype, int64_t tokens = 5) {
     cache.tokens.text.push_back(pieces[static_cast<size_t>(t) % pieces.size()]);
   }
   return cache;
+}
+
+/// Queries for it, 8 heads in the last layer: a scale that f32 does not hold exactly, a softcap, slopes.
+inline std::vector<LayerQueries> sample_queries(at::ScalarType dtype) {
+  return {{pattern({4, 5, 4}, dtype, 21), {0.1, 0, {}}},
+          {pattern({4, 5, 8}, dtype, 24), {0.25, 30, {0.5F, 0.25F, 0.1F, 0.0625F}}},
+          {pattern({8, 5, 4}, dtype, 27), {1.0 / 3, 0, {}}}};
+}
+
+inline TokenLosses sample_losses() {
+  return {{0.1, 2.5, 1.0 / 3, 7}, {0, 1, 1, 0}};
 }
 
 }  // namespace kvviz::test

@@ -78,7 +78,7 @@ TEST_CASE("[attention] NaN and infinity do not crash, and reach the rows that se
     for (const float bad : {nan, inf}) {
       for (const int64_t queries : {5, 150}) {
         const AttentionCase c{.queries = queries, .keys = 150};
-        const AttentionRequest request{.statistics = true, .map_bins = 7};
+        const AttentionRequest request{.statistics = true, .heaviest_keys = 5, .map_bins = 7};
         AttentionData clean(c), data(c);
         attention(clean.problem(), request);
         // One query, of head 0: only its own row suffers.
@@ -87,6 +87,7 @@ TEST_CASE("[attention] NaN and infinity do not crash, and reach the rows that se
         CHECK(std::isnan(data.problem().out.at(0, 3)[0]));
         CHECK(std::isnan(heads[0].entropy[3]));
         CHECK(std::isnan(heads[0].small_share[3]));
+        CHECK(std::isnan(heads[0].heaviest_mass[3]));
         for (int64_t i = 0; i < queries; ++i) {
           if (i != 3) CHECK(data.problem().out.at(0, i)[0] == clean.problem().out.at(0, i)[0]);
           CHECK(data.problem().out.at(1, i)[0] == clean.problem().out.at(1, i)[0]);

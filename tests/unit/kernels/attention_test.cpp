@@ -36,8 +36,11 @@ double deviation(const std::vector<Got>& got, const std::vector<double>& want, d
 }
 
 AttentionRequest everything(const AttentionCase& c) {
-  AttentionRequest request{
-      .statistics = true, .early_queries = c.keys - c.queries / 2, .watched_key = c.keys / 3, .map_bins = 7};
+  AttentionRequest request{.statistics = true,
+                           .early_queries = c.keys - c.queries / 2,
+                           .watched_key = c.keys / 3,
+                           .heaviest_keys = 5,
+                           .map_bins = 7};
   for (int64_t h = 0; h < c.query_heads; h += 2) request.exact_heads.push_back(h);
   return request;
 }
@@ -72,6 +75,7 @@ void check_against_reference(const AttentionCase& c, const AttentionRequest& req
     CHECK(deviation(got.sink_mass, want.sink_mass, 1e-7, 2e-5) <= 1);
     CHECK(deviation(got.self_mass, want.self_mass, 1e-7, 2e-5) <= 1);
     CHECK(deviation(got.watched_mass, want.watched_mass, 1e-7, 2e-5) <= 1);
+    CHECK(deviation(got.heaviest_mass, want.heaviest_mass, 1e-7, 2e-5) <= 1);
     CHECK(deviation(got.top_mass, want.top_mass, 1e-7, 1e-5) <= 1);
     CHECK(deviation(got.map, want.map, 1e-7, 2e-5) <= 1);
     int64_t outside = 0;
@@ -313,8 +317,8 @@ bool same(const std::vector<HeadAttention>& a, const std::vector<HeadAttention>&
         return x.key_mass == y.key_mass && x.recent_mass == y.recent_mass && x.early_mass == y.early_mass &&
                x.entropy == y.entropy && x.distance == y.distance && x.first_mass == y.first_mass &&
                x.sink_mass == y.sink_mass && x.self_mass == y.self_mass && x.watched_mass == y.watched_mass &&
-               x.small_share == y.small_share && x.top_mass == y.top_mass && x.map == y.map &&
-               x.exact == y.exact;
+               x.heaviest_mass == y.heaviest_mass && x.small_share == y.small_share &&
+               x.top_mass == y.top_mass && x.map == y.map && x.exact == y.exact;
       });
 }
 

@@ -122,9 +122,14 @@ ReferenceHead reference_head(const kernels::AttentionProblem& p, const kernels::
     r.small_low.push_back(low / static_cast<double>(seen.size()));
     r.small_high.push_back(high / static_cast<double>(seen.size()));
 
+    std::sort(a.begin(), a.end(), std::greater<>());
+    if (request.heaviest_keys > 0) {
+      const size_t count = std::min(size(request.heaviest_keys), a.size());
+      r.heaviest_mass.push_back(
+          std::accumulate(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(count), 0.0));
+    }
     for (int64_t s = 0; s < samples; ++s) {
       if ((2 * s + 1) * p.queries / (2 * samples) != i) continue;
-      std::sort(a.begin(), a.end(), std::greater<>());
       for (size_t b = 0; b < r.top_mass.size(); ++b) {
         const size_t count = std::min(size_t{1} << b, a.size());
         r.top_mass[b] += std::accumulate(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(count), 0.0) /

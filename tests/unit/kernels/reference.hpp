@@ -37,7 +37,7 @@ struct ReferenceHead {
   std::vector<double> weights;  ///< [queries x keys]
   std::vector<double> out;      ///< [queries x head_dim]
   std::vector<double> key_mass, recent_mass, early_mass, entropy, distance, first_mass, sink_mass, self_mass,
-      watched_mass, top_mass, map;
+      watched_mass, heaviest_mass, top_mass, map;
   std::vector<double> small_low, small_high;  ///< small_share with the 1 % threshold moved by 1e-4 of itself
 };
 ReferenceHead reference_head(const kernels::AttentionProblem& problem,

@@ -69,6 +69,21 @@ TEST_CASE("[model] prefill and decoding agree with transformers, and docs/models
   CHECK(rows_of(docs.substr(begin, docs.find("\n\n", begin) - begin)) == rows_of(table));
 }
 
+TEST_CASE("[model] CUDA or MPS, where there is one, agrees with transformers too") {
+  const at::Device device = device_of("auto");
+  if (device.is_cpu()) {
+    MESSAGE("this libtorch or machine has no device beside the CPU: nothing is compared");
+    return;
+  }
+  for (const test::ModelFixture& fixture : test::model_fixtures()) {
+    CAPTURE(fixture.name);
+    const test::Parity parity = test::measure_parity(fixture, device);
+    for (const double x : {parity.logits, parity.keys_values, parity.attention, parity.layer_out})
+      CHECK(x <= tolerance);
+    CHECK((parity.steps <= tolerance || fixture.length_dependent_rope));
+  }
+}
+
 TEST_CASE("[model] scores agree with the log-softmax of transformers' logits") {
   const LoadedModel model = load_model(models / "llama_gqa");
   const test::Expected expected(models / "llama_gqa" / "expected.safetensors");

@@ -27,10 +27,10 @@ struct Case {
 };
 constexpr Case cases[] = {
     {"llama_plain", "f32"}, {"llama_q8_0", "q8_0"}, {"llama_mixed", "q8_0"}, {"llama_k", "q6_K"},
-    {"mixtral", "q4_0"},    {"qwen2", "q4_0"},      {"qwen2_moe", "q4_0"},   {"qwen3", "q4_0"},
-    {"qwen3_moe", "q4_0"},  {"gemma", "q4_0"},      {"gemma2", "q4_0"},      {"phi2", "q4_0"},
-    {"phi3", "q4_0"},       {"gpt2", "q4_0"},       {"gpt_neox", "q4_0"},    {"bloom", "q4_0"},
-    {"falcon_7b", "q4_0"},  {"falcon_40b", "q4_0"}, {"mpt", "q4_0"},
+    {"llama_low", "q2_K"},  {"mixtral", "q4_0"},    {"qwen2", "q4_0"},       {"qwen2_moe", "q4_0"},
+    {"qwen3", "q4_0"},      {"qwen3_moe", "q4_0"},  {"gemma", "q4_0"},       {"gemma2", "q4_0"},
+    {"phi2", "q4_0"},       {"phi3", "q4_0"},       {"gpt2", "q4_0"},        {"gpt_neox", "q4_0"},
+    {"bloom", "q4_0"},      {"falcon_7b", "q4_0"},  {"falcon_40b", "q4_0"},  {"mpt", "q4_0"},
 };
 
 // The smallest llama that has every tensor: one layer of two heads.
@@ -57,10 +57,18 @@ void check_refused(const test::GgufWriter& file, const char* message) {
   CHECK_THROWS_WITH_AS(load_model(folder / "model.gguf"), doctest::Contains(message), DataError);
 }
 
+void check_logits(const LoadedModel& model, const std::string& name) {
+  const test::Expected expected(fixtures / "expected.safetensors");
+  const at::Tensor input = expected.tensor(name + ".input_ids");
+  const auto* first = input.data_ptr<int64_t>();
+  const std::vector<int32_t> ids(first, first + input.numel());
+  Session session(model.decoder);
+  test::check_near(model.decoder.logits(session.extend(ids)), expected.tensor(name + ".logits"), 2e-5);
+}
+
 }  // namespace
 
 TEST_CASE("[gguf_model] every architecture and type computes the logits that transformers computes") {
-  const test::Expected expected(fixtures / "expected.safetensors");
   size_t files = 0;
   for (const auto& entry : fs::directory_iterator(fixtures)) files += entry.path().extension() == ".gguf";
   CHECK(files == std::size(cases));
@@ -68,13 +76,24 @@ TEST_CASE("[gguf_model] every architecture and type computes the logits that tra
     CAPTURE(c.name);
     const LoadedModel model = load_model(fixtures / cat(c.name, ".gguf"));
     CHECK(model.stored_dtype == c.dtype);
-    const at::Tensor input = expected.tensor(cat(c.name, ".input_ids"));
-    const auto* first = input.data_ptr<int64_t>();
-    const std::vector<int32_t> ids(first, first + input.numel());
-    Session session(model.decoder);
-    test::check_near(model.decoder.logits(session.extend(ids)), expected.tensor(cat(c.name, ".logits")),
-                     2e-5);
+    check_logits(model, c.name);
   }
+}
+
+TEST_CASE("[gguf_model] a model in parts, by its first file and by its folder, is the model in one file") {
+  const fs::path folder = fixtures / "parts";
+  std::vector<fs::path> files;
+  for (const char* part : {"1", "2", "3"})
+    files.push_back(folder / cat("falcon_40b-0000", part, "-of-00003.gguf"));
+  for (const fs::path& named : {files.front(), folder}) {
+    CAPTURE(named);
+    const LoadedModel model = load_model(named);
+    CHECK(model.files == files);
+    check_logits(model, "falcon_40b");
+  }
+  CHECK(read_config(folder) == read_config(fixtures / "falcon_40b.gguf"));
+  CHECK_THROWS_WITH_AS(load_model(files[1]), doctest::Contains("part 2 of 3 of a model; name the first"),
+                       DataError);
 }
 
 TEST_CASE("[gguf_model] a folder with one GGUF file is that model; several have to be told apart") {
@@ -128,7 +147,7 @@ TEST_CASE("[gguf_model] what would be run wrongly is refused by name") {
   check_refused(partial, "RoPE over 1 of 2");
   test::GgufWriter split = tiny_llama();
   split.u32("split.count", 2);
-  check_refused(split, "llama-gguf-split --merge");
+  check_refused(split, "one of 2 files of a model");
   test::GgufWriter layers = tiny_llama();
   layers.i32s("llama.attention.head_count_kv", {2, 1});
   check_refused(layers, "differs from layer to layer");
@@ -136,7 +155,7 @@ TEST_CASE("[gguf_model] what would be run wrongly is refused by name") {
   strange.tensor("blk.0.attn_sinks.weight", {4}, std::vector<float>(4, 1));
   check_refused(strange, "the weights hold blk.0.attn_sinks.weight");
   test::GgufWriter blocks = tiny_llama();
-  blocks.tensor_bytes("output.weight", {8, 256}, "IQ4_XS", std::string(8 * 136, '\0'));
+  blocks.tensor_bytes("output.weight", {8, 256}, "IQ2_XS", std::string(8 * 74, '\0'));
   check_refused(blocks, "the shape [8,256]");
   test::GgufWriter nan = tiny_llama();
   nan.tensor("output.weight", {8, 4}, std::vector<float>(32, NAN));
@@ -157,9 +176,9 @@ TEST_CASE("[gguf_model] counts that would take all memory are refused") {
 }
 
 TEST_CASE("[gguf_model] types that are not widened are refused with those that are") {
-  StoredTensor stored{"IQ4_XS", {1, 256}, {}, nullptr};
+  StoredTensor stored{"IQ2_XS", {1, 256}, {}, nullptr};
   CHECK_THROWS_WITH_AS(require_readable(stored, "x.gguf: output.weight"),
-                       doctest::Contains("IQ4_XS; supported: F32, F16, BF16, Q8_0"), DataError);
+                       doctest::Contains("IQ2_XS; supported: F32, F16, BF16, Q8_0"), DataError);
   stored.dtype = "F8_E4M3";
   CHECK_THROWS_WITH_AS(require_readable(stored, "x: a"),
                        doctest::Contains("Use the same model in bf16 or f16"), DataError);

@@ -30,7 +30,7 @@ at::Tensor exact_attention(const std::vector<kernels::HeadAttention>& heads, int
 }
 
 void worst(double& so_far, const at::Tensor& got, const at::Tensor& want) {
-  so_far = std::max(so_far, deviation(got, want));
+  so_far = std::max(so_far, deviation(got.cpu(), want));
 }
 
 void compare_cache(double& so_far, const Session& session, const Expected& expected) {
@@ -92,8 +92,8 @@ std::vector<ModelFixture> model_fixtures() {
   return all;
 }
 
-Parity measure_parity(const ModelFixture& fixture) {
-  const LoadedModel model = load_model(models / fixture.name);
+Parity measure_parity(const ModelFixture& fixture, at::Device device) {
+  const LoadedModel model = load_model(models / fixture.name, {.device = device});
   const Expected expected(models / fixture.name / "expected.safetensors");
   Parity parity;
   measure_prefill(model.decoder, expected, parity);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <c10/core/Device.h>
+
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -20,8 +22,9 @@ struct Parity {
   double logits = 0, keys_values = 0, attention = 0, layer_out = 0;
   double steps = 0;  ///< logits, K and V of decoding token by token; NaN where that is another computation
 };
-/// Runs a fixture as prefill and token by token. Fails the test on wrong shapes, counts and NaN.
-Parity measure_parity(const ModelFixture& fixture);
+/// Runs a fixture, its weights on `device`, as prefill and token by token. Fails the test on wrong shapes,
+/// counts and NaN.
+Parity measure_parity(const ModelFixture& fixture, at::Device device = at::kCPU);
 
 /// The rows of the table in docs/models.md.
 std::string parity_table(const std::vector<ModelFixture>& fixtures, const std::vector<Parity>& measured);

@@ -175,6 +175,10 @@ TEST_CASE("[gguf tokenizer] a path that is a .gguf file, and a folder that has o
   CHECK(open_tokenizer(made / "vocabulary.gguf")->encode(text) == model->encode(text));
   CHECK(open_tokenizer(made)->encode(text) == model->encode(text));
   const TempFolder folder;
+  const TempFolder parts;
+  parts.link("x-00001-of-00002.gguf", made / "vocabulary.gguf");
+  parts.write("x-00002-of-00002.gguf", "GGUF");
+  CHECK(open_tokenizer(parts.path())->encode(text) == model->encode(text));
   folder.link("b.gguf", made / "vocabulary.gguf");
   folder.write("a.gguf", "GGUF");
   CHECK(contains(error([&] { open_tokenizer(folder.path()); }), "a.gguf"));

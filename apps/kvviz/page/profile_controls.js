@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// What a reader of Cache Profile sets: length or text, how keys and values are stored, and the memories.
+import {button, checkbox, field, numberInput, readNumber, select} from "./controls.js";
+import {el} from "./dom.js";
+import {term} from "./glossary.js";
+import {restWhile} from "./job.js";
+import {state} from "./state.js";
+import {textBox} from "./text_box.js";
+import {tierEditor} from "./tier_editor.js";
+
+const DTYPES = [
+  ["f32", "f32: 4 bytes"], ["f16", "f16: 2 bytes"], ["bf16", "bf16: 2 bytes"], ["f8", "f8: 1 byte"],
+  ["int8", "int8 with scales"], ["int4", "int4 with scales"], ["int2", "int2 with scales"]
+];
+const MOST_READ = 4096;  // tokens of a text
+const COLUMNS = 256;
+
+export class ProfileControls {
+  #typed = "512";  // the number of tokens while there is no text
+
+  /**
+   * `analyze()` runs at once, `soon()` when nothing has been changed for a moment; `work` is the job in which it does.
+   */
+  constructor(work, {analyze, soon}) {
+    const size = (id, value, most, least = 1) =>
+      numberInput(id, value, {min: least, max: most, step: 1, onEnter: analyze});
+    this.tokens = size("profile-tokens", this.#typed, 131072, 64);
+    this.tokens.addEventListener("change", soon);
+    this.dtype = select("profile-dtype", DTYPES, "f16", soon);
+    this.batch = size("profile-batch", "1", 4096);
+    this.block = size("profile-block", "16", 4096);
+    this.weights = checkbox("profile-weights", "The weights lie in the fastest tier too", true, soon);
+    this.tiers = tierEditor({
+      onChange: soon,
+      onExample: () => {
+        this.weights.input.checked = false;
+      }
+    });
+    this.text = textBox("profile-text", "Text (optional): measures how often each block is needed", {
+      text: "",
+      rows: 3,
+      onSubmit: analyze,
+      limit: () => Math.min(MOST_READ, state.model?.context ?? MOST_READ),
+      onCount: tokens => this.#showTokens(tokens),
+      empty: "Empty: sizes alone, for the number of tokens above"
+    });
+    this.node = this.#cards(work, analyze);
+  }
+
+  /** A text sets its own number of tokens. */
+  #showTokens(tokens) {
+    if (!this.tokens.disabled) this.#typed = this.tokens.value;
+    this.tokens.disabled = tokens > 0;
+    this.tokens.value = tokens > 0 ? tokens : this.#typed;
+  }
+
+  #cards(work, analyze) {
+    const go = button("profile-run", "Analyze", analyze, "primary");
+    restWhile(work, go);
+    const what = el(
+      "div", {class: "card"}, el("h2", {}, "What to count"),
+      el(
+        "div", {class: "row"}, field("Tokens", this.tokens, "64 to 131,072; a text sets its own"),
+        field("Keys and values as", this.dtype)),
+      el(
+        "div", {class: "row"}, field("Sequences", this.batch, "of this length"),
+        field(["Tokens of a ", term("block", "block")], this.block)),
+      this.text.node, el("div", {class: "actions"}, go), work.node);
+    const memories = el(
+      "div", {class: "card"}, el("h2", {}, ["Memories: ", term("tier", "tiers"), ", the fastest first"]),
+      this.tiers.node, this.weights.node);
+    return el("div", {class: "stack"}, what, memories);
+  }
+
+  /** The body of POST /api/profile. */
+  wish() {
+    const text = this.text.value;
+    if (text === "") this.#showTokens(0);
+    return {
+      id: null,
+      tokens: text === "" ? readNumber(this.tokens, "Tokens") : 1,  // a text has its own
+      dtype: this.dtype.value,
+      text,
+      batch: readNumber(this.batch, "Sequences"),
+      block: readNumber(this.block, "Tokens of a block"),
+      tiers: this.tiers.values(),
+      weights: this.weights.input.checked,
+      columns: COLUMNS,
+    };
+  }
+}
