@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "bench/bench_data.hpp"
+#include "kvviz/attention/device_attention.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 
 namespace kvviz::bench {
@@ -62,6 +63,28 @@ void dense_attention(benchmark::State& state) {
   count_flops(state, causal_flops(state.range(0), state.range(1), state.range(2)));
 }
 BENCHMARK(dense_attention)->Args({12, 2048, 64})->UseRealTime()->Unit(benchmark::kMillisecond);
+
+// With statistics, copies to the GPU and back included; registered where there is one.
+void cuda_attention(benchmark::State& state) {
+  const c10::InferenceMode no_grad;
+  const int64_t heads = state.range(0), tokens = state.range(1), dim = state.range(2);
+  const at::Tensor x = at::randn({1, heads, tokens, dim});
+  std::vector<kernels::HeadAttention> statistics;
+  for (auto _ : state)
+    benchmark::DoNotOptimize(device_attention(x, x, x, {.scale = 0.1}, {.statistics = true, .map_bins = 64},
+                                              at::kCUDA, &statistics));
+  count_flops(state, causal_flops(heads, tokens, dim));
+}
+
+const bool registered = [] {
+  if (at::hasCUDA())
+    benchmark::RegisterBenchmark("cuda_attention", cuda_attention)
+        ->Args({12, 2048, 64})
+        ->Args({32, 4096, 128})
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  return true;
+}();
 
 }  // namespace
 }  // namespace kvviz::bench

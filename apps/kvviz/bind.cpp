@@ -84,7 +84,7 @@ void bind(CLI::App& app, ModelOptions& o) {
       ->group("Model");
   app.add_option(
          "--device", o.device,
-         "that multiplies by these matrices (auto: cuda, else mps, else cpu); attention stays on the CPU")
+         "that multiplies by these matrices and attends from many queries (auto: cuda, else mps, else cpu)")
       ->check(CLI::IsMember({"auto", "cpu", "cuda", "mps"}))
       ->group("Model");
   app.add_flag("--force", o.force, "load the model although it is not expected to fit into memory")

@@ -124,7 +124,7 @@ class Stream(StreamCase):
 
         self.page.click("stream-start")
         self.wait_length(1)
-        self.assertLess(seconds(8), 1.2)
+        self.assertLess(seconds(8), 3)  # 0.4 on an idle machine; 4 at the interval below
         self.page.slide("stream-interval", 500)
         self.page.wait_text("stream-interval-value", "500 ms")
         time.sleep(0.2)  # the page sends it a little later; a step of the old interval may still come

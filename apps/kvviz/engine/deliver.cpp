@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "kvviz/core/atomic_file.hpp"
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/file_lock.hpp"
@@ -20,6 +21,7 @@
 #include "kvviz/report/annotations.hpp"
 #include "kvviz/report/console.hpp"
 #include "kvviz/report/junit.hpp"
+#include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
 namespace {
@@ -96,6 +98,8 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
     std::printf("Advice: %s\n",
                 (json.parent_path() / (result.command + "_advice.json")).lexically_normal().c_str());
   std::printf("Result: %s\n", json.lexically_normal().c_str());
+  if (const int64_t bytes = peak_cuda_bytes(); bytes > 0)
+    std::printf("GPU memory: %s at most\n", size_text(static_cast<double>(bytes)).c_str());
 }
 
 }  // namespace

@@ -10,10 +10,15 @@
 #include <algorithm>
 #include <limits>
 
+#include "kvviz/attention/attention_problem.hpp"
+#include "kvviz/attention/device_attention.hpp"
 #include "kvviz/core/error.hpp"
 
 namespace kvviz {
 namespace {
+
+// Fewer are bound by reading the keys and values, which would all have to go to the device first.
+constexpr int64_t fewest_device_queries = 32;
 
 at::Tensor inner_contiguous(const at::Tensor& x) {
   return x.stride(-1) == 1 ? x : x.contiguous();
@@ -60,29 +65,38 @@ AttentionSpec of_heads(const AttentionSpec& spec, std::span<const int64_t> query
   return some;
 }
 
+kernels::AttentionProblem attention_problem(const at::Tensor& q, const at::Tensor& k,
+                                            const AttentionSpec& spec) {
+  return {.query_heads = q.size(1),
+          .kv_heads = k.size(1),
+          .head_dim = q.size(3),
+          .queries = q.size(2),
+          .keys = k.size(2),
+          .scale = static_cast<float>(spec.scale),
+          .softcap = static_cast<float>(spec.softcap),
+          .window = spec.window,
+          .alibi_slopes = spec.alibi_slopes,
+          .key_positions = spec.key_positions};
+}
+
+at::Tensor attention_output(const at::Tensor& q, const at::Tensor& v) {
+  return at::empty({1, q.size(2), q.size(1), v.size(3)}, at::kFloat).transpose(1, 2);
+}
+
 at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionSpec& spec, const kernels::AttentionRequest& request,
                                std::vector<kernels::HeadAttention>* statistics) {
   require<std::logic_error>(q.size(0) == 1, "streaming attention takes one sequence at a time, got ",
                             q.size(0));
+  if (!spec.device.is_cpu() && q.size(2) >= fewest_device_queries)
+    return device_attention(q, k, v, spec, request, spec.device, statistics);
   const at::Tensor query = inner_contiguous(q), key = inner_contiguous(k), value = inner_contiguous(v);
-  const at::Tensor out = at::empty({1, q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
-  const kernels::AttentionProblem problem{
-      .query_heads = q.size(1),
-      .kv_heads = k.size(1),
-      .head_dim = q.size(3),
-      .queries = q.size(2),
-      .keys = k.size(2),
-      .scale = static_cast<float>(spec.scale),
-      .softcap = static_cast<float>(spec.softcap),
-      .window = spec.window,
-      .alibi_slopes = spec.alibi_slopes,
-      .key_positions = spec.key_positions,
-      .q = view(query),
-      .k = view(key),
-      .v = view(value),
-      .out = {out.data_ptr<float>(), out.stride(1), out.stride(2)},
-  };
+  const at::Tensor out = attention_output(q, v);
+  kernels::AttentionProblem problem = attention_problem(q, k, spec);
+  problem.q = view(query);
+  problem.k = view(key);
+  problem.v = view(value);
+  problem.out = {out.data_ptr<float>(), out.stride(1), out.stride(2)};
   auto measured = kernels::attention(problem, request);
   if (statistics != nullptr) *statistics = std::move(measured);
   return out;

@@ -21,6 +21,9 @@ struct AttentionSpec {
   /// [keys] where the keys stood, ascending, for ALiBi where keys are missing between them; empty: 0, 1, ...
   /// Borrowed. The queries stand where the last keys do; the window goes by rows.
   std::span<const int32_t> key_positions = {};
+  /// Where the attention of many queries is computed; few queries, as in decoding, stay on the CPU with the
+  /// cache.
+  at::Device device = at::kCPU;
 };
 
 /// The same for some of the query heads.
@@ -28,8 +31,9 @@ AttentionSpec of_heads(const AttentionSpec& spec, std::span<const int64_t> query
 
 /// Causal attention of q [1, query_heads, queries, head_dim] over k, v [1, kv_heads, keys, head_dim] in f32;
 /// the queries are the last of the keys. Streams over blocks of queries: nothing of size queries x keys is
-/// kept. Fills `statistics`, one entry a query head, when the request asks for them. Not differentiable.
-/// Returns [1, query_heads, queries, head_dim], a view of [queries, query_heads, head_dim] storage.
+/// kept. On the CPU by kernels::attention, else by device_attention; tensors in and out are on the CPU. Fills
+/// `statistics`, one entry a query head, when the request asks for them. Not differentiable. Returns [1,
+/// query_heads, queries, head_dim], a view of [queries, query_heads, head_dim] storage.
 at::Tensor streaming_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionSpec& spec, const kernels::AttentionRequest& request,
                                std::vector<kernels::HeadAttention>* statistics);

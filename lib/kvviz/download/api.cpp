@@ -2,6 +2,7 @@
 #include "kvviz/download/api.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -24,8 +25,9 @@ std::string text_in(const json& object, const char* name) {
 
 std::optional<int64_t> count_in(const json& object, const char* name) {
   const auto at = object.find(name);
-  if (at == object.end() || !at->is_number_integer() || at->get<double>() < 0) return {};
-  return at->get<int64_t>();
+  if (at == object.end() || !at->is_number_unsigned()) return {};
+  const auto count = at->get<uint64_t>();
+  return count <= uint64_t{INT64_MAX} ? std::optional(static_cast<int64_t>(count)) : std::nullopt;
 }
 
 // false, "auto" or "manual".

@@ -2,9 +2,7 @@
 #include "kvviz/kernels/attention.hpp"
 
 #include <algorithm>
-#include <cassert>
 
-#include "kvviz/core/error.hpp"
 #include "kvviz/kernels/attention_block.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 
@@ -16,33 +14,6 @@ constexpr int64_t longest_chunk = 512;               // a head with more queries
 constexpr int64_t most_chunks = 4;                   // ... but not more: each has its own sums over queries
 constexpr int64_t packed_floats = int64_t{1} << 26;  // KV heads are packed in turns of 256 MB
 constexpr int64_t pack_block = 1024;
-
-void check(const AttentionProblem& p, const AttentionRequest& request) {
-  assert(p.kv_heads > 0 && p.query_heads % p.kv_heads == 0 && p.head_dim > 0);
-  assert(p.queries >= 0 && p.queries <= p.keys && p.window >= 0);
-  assert(p.alibi_slopes.empty() || std::ssize(p.alibi_slopes) == p.query_heads);
-  assert(p.key_positions.empty() || std::ssize(p.key_positions) == p.keys);
-  static_cast<void>(p);
-  for (const int64_t head : request.exact_heads) {
-    require<UsageError>(head >= 0 && head < p.query_heads, "[attention] exact head ", head,
-                        ": this layer has heads 0..", p.query_heads - 1);
-  }
-}
-
-std::vector<int64_t> sampled_queries(int64_t queries, int64_t wanted) {
-  const int64_t count = std::clamp<int64_t>(wanted, 0, queries);
-  std::vector<int64_t> rows;
-  for (int64_t s = 0; s < count; ++s) rows.push_back((2 * s + 1) * queries / (2 * count));
-  return rows;
-}
-
-/// First index of each of `bins` bins of [0, size), and the end; index i is in bin i * bins / size.
-std::vector<int64_t> bin_begins(int64_t bins, int64_t size) {
-  std::vector<int64_t> begins;
-  for (int64_t bin = 0; bin <= bins; ++bin)
-    begins.push_back((bin * size + bins - 1) / std::max<int64_t>(bins, 1));
-  return begins;
-}
 
 /// Ranges of queries with about the same number of visible keys; a function of the shape alone.
 std::vector<Span> chunks(const AttentionProblem& problem) {
@@ -67,46 +38,8 @@ std::vector<Span> chunks(const AttentionProblem& problem) {
   return ranges;
 }
 
-HeadAttention empty_sums(const AttentionCall& call) {
-  HeadAttention sums;
-  sums.key_mass.resize(static_cast<size_t>(call.problem.keys));
-  sums.recent_mass.resize(static_cast<size_t>(call.problem.keys));
-  sums.early_mass.resize(
-      static_cast<size_t>(std::clamp<int64_t>(call.request.early_queries, 0, call.problem.keys)));
-  sums.top_mass.resize(TopMass::counts);
-  sums.map.resize(static_cast<size_t>(call.map_bins * call.map_bins));
-  return sums;
-}
-
-HeadAttention empty_statistics(const AttentionCall& call, int64_t head) {
-  const auto queries = static_cast<size_t>(call.problem.queries);
-  HeadAttention statistics = empty_sums(call);
-  for (auto* row : {&statistics.entropy, &statistics.distance, &statistics.first_mass, &statistics.sink_mass,
-                    &statistics.self_mass, &statistics.small_share}) {
-    row->resize(queries);
-  }
-  if (call.request.watched_key >= 0) statistics.watched_mass.resize(queries);
-  if (call.request.heaviest_keys > 0) statistics.heaviest_mass.resize(queries);
-  const auto& exact = call.request.exact_heads;
-  if (std::find(exact.begin(), exact.end(), head) != exact.end()) {
-    statistics.exact.resize(queries * static_cast<size_t>(call.problem.keys));
-  }
-  return statistics;
-}
-
 void add(std::vector<double>& to, const std::vector<double>& from) {
   std::transform(from.begin(), from.end(), to.begin(), to.begin(), std::plus<>());
-}
-
-/// Sums over queries become means where the result is a mean.
-void finish(const AttentionCall& call, HeadAttention& head) {
-  for (double& mass : head.top_mass)
-    mass /= static_cast<double>(std::max<size_t>(call.sampled_queries.size(), 1));
-  const auto bins = static_cast<size_t>(call.map_bins);
-  const std::vector<int64_t> begins = bin_begins(call.map_bins, call.problem.queries);
-  for (size_t i = 0; i < bins * bins; ++i) {
-    head.map[i] /= static_cast<double>(begins[i / bins + 1] - begins[i / bins]);
-  }
 }
 
 BlockAttention& thread_buffers() {
@@ -228,15 +161,8 @@ void many_queries(const AttentionCall& call, std::vector<HeadAttention>& heads) 
 }  // namespace
 
 std::vector<HeadAttention> attention(const AttentionProblem& problem, const AttentionRequest& request) {
-  check(problem, request);
   std::vector<HeadAttention> heads;
-  const int64_t bins = std::clamp<int64_t>(request.map_bins, 0, problem.queries);
-  const AttentionCall call{.problem = problem,
-                           .request = request,
-                           .simd = attention_simd(),
-                           .sampled_queries = sampled_queries(problem.queries, request.sampled_queries),
-                           .map_bins = bins,
-                           .key_bin_begin = bin_begins(bins, problem.keys)};
+  const AttentionCall call = attention_call(problem, request);
   for (int64_t h = 0; request.statistics && h < problem.query_heads; ++h)
     heads.push_back(empty_statistics(call, h));
   if (problem.queries == 0) return heads;

@@ -5,30 +5,13 @@
 #include <vector>
 
 #include "kvviz/kernels/aligned_floats.hpp"
-#include "kvviz/kernels/attention.hpp"
-#include "kvviz/kernels/attention_simd.hpp"
+#include "kvviz/kernels/attention_call.hpp"
 #include "kvviz/kernels/distance_rows.hpp"
 #include "kvviz/kernels/top_mass.hpp"
 
 namespace kvviz::kernels {
 
 inline constexpr int64_t block_rows = 48;  ///< rows whose logits are held at once
-
-/// The keys that a query sees.
-inline Span visible_keys(const AttentionProblem& problem, int64_t query) {
-  const int64_t end = problem.keys - problem.queries + query + 1;
-  return {problem.window > 0 ? std::max<int64_t>(end - problem.window, 0) : 0, end};
-}
-
-/// One call of attention(), as all its tasks see it.
-struct AttentionCall {
-  const AttentionProblem& problem;
-  const AttentionRequest& request;
-  const AttentionSimd& simd;
-  std::vector<int64_t> sampled_queries;  ///< ascending
-  int64_t map_bins = 0;
-  std::vector<int64_t> key_bin_begin;  ///< [map_bins + 1]
-};
 
 /// Keys and values of one KV head from key `first_key` on.
 struct HeadKeys {

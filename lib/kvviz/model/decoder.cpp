@@ -48,7 +48,8 @@ LayerQkv Decoder::project(int layer, const at::Tensor& x, const RopeTable& rope)
                .spec = {.scale = shape.attention_scale,
                         .softcap = config_.attention_softcap,
                         .window = shape.window,
-                        .alibi_slopes = config_.alibi_slopes}};
+                        .alibi_slopes = config_.alibi_slopes,
+                        .device = device()}};
   const auto projected = [&](const Linear& linear, int64_t heads) {
     const at::Tensor y = apply(linear, x);
     return heads_of(config_.qkv_clip > 0 ? y.clamp(-config_.qkv_clip, config_.qkv_clip) : y, heads,

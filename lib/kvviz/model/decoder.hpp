@@ -47,8 +47,9 @@ class Decoder {
   /// Logits [..., vocabulary] of hidden states [..., hidden], soft-capped where the model does so.
   at::Tensor logits(const at::Tensor& hidden) const;
 
-  /// Where the weights are, and the products with them. Everything that goes in and out of the decoder is on
-  /// the CPU: ids, what attention gets and gives, probes, hidden states and logits.
+  /// Where the weights are, the products with them and, through AttentionSpec, streaming attention.
+  /// Everything that goes in and out of the decoder is on the CPU: ids, what attention gets and gives,
+  /// probes, hidden states, logits.
   at::Device device() const { return weights_.embedding.device(); }
 
   const ModelConfig& config() const { return config_; }

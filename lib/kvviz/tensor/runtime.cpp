@@ -3,13 +3,18 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <thread>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
+#define KVVIZ_DEVICE_STATISTICS
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 namespace kvviz {
 
@@ -52,10 +57,16 @@ at::Device device_of(const std::string& name) {
                       cuda ? "cuda, " : "", mps ? "mps, " : "", "cpu"));
 }
 
-int64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
+int64_t peak_cuda_bytes() {
+#ifdef KVVIZ_DEVICE_STATISTICS
+  if (!at::hasCUDA()) return 0;
+  auto* const allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(at::kCUDA));
+  if (allocator == nullptr || !allocator->initialized()) return 0;
+  const auto statistics = allocator->getDeviceStats(0);
+  return statistics.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+#else
+  return 0;
+#endif
 }
 
 }  // namespace kvviz

@@ -18,7 +18,8 @@ at::ScalarType dtype_of(const std::string& name);
 /// DataError for a device that this machine, or the libtorch that kvviz was built with, does not have.
 at::Device device_of(const std::string& name);
 
-/// Largest resident set of this process so far, in bytes.
-int64_t peak_resident_bytes();
+/// The most bytes of tensors that were on the CUDA device at once since the process began; 0 without one, and
+/// where libtorch does not tell (before 2.9).
+int64_t peak_cuda_bytes();
 
 }  // namespace kvviz

@@ -128,8 +128,9 @@ bool strips_leading_space(const json& decoder) {
     return strips;
   }
   if (type == "Strip") {
-    const int start = decoder.value("start", 0);
-    require(string_member(decoder, "content") == " " && start <= 1 && decoder.value("stop", 0) == 0,
+    const json start = decoder.value("start", json(0));
+    require(string_member(decoder, "content") == " " && (start == 0 || start == 1) &&
+                decoder.value("stop", json(0)) == 0,
             "[tokenizer] the decoder ", decoder.dump(),
             " is not supported; supported: one space at the start");
     return start == 1;
