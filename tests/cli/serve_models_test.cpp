@@ -125,7 +125,7 @@ TEST_CASE("[serve models] the card of the loaded model has the numbers of models
                                                       {"parameters", "parameters"},
                                                       {"weights_bytes", "weights_bytes"},
                                                       {"bytes_per_token", "bytes_per_token"}};
-  for (const auto& [ours, theirs] : same) CHECK_MESSAGE(card.at(ours) == facts.at(theirs), ours);
+  for (const auto& names : same) CHECK_MESSAGE(card.at(names.first) == facts.at(names.second), names.first);
   CHECK(card["id"] == "demo");
   CHECK(card["family"] == "llama");
   CHECK(card["dtype"] == "f32");

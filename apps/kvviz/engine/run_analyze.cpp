@@ -51,7 +51,8 @@ Result result_of(const Work& work, const Focus& focus) {
 
 int deliver_one(const Work& work, const AnalyzeOptions& options, const Focus& focus,
                 std::vector<Gate> gates) {
-  const auto& [subject, analyses] = work;
+  const auto& subject = work.subject;
+  const auto& analyses = work.analyses;
   Delivery delivery{.gates = std::move(gates)};
   Result result = result_of(work, focus);
   result.provenance = provenance_of(subject.origin, options.call, effective_options(options));

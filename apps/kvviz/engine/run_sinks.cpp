@@ -44,7 +44,7 @@ std::vector<int64_t> lengths_for(const SinksOptions& o, int64_t longest) {
   if (o.lengths.empty()) return default_lengths(longest, o.sinks.k);
   std::vector<int64_t> lengths = o.lengths;
   std::ranges::sort(lengths);
-  lengths.erase(std::ranges::unique(lengths).begin(), lengths.end());
+  lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   require(lengths.back() <= longest, "--lengths has ", lengths.back(), "; the longest text has ", longest,
           " tokens. Give longer texts (--seq-len) or shorter lengths");
   require<UsageError>(lengths.front() >= std::max<int64_t>(2, o.sinks.k), "--lengths has ", lengths.front(),

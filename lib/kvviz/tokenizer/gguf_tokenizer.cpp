@@ -245,6 +245,10 @@ TokenizerParts parts_of(const GgufFile& file) {
 
 }  // namespace
 
+bool has_vocabulary(const GgufFile& file) {
+  return file.text("tokenizer.ggml.model", "none") != "none";
+}
+
 std::unique_ptr<Tokenizer> open_gguf_tokenizer(const GgufFile& file) {
   try {
     return std::make_unique<PipelineTokenizer>(parts_of(file));

@@ -7,6 +7,10 @@
 
 namespace kvviz {
 
+/// Whether a GGUF file has one: llama.cpp writes tokenizer.ggml.model "none", or no such key, for a model of
+/// bare ids.
+bool has_vocabulary(const GgufFile& file);
+
 /// The vocabulary inside a GGUF file (keys tokenizer.ggml.*), as the tokenizer that it was made from has it:
 ///   model "llama"  SentencePiece BPE: the pair whose token has the highest score is merged first, U+2581
 ///   before the

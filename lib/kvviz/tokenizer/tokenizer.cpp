@@ -27,11 +27,12 @@ std::optional<fs::path> first_gguf(const fs::path& folder) {
   return first == files.end() ? std::nullopt : std::optional(*first);
 }
 
-std::unique_ptr<Tokenizer> open_gguf(const fs::path& file) {
-  return open_gguf_tokenizer(GgufFile::open(file));
+std::unique_ptr<Tokenizer> open_gguf(const fs::path& path) {
+  const GgufFile file = GgufFile::open(path);
+  return has_vocabulary(file) ? open_gguf_tokenizer(file) : nullptr;
 }
 
-// Null: none of the files is there.
+// Null: none of the files is there, or the .gguf file has none.
 std::unique_ptr<Tokenizer> found_tokenizer(const fs::path& path) {
   if (fs::is_regular_file(path) && path.extension() == ".gguf") return open_gguf(path);
   require(fs::is_directory(path), "[tokenizer] ", path.string(), " is not a folder, nor a .gguf file");
@@ -46,11 +47,13 @@ std::unique_ptr<Tokenizer> found_tokenizer(const fs::path& path) {
 }
 
 std::string nothing_found(const fs::path& path) {
+  if (fs::is_regular_file(path))
+    return cat("[tokenizer] no tokenizer in ", path.string(), ": it was written without a vocabulary");
   const bool vocab = fs::is_regular_file(path / "vocab.json");
   const bool merges = fs::is_regular_file(path / "merges.txt");
   return cat("[tokenizer] no tokenizer in ", path.string(),
              ": looked for tokenizer.json (BPE, Unigram), tokenizer.model (SentencePiece), vocab.json "
-             "with merges.txt (byte-level BPE) and a .gguf file",
+             "with merges.txt (byte-level BPE) and a .gguf file with a vocabulary",
              vocab    ? "; vocab.json is there, merges.txt is missing"
              : merges ? "; merges.txt is there, vocab.json is missing"
                       : "");

@@ -186,4 +186,19 @@ TEST_CASE("[gguf tokenizer] a path that is a .gguf file, and a folder that has o
   CHECK(open_tokenizer(folder.path())->vocabulary() > 600);
 }
 
+TEST_CASE("[gguf tokenizer] a file without a vocabulary is a model of bare ids") {
+  const TempFolder folder;
+  folder.write("none.gguf", GgufBytes().text("tokenizer.ggml.model", "none").bytes());
+  folder.write("no_key.gguf", GgufBytes().text("general.name", "x").bytes());
+  for (const char* name : {"none.gguf", "no_key.gguf"}) {
+    const std::filesystem::path file = folder.path() / name;
+    CHECK(contains(error([&] { open_tokenizer(file); }),
+                   "no tokenizer in " + file.string() + ": it was written"));
+    const auto ids = open_tokenizer_if_any(file, 7);
+    CHECK(ids->vocabulary() == 7);
+    CHECK(ids->piece(3) == "<id 3>");
+    CHECK(contains(error([&] { ids->encode("a"); }), "--tokens"));
+  }
+}
+
 }  // namespace kvviz::test
