@@ -100,7 +100,7 @@ class Statistics {
     add_rows(block, weights);
     add_columns(block, weights);
     add_map(block, weights);
-    add_samples(block, weights);
+    add_samples(block);
     add_exact(block, weights);
   }
 
@@ -191,15 +191,17 @@ class Statistics {
     }
   }
 
-  void add_samples(const Block& block, const at::Tensor& weights) {
+  void add_samples(const Block& block) {
     for (const int64_t query : call_.sampled_queries) {
       if (query < block.queries.begin || query >= block.queries.end) continue;
       const Span seen = kernels::visible_keys(call_.problem, query);
-      const at::Tensor rows = weights.select(1, query - block.queries.begin).cpu();
+      const at::Tensor rows = block.exponent.select(1, query - block.queries.begin).cpu();
+      const at::Tensor sums = block.sum.select(1, query - block.queries.begin).cpu();
       for (size_t h = 0; h < heads_.size(); ++h) {
-        const float* const row =
-            rows[static_cast<int64_t>(h)].data_ptr<float>() + (seen.begin - block.keys.begin);
-        top_mass_.add({row, static_cast<size_t>(size_of(seen))}, 1, heads_[h].top_mass);
+        const auto head = static_cast<int64_t>(h);
+        const float* const row = rows[head].data_ptr<float>() + (seen.begin - block.keys.begin);
+        top_mass_.add({row, static_cast<size_t>(size_of(seen))}, 1 / sums[head].item<double>(),
+                      heads_[h].top_mass);
       }
     }
   }

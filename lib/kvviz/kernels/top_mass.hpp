@@ -14,7 +14,8 @@ class TopMass {
   static constexpr size_t counts = 16;
 
   /// Adds factor * (sum of the 2^b largest weights, or of all when there are fewer) to top[b]. The weights
-  /// are in [0, 1]; if one or the factor is NaN all sums become NaN. top has `counts` elements.
+  /// are in [0, 1]; where one may be NaN the factor has to be, and then all sums are. top has `counts`
+  /// elements.
   void add(std::span<const float> weights, double factor, std::span<double> top);
 
  private:

@@ -55,7 +55,7 @@ std::vector<Filling> match(const ModelConfig& config, ModelWeights& weights, con
     require(stored != nullptr, folder, ": the weights lack the tensor ", source.theirs);
     const std::vector<int64_t> expected = stored_shape(slot, source);
     require(stored->shape == expected, folder, ": ", source.theirs, " has the shape ",
-            shape_text(stored->shape), "; config.json asks for ", shape_text(expected));
+            shape_text(stored->shape), "; the configuration asks for ", shape_text(expected));
     require_readable(*stored, cat(folder, ": ", source.theirs));
     fillings.push_back({slot, source, stored});
   }
@@ -72,7 +72,7 @@ void refuse_strangers(const ModelConfig& config, const Checkpoint& checkpoint,
                        std::any_of(ignored.begin(), ignored.end(),
                                    [&n = name](const std::string& end) { return n.ends_with(end); });
     require(known, folder, ": the weights hold ", name, ", which ", config.architecture,
-            " with this config.json does not have; the model would be run wrongly");
+            " with this configuration does not have; the model would be run wrongly");
   }
 }
 

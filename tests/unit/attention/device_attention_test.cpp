@@ -133,6 +133,7 @@ TEST_CASE("[device attention] a key that is not finite makes NaN of the queries 
       CHECK(std::isnan(row[i]) == (i >= 50));
     CHECK(std::isnan(data.out[i * 16]) == (i >= 50));
   }
+  CHECK(std::isnan(heads[0].top_mass[0]));
 }
 
 TEST_CASE(
