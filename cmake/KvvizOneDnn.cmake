@@ -1,6 +1,7 @@
 # oneDNN multiplies bf16 matrices where the processor has instructions for them; without it they are widened to f32.
-find_library(KVVIZ_ONEDNN NAMES dnnl)
-find_path(KVVIZ_ONEDNN_INCLUDE NAMES dnnl.hpp)
+# Not from CMAKE_PREFIX_PATH: the libtorch named there brings headers of its own oneDNN, whose library it hides.
+find_library(KVVIZ_ONEDNN NAMES dnnl NO_CMAKE_PATH)
+find_path(KVVIZ_ONEDNN_INCLUDE NAMES dnnl.hpp NO_CMAKE_PATH)
 # Its threads are GNU's OpenMP's, whichever compiler builds kvviz.
 find_library(KVVIZ_GOMP NAMES libgomp.so.1 gomp)
 add_library(kvviz_onednn INTERFACE)

@@ -18,3 +18,7 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang AND Torch_VERSION VERSION_LESS 2)
   # Clang asks for the whole of IValue where List.h of libtorch 1.13 has a vector of it; this header brings it in first.
   target_compile_options(kvviz_torch INTERFACE "SHELL:-include ATen/core/ivalue.h")
 endif()
+if(NOT Torch_VERSION VERSION_LESS 2)
+  # A newer libtorch has the headers of its own fmt among its headers, but not the library.
+  target_compile_definitions(kvviz_torch INTERFACE FMT_HEADER_ONLY)
+endif()
