@@ -45,7 +45,7 @@ Span keys_of(const AttentionCall& call, Span queries) {
           kernels::visible_keys(call.problem, queries.end - 1).end};
 }
 
-// [1 or heads, queries, keys]
+// [heads, queries, keys]
 at::Tensor distance_bias(const AttentionSpec& spec, const Block& block, int64_t first_query) {
   const at::TensorOptions floats = block.distance.options().dtype(at::kFloat);
   const at::Tensor slope = at::tensor(at::ArrayRef<float>(spec.alibi_slopes)).to(floats).view({-1, 1, 1});
