@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/json_number.hpp"
 #include "kvviz/core/sha256.hpp"
 
 namespace kvviz::batch {
@@ -12,6 +13,11 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shard, index, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedText, name, tokens, sha256, failure, bos)
 
 namespace {
+
+// get<int64_t>() of nlohmann-json takes a 1e40 too, and is undefined for it.
+bool holds_real(const nlohmann::json& value) {
+  return value.is_number_float() || (value.is_structured() && std::ranges::any_of(value, holds_real));
+}
 
 std::string list_of(const std::vector<std::string>& words) {
   std::string list;
@@ -50,6 +56,8 @@ std::string hash_of_texts(const std::vector<PlannedText>& texts) {
 }
 
 nlohmann::json to_json(const Plan& plan) {
+  require(std::ssize(plan.texts) <= most_texts, "got ", plan.texts.size(), " texts; a run takes at most ",
+          most_texts, ". Choose some with --samples, or make several runs");
   nlohmann::json own = nlohmann::json::array();
   for (int64_t i = 0; i < std::ssize(plan.texts); ++i)
     if (plan.shard.owns(i)) own.push_back(plan.texts[static_cast<size_t>(i)]);
@@ -67,6 +75,9 @@ nlohmann::json to_json(const Plan& plan) {
 
 StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source) {
   try {
+    for (const char* counts : {"shard", "texts"})
+      require(!holds_real(json.at(counts)), source, ": damaged: the ", counts,
+              " of the plan hold a number that is not whole");
     StoredPlan stored;
     Plan& plan = stored.plan;
     json.at("texts_sha256").get_to(stored.texts_sha256);
@@ -78,9 +89,10 @@ StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source)
     json.at("shard").get_to(plan.shard);
     plan.model = json.at("model");
     const auto own = json.at("texts").get<std::vector<PlannedText>>();
-    const auto count = json.at("text_count").get_ref<const int64_t&>();
+    const int64_t count = whole_number(json.at("text_count")).value_or(-1);
     const Shard shard = plan.shard;
     require(shard.count >= 1 && shard.index >= 0 && shard.index < shard.count && shard.count <= count &&
+                count <= most_texts &&
                 std::ssize(own) == (count - shard.index + shard.count - 1) / shard.count,
             source, ": damaged: shard ", shard.index, " of ", shard.count, " with ", own.size(), " of ",
             count, " texts");

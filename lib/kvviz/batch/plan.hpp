@@ -9,6 +9,9 @@
 
 namespace kvviz::batch {
 
+/// Of a run; a damaged plan that claims more is refused before memory is asked for.
+inline constexpr int64_t most_texts = int64_t{1} << 22;
+
 /// A text of a run, as it was found before the run.
 struct PlannedText {
   std::string name;  ///< "WikiText article 3, Robert Boulter"
@@ -32,7 +35,7 @@ struct Plan {
 };
 
 /// The plan for a file: of the texts, those of its shard and a hash of all, so that a thousand shards do not
-/// hold the whole list a thousand times.
+/// hold the whole list a thousand times. Throws DataError for more than `most_texts`.
 nlohmann::json to_json(const Plan& plan);
 /// SHA-256 of all texts of the plan, which must be there.
 std::string hash_of_texts(const std::vector<PlannedText>& texts);

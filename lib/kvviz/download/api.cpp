@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "kvviz/core/json_number.hpp"
+
 namespace kvviz::hub {
 namespace {
 
@@ -25,9 +27,8 @@ std::string text_in(const json& object, const char* name) {
 
 std::optional<int64_t> count_in(const json& object, const char* name) {
   const auto at = object.find(name);
-  if (at == object.end() || !at->is_number_unsigned()) return {};
-  const auto count = at->get<uint64_t>();
-  return count <= uint64_t{INT64_MAX} ? std::optional(static_cast<int64_t>(count)) : std::nullopt;
+  const auto count = at == object.end() ? std::nullopt : whole_number(*at);
+  return count.value_or(-1) >= 0 ? count : std::nullopt;
 }
 
 // false, "auto" or "manual".

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/json_number.hpp"
 
 namespace kvviz {
 namespace {
@@ -36,11 +37,26 @@ json parse_header(std::string_view text, const std::string& file) {
   return header;
 }
 
+std::vector<int64_t> sizes(const json& entry, const char* key, const std::string& where) {
+  const json& list = entry.at(key);
+  const auto refuse = [&] {
+    throw DataError(cat(where, ": ", key, " is ", list.dump(-1, ' ', true, json::error_handler_t::replace),
+                        ", expected a list of whole numbers from 0 on"));
+  };
+  if (!list.is_array()) refuse();
+  std::vector<int64_t> all;
+  for (const json& element : list) {
+    all.push_back(whole_number(element).value_or(-1));
+    if (all.back() < 0) refuse();
+  }
+  return all;
+}
+
 StoredTensor read_entry(const json& entry, const Extent& extent, std::span<const std::byte> data,
                         const std::string& where) {
   StoredTensor tensor;
   tensor.dtype = entry.at("dtype").get<std::string>();
-  tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
+  tensor.shape = sizes(entry, "shape", where);
   const auto layout = plain_layout(tensor.dtype);
   require(layout.has_value(), where, ": unknown dtype ", tensor.dtype);
   const auto bytes = bytes_of(tensor.shape, *layout);
@@ -87,9 +103,9 @@ StoredTensors parse_safetensors(std::span<const std::byte> bytes, const std::str
     if (key == "__metadata__") continue;
     const std::string where = cat(name, ": ", key);
     try {
-      const auto offsets = entry.at("data_offsets").get<std::vector<uint64_t>>();
+      const auto offsets = sizes(entry, "data_offsets", where);
       require(offsets.size() == 2, where, ": expected two data_offsets, got ", offsets.size());
-      extents.push_back({key, offsets[0], offsets[1]});
+      extents.push_back({key, static_cast<uint64_t>(offsets[0]), static_cast<uint64_t>(offsets[1])});
       tensors.emplace(key, read_entry(entry, extents.back(), data, where));
     } catch (const json::exception& error) {
       throw DataError(cat(where, ": bad entry in the safetensors header: ", error.what()));

@@ -10,6 +10,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/json_depth.hpp"
+#include "kvviz/core/json_number.hpp"
 
 namespace kvviz {
 namespace fs = std::filesystem;
@@ -74,7 +75,7 @@ ordered_json summary_value(const Cell& value) {
 }
 
 Cell cell_of(const ordered_json& value, const std::string& where) {
-  if (value.is_number_integer()) return value.get<int64_t>();
+  if (const auto whole = whole_number(value)) return *whole;
   if (value.is_number()) return value.get<double>();
   require(value.is_string() || value.is_null(), where, ": got ", value.dump(),
           "; expected a number, text or null");

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/json_number.hpp"
 
 namespace kvviz {
 namespace {
@@ -20,7 +21,7 @@ json of_cell(const Cell& cell) {
 Cell to_cell(const json& value) {
   if (value.is_array()) return Null{value.at(0).get<std::string>()};
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_integer()) return value.get<int64_t>();
+  if (const auto whole = whole_number(value)) return *whole;
   return value.get<double>();
 }
 

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/json_number.hpp"
 
 namespace kvviz {
 namespace {
@@ -54,7 +55,7 @@ std::string csv_field(const Cell& cell) {
 Cell cell_from_json(const ordered_json& value, ColumnType type, const std::string& where) {
   if (value.is_null()) return Null{"no reason given"};
   if (type == ColumnType::text && value.is_string()) return value.get<std::string>();
-  if (type == ColumnType::integer && value.is_number_integer()) return value.get<int64_t>();
+  if (const auto whole = whole_number(value); type == ColumnType::integer && whole) return *whole;
   if (type == ColumnType::real && value.is_number()) return value.get<double>();
   throw DataError(cat(where, ": got ", value.dump(), "; expected ", type_names[static_cast<size_t>(type)]));
 }

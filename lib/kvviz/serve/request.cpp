@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kvviz/core/json_number.hpp"
 #include "kvviz/serve/http_error.hpp"
 
 namespace kvviz::serve {
@@ -83,9 +84,7 @@ std::vector<std::string> Fields::texts(const std::string& name, size_t most, std
 int64_t Fields::integer(const std::string& name, int64_t least, int64_t most, int64_t none) {
   const json* value = find(name);
   if (value == nullptr) return none;
-  std::optional<int64_t> number;
-  if (value->is_number_integer() && !(value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX))
-    number = value->get<int64_t>();
+  std::optional<int64_t> number = whole_number(*value);
   if (from_query_) number = parsed<int64_t>(value->get_ref<const std::string&>());
   if (!number || *number < least || *number > most)
     throw bad_request(name, " is ", got(*value), "; expected a whole number from ", least, " to ", most);

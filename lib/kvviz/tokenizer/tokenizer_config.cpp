@@ -7,6 +7,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/json_depth.hpp"
+#include "kvviz/core/json_number.hpp"
 #include "kvviz/core/sha256.hpp"
 
 namespace kvviz {
@@ -98,13 +99,11 @@ void check_token_id(int64_t id, std::string_view token) {
 }
 
 int32_t token_id(const json& value, std::string_view token) {
-  if (!value.is_number_integer()) {
-    throw DataError(
-        cat("[tokenizer] the token '", token, "' has the id ", value.dump(), ", expected an integer"));
-  }
-  const auto id = value.get<int64_t>();
-  check_token_id(id, token);
-  return static_cast<int32_t>(id);
+  const auto id = whole_number(value);
+  require(id.has_value(), "[tokenizer] the token '", token, "' has the id ", value.dump(),
+          ", expected an integer");
+  check_token_id(*id, token);
+  return static_cast<int32_t>(*id);
 }
 
 json parse_json(std::string_view text) {

@@ -138,6 +138,23 @@ TEST_CASE("[record file] a plan that lacks something, or has another kind of it,
   }
 }
 
+TEST_CASE("[record file] counts of a plan are whole numbers, and no more than memory holds") {
+  const json whole = batch::to_json(plan_of(3));
+  const auto refused = [&](const char* place, const json& value) {
+    json other = whole;
+    other.at(json::json_pointer(place)) = value;
+    return holds(message_of<DataError>([&] { batch::plan_from_json(other, "a.records"); }),
+                 "a.records: damaged");
+  };
+  for (const char* place : {"/shard/index", "/shard/count", "/texts/1/tokens"}) CHECK(refused(place, 1e40));
+  for (const json& count : {json(1e40), json(UINT64_MAX), json(-1)}) CHECK(refused("/text_count", count));
+  json many = whole;
+  many["text_count"] = many["shard"]["count"] = INT64_MAX;
+  many["texts"].erase(2), many["texts"].erase(1);
+  CHECK(
+      holds(message_of<DataError>([&] { batch::plan_from_json(many, "a.records"); }), "a.records: damaged"));
+}
+
 TEST_CASE("[record file] one writer, the later record counts, nothing is left of a run without texts") {
   const test::TemporaryFolder folder;
   const fs::path path = folder / "a.records";

@@ -2,6 +2,9 @@
 #include "kvviz/model/arch/values.hpp"
 
 #include <cmath>
+#include <optional>
+
+#include "kvviz/core/json_number.hpp"
 
 namespace kvviz::arch {
 namespace {
@@ -16,12 +19,13 @@ constexpr int deepest_config = 64;
       cat("config.json: ", key, " is ", value.is_null() ? "missing" : shown(value), "; expected ", expected));
 }
 
-bool is_whole(const json& value) {
+// Configurations are written by hand, and by programs of many languages: 4096.0 is taken too.
+std::optional<int64_t> whole_of(const json& value) {
   constexpr double exact = 1LL << 53;
-  if (value.is_number_unsigned()) return value.get<uint64_t>() <= uint64_t{INT64_MAX};
-  if (value.is_number_integer()) return true;
-  return value.is_number_float() && std::abs(value.get<double>()) <= exact &&
-         std::trunc(value.get<double>()) == value.get<double>();
+  if (!value.is_number_float()) return whole_number(value);
+  const auto real = value.get<double>();
+  if (!(std::abs(real) <= exact) || std::trunc(real) != real) return {};
+  return static_cast<int64_t>(real);
 }
 
 std::string range_text(const Limits& limits) {
@@ -57,8 +61,9 @@ bool convert(const json& value, const std::string& key) {
 
 template <>
 int64_t convert(const json& value, const std::string& key) {
-  if (!is_whole(value)) refuse(value, key, "a whole number");
-  return value.get<int64_t>();
+  const auto number = whole_of(value);
+  if (!number) refuse(value, key, "a whole number");
+  return *number;
 }
 
 template <>
@@ -96,9 +101,9 @@ const json& value_at(const json& config, const char* key) {
 
 int64_t whole(const json& config, const char* key, const Limits& limits) {
   const json& value = value_at(config, key);
-  if (!is_whole(value) || value.get<int64_t>() < limits.least || value.get<int64_t>() > limits.most)
-    refuse(value, key, range_text(limits));
-  return value.get<int64_t>();
+  const auto number = whole_of(value);
+  if (!number || *number < limits.least || *number > limits.most) refuse(value, key, range_text(limits));
+  return *number;
 }
 
 int64_t whole_or(const json& config, const char* key, const Limits& limits, int64_t fallback) {
