@@ -21,4 +21,9 @@ endif()
 if(NOT Torch_VERSION VERSION_LESS 2)
   # A newer libtorch has the headers of its own fmt among its headers, but not the library.
   target_compile_definitions(kvviz_torch INTERFACE FMT_HEADER_ONLY)
+  # It also shows templates of a oneDNN of its own: whichever library is named first gives them to both, and the system's
+  # fails with those of libtorch. Options stand before all libraries.
+  if(KVVIZ_ONEDNN)
+    target_link_options(kvviz_torch INTERFACE ${KVVIZ_ONEDNN})
+  endif()
 endif()
