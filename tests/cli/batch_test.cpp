@@ -104,13 +104,59 @@ TEST_CASE("[batch] an unfinished run's records are kept when another begins with
   run(sinks({}), folder.path());
   run(sinks({}), folder.path());
   CHECK_FALSE(fs::exists(records.string() + ".old"));  // nothing was lost: that run had ended
-  fs::resize_file(records, fs::file_size(records) - 100);
-  run(sinks({}), folder.path());
-  CHECK(fs::exists(records.string() + ".old"));
+  for (const char* aside : {".old", ".old2"}) {
+    fs::resize_file(records, fs::file_size(records) - 100);
+    const auto again = run_kvviz(sinks({}), folder.path());
+    CHECK(
+        holds(again.err, cat("is kept as ./results/sinks.records", aside, ". --resume would have gone on")));
+    CHECK(fs::exists(records.string() + aside));
+  }
+}
+
+TEST_CASE("[batch] resume takes in a text that could not be read, and a list of one text") {
+  const test::TemporaryFolder folder;
+  fs::create_directory(folder / "texts");
+  std::ofstream(folder / "texts" / "a.txt") << "The keeper went up the stairs .\n";
+  const Words line{"sinks",      "--prompts", "texts",     "--metric", "share0",
+                   "--no-plots", "--resume",  "--workers", "2"};
+  run(line, folder.path());
+  std::ofstream(folder / "texts" / "b.txt") << "The lamp was lit .\n";
+  std::ofstream(folder / "texts" / "c.txt") << "\xff\xfe";
+  run(line, folder.path());
+  CHECK(
+      nlohmann::json::parse(read_file(folder / "results/sinks.json")).at("tables").contains("failed_texts"));
+  std::ofstream(folder / "texts" / "c.txt") << "It rained .\n";
+  run(line, folder.path());
+  const std::string resumed = read_file(folder / "results/sinks.json");
+  fs::remove_all(folder / "results");
+  run(line, folder.path());
+  CHECK(read_file(folder / "results/sinks.json") == resumed);
+}
+
+TEST_CASE("[batch] a finished run does not go on with other weights, and needs none") {
+  const test::TemporaryFolder folder;
+  fs::copy(KVVIZ_DATA "/models/demo", folder / "model", fs::copy_options::recursive);
+  const fs::path weights = folder / "model" / "model.safetensors";
+  const Words line = sinks({"--model", "model", "--resume"});
+  run(line, folder.path());
+  const std::string result = read_file(folder / "results/sinks.json");
+  std::string bytes = read_file(weights);
+  write_file(weights, bytes);  // another time, the same weights
+  run(line, folder.path());
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file(weights, bytes);
+  CHECK(holds(refused(line, folder.path(), 2), "is of another model: weights with the SHA-256"));
+  fs::remove(weights);
+  run(line, folder.path());
+  CHECK(read_file(folder / "results/sinks.json") == result);
 }
 
 TEST_CASE("[batch] options for several texts are refused with one, and with random numbers") {
-  CHECK(holds(test::refused({"sinks", "--samples", "2", "--resume"}, 2), "runs over several texts"));
+  for (const Words& option : {Words{"--resume"}, Words{"--shard", "0/1"}, Words{"--workers", "2"}}) {
+    Words all{"analyze", "--prompt", "It rained ."};
+    all.insert(all.end(), option.begin(), option.end());
+    CHECK(holds(test::refused(all, 2), "runs over several texts"));
+  }
   CHECK(holds(test::refused({"sinks", "--samples", "2", "--shard", "0/1"}, 2), "runs over several texts"));
   CHECK(holds(test::refused({"sinks", "--shard", "8/8"}, 2), "0/8 to 7/8"));
   CHECK(holds(test::refused({"sinks", "--shard", "x"}, 2), "0/8 to 7/8"));

@@ -146,10 +146,6 @@ int deliver_over_texts(const TextRun& texts, const BatchLayout& layout, BatchDel
   return deliver(std::move(result), std::move(delivery), batch.output);
 }
 
-bool names_one_text(const TextsOptions& o) {
-  return o.prompts.empty() && o.samples.empty() && o.probe == "natural";
-}
-
 void add_text_options(nlohmann::ordered_json& effective, const TextsOptions& o) {
   if (names_one_text(o))
     add_options(effective, o.text);

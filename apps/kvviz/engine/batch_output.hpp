@@ -57,9 +57,6 @@ struct BatchDelivery {
 /// exit code.
 int deliver_over_texts(const TextRun& texts, const BatchLayout& layout, BatchDelivery delivery);
 
-/// Whether the options name the one text of a run themselves: no range, file or probe of several.
-bool names_one_text(const TextsOptions& options);
-
 /// The effective text options of a command that takes one text where nothing else is said.
 void add_text_options(nlohmann::ordered_json& effective, const TextsOptions& options);
 

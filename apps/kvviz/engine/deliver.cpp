@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <thread>
 
@@ -85,7 +86,10 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
   const ConsoleStyle style{.width = terminal_width(STDOUT_FILENO),
                            .max_rows = delivery.shown_rows,
                            .all_columns = json.lexically_normal().string()};
-  std::printf("%s\n\n%s", delivery.heading.c_str(), summary_to_console(result, style.width).c_str());
+  std::istringstream heading(delivery.heading);
+  for (std::string line; std::getline(heading, line);)
+    std::printf("%s\n", in_lines(line, style.width - 2, 2).c_str());
+  std::printf("\n%s", summary_to_console(result, style.width).c_str());
   for (const Table& table : result.tables)
     if (std::ranges::count(delivery.shown_tables, table.name) > 0)
       std::printf("\n%s\n", to_console(table, style).c_str());
@@ -167,7 +171,8 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   if (!output.junit.empty()) write_file(output.junit, to_junit(report));
   alone.reset();
   print(result, delivery, output, files.front());
-  if (output.json.empty() && !report.checks.empty()) std::printf("\n%s", to_console(report.checks).c_str());
+  if (output.json.empty() && !report.checks.empty())
+    std::printf("\n%s", to_console(report.checks, terminal_width(STDOUT_FILENO)).c_str());
   std::fputs(complaints(report.checks).c_str(), stderr);
   if (for_github(output)) std::fputs(github_annotations(report).c_str(), stderr);
   return exit_code(report.checks);

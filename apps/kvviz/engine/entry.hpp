@@ -16,6 +16,8 @@ void validate(const AnalyzeOptions& options);
 /// What an exception of libtorch says to a user: without its backtrace, and in our words when there is no
 /// memory.
 std::string said_by_libtorch(const c10::Error& error);
+/// Whether it says that there is no memory.
+bool of_memory(const c10::Error& error);
 
 /// Runs a command; what libtorch throws leaves the engine as a DataError. When a file that was read has
 /// changed, whatever went wrong, the error says that too.

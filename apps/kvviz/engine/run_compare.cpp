@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -92,13 +93,17 @@ std::string shown(const Cell& cell) {
 }
 
 // The facts one a line; each has its own unit, so that columns of equal decimals would hide what differs.
-std::string side_by_side(const Table& comparison) {
+std::string side_by_side(const Table& comparison, int width) {
   enum Columns { fact, a, b, difference, error, label };
-  std::string text = fmt::format("{:<64}{:>10}{:>10}{:>12}\n", "", "a", "b", "b - a");
+  constexpr int numbers = 46;
+  const int labels = std::clamp(width - numbers, 12, 64);
+  std::string text = fmt::format("{:<{}}{:>10}{:>10}{:>12}\n", "", labels, "a", "b", "b - a");
   for (const auto& row : comparison.rows) {
     const bool known = number_in(row[difference]).has_value();
-    text += fmt::format("{:<64}{:>10}{:>10}{:>12}", std::get<std::string>(row[label]), shown(row[a]),
-                        shown(row[b]), known ? shown(row[difference]) : "");
+    const std::string name = in_lines(std::get<std::string>(row[label]), labels - 2, 2);
+    const size_t last = name.rfind('\n') + 1;  // 0: there is one line
+    text += fmt::format("{}{:<{}}{:>10}{:>10}{:>12}", name.substr(0, last), name.substr(last), labels,
+                        shown(row[a]), shown(row[b]), known ? shown(row[difference]) : "");
     if (number_in(row[error])) text += " +- " + shown(row[error]);
     text += '\n';
   }
@@ -182,7 +187,8 @@ int compare(const CompareOptions& o) {
       result.summary.push_back(
           {cat("source_", name), std::string("synthetic (random numbers)"), "", cat("Source of ", name)});
   result.tables = tables_of(a, b);
-  delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n", side_by_side(result.tables.front()));
+  delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n",
+                         side_by_side(result.tables.front(), terminal_width(STDOUT_FILENO)));
   if (!o.tolerances.empty()) add_moves(result, delivery, {a, b}, o.tolerances);
   if (is_synthetic(a) || is_synthetic(b)) add_sources(result.tables, a, b);
   return deliver(std::move(result), std::move(delivery), o.output);

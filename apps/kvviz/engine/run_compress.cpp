@@ -10,6 +10,7 @@
 #include "kvviz/stats/blas.hpp"
 #include "kvviz/tables/compress_tables.hpp"
 #include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/over_texts.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
 namespace kvviz {
@@ -177,6 +178,7 @@ int run_on_texts(const CompressOptions& o, std::vector<CachePlan> plans, Deliver
     delivery.shown_tables.push_back(result.tables.back().name);
     result.tables.push_back(tables::kivi_layers_table(*kivi));
   }
+  tables::add_over_texts(result, "compress_texts", tables::judged_facts);
   texts->add_failures(result);
   return deliver(std::move(result), std::move(delivery), o.output);
 }

@@ -66,8 +66,9 @@ int models_info(const ModelsInfoOptions& o) {
     if (one_shape || table.name == "projection_dtypes") continue;
     std::printf("\n%s\n", to_console(table, style).c_str());
   }
-  std::printf("\nlongest_context: beside weights in %s; over several memories: kvviz profile\n",
-              o.dtype.c_str());
+  const std::string note =
+      cat("longest_context: beside weights in ", o.dtype, "; over several memories: kvviz profile");
+  std::printf("\n%s\n", in_lines(note, style.width).c_str());
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "kvviz/engine/prune_study.hpp"
 #include "kvviz/figures/prune_figures.hpp"
 #include "kvviz/tables/fields.hpp"
+#include "kvviz/tables/over_texts.hpp"
 #include "kvviz/tables/prune_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -161,6 +162,7 @@ int run(const PruneOptions& o) {
     fill(result, delivery, gather_sweep(*texts, targets, o), !o.output.no_plots);
   else
     fill(result, delivery, gather_prune(*texts, removals, o), !o.output.no_plots);
+  tables::add_over_texts(result, "prune_texts", tables::judged_facts);
   texts->add_failures(result);
   return deliver(std::move(result), std::move(delivery), o.output);
 }

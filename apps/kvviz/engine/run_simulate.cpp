@@ -13,6 +13,7 @@
 #include "kvviz/engine/simulate_target.hpp"
 #include "kvviz/engine/simulate_text.hpp"
 #include "kvviz/figures/simulate_figures.hpp"
+#include "kvviz/tables/over_texts.hpp"
 #include "kvviz/tables/simulate_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -159,6 +160,7 @@ int run(const SimulateOptions& o) {
   if (limit)
     result.tables.push_back(
         tables::targets_table(find_targets(texts.runner(), texts.texts(), plan->simulations, *limit, o)));
+  tables::add_over_texts(result, "simulate_texts", tables::judged_facts);
   texts.add_failures(result);
   const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
   if (!o.output.no_plots) {

@@ -12,6 +12,7 @@
 #include "kvviz/engine/sink_reuse_run.hpp"
 #include "kvviz/figures/attention_figures.hpp"
 #include "kvviz/figures/sink_figures.hpp"
+#include "kvviz/tables/over_texts.hpp"
 #include "kvviz/tables/sink_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -263,7 +264,10 @@ int sinks(const SinksOptions& o) {
       delivery.figures.back().figure.subtitle = reuse_subtitle(run, *reuse);
     }
   }
-  if (texts) texts->add_failures(result);
+  if (texts) {
+    tables::add_over_texts(result, "sink_texts");
+    texts->add_failures(result);
+  }
   delivery.heading = cat(run.origin.model, ", ", run.origin.text);
   delivery.subtitle = subtitle_of(run, o, rule);
   delivery.shown_tables = {"sink_layers", "sink_lengths", "sink_reuse", "sink_reuse_cost"};

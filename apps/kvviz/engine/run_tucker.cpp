@@ -7,6 +7,7 @@
 #include "kvviz/engine/tucker_output.hpp"
 #include "kvviz/engine/tucker_run.hpp"
 #include "kvviz/figures/tucker_figures.hpp"
+#include "kvviz/tables/over_texts.hpp"
 #include "kvviz/tables/tucker_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
 
@@ -78,6 +79,7 @@ int run(const TuckerOptions& o) {
                                           : provenance_of(origin, o.call, effective)};
   result.summary = summary_facts(study);
   result.tables = tables_of(study);
+  tables::add_over_texts(result, "tucker_texts", tables::judged_facts);
   if (work->texts) work->texts->add_failures(result);
   // A cache file may not say which model it is of.
   const auto named = [&](const std::string& model) {

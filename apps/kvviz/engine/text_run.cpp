@@ -11,6 +11,7 @@
 #include <mutex>
 #include <new>
 
+#include "kvviz/core/byte_size.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/free_memory.hpp"
@@ -18,6 +19,8 @@
 #include "kvviz/core/sha256.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/engine/deliver.hpp"
+#include "kvviz/engine/entry.hpp"
+#include "kvviz/formats/weight_files.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/arch.hpp"
 #include "kvviz/model/memory.hpp"
@@ -34,6 +37,12 @@ namespace {
 constexpr const char* measured_stage = "measured";
 constexpr const char* failed_stage = "failed";
 constexpr const char* origin_stage = "origin";
+constexpr const char* weights_stage = "weights";
+
+/// There may be enough for a text alone.
+struct OutOfMemory : DataError {
+  using DataError::DataError;
+};
 
 /// What `work` throws, as a DataError where the text or the machine is at fault.
 template <class Work>
@@ -41,9 +50,10 @@ auto with_data_errors(const Work& work) {
   try {
     return work();
   } catch (const c10::Error& error) {
-    throw DataError(error.what_without_backtrace());
+    if (of_memory(error)) throw OutOfMemory(said_by_libtorch(error));
+    throw DataError(said_by_libtorch(error));
   } catch (const std::bad_alloc&) {
-    throw DataError(no_memory_text());
+    throw OutOfMemory(no_memory_text());
   }
 }
 
@@ -63,6 +73,14 @@ std::string difference(const SubjectOrigin& a, const SubjectOrigin& b) {
   return "";
 }
 
+/// Sizes and times of the model's files: while they are as they were, so are the weights.
+nlohmann::json identities_of(const std::vector<std::filesystem::path>& files) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const auto& file : files)
+    if (const auto identity = identity_of(file)) all.push_back({identity->size, identity->modified});
+  return all;
+}
+
 /// Libtorch's operations keep to the calling thread from now on: the texts have the others. Costs a
 /// millisecond the first time, as libtorch starts its threads anew.
 void use_one_torch_thread() {
@@ -73,7 +91,8 @@ void use_one_torch_thread() {
 
 TextRun::~TextRun() = default;
 
-TextRun::TextRun(const Request& request) : call_(request.call), batch_(request.texts.batch) {
+TextRun::TextRun(const Request& request)
+    : call_(request.call), batch_(request.texts.batch), force_(request.model.force) {
   if (!call_.records.empty()) {
     set_ = batch::RecordSet::open(call_.records);
     plan_ = set_->plan();
@@ -94,10 +113,11 @@ TextRun::TextRun(const Request& request) : call_(request.call), batch_(request.t
            .shard = shard};
   file_ = records_file(request.out, request.command, shard);
   look_at_texts(request);
-  const bool one = plan_texts() == 1;
-  require<UsageError>(!one || (!batch_.resume && batch_.shard.empty() && batch_.workers <= 1),
-                      "--resume, --shard and --workers are for runs over several texts; there is one: ",
-                      plan_.texts.front().name);
+  // A list may happen to hold one text: then there is nothing to go on with, and nothing to do at once.
+  const bool one = plan_texts() == 1, list = !names_one_text(request.texts);
+  require<UsageError>(!one || (batch_.shard.empty() && (list || (!batch_.resume && batch_.workers <= 1))),
+                      list ? "--shard is" : "--resume, --shard and --workers are",
+                      " for runs over several texts; there is one: ", plan_.texts.front().name);
   require<UsageError>(shard.count <= plan_texts(), "--shard ", batch_.shard, ": there are only ",
                       plan_texts(), " texts");
 }
@@ -130,6 +150,11 @@ void TextRun::open_records() {
   records_ =
       batch_.resume ? batch::RecordFile::resume(file_, plan_) : batch::RecordFile::create(file_, plan_);
   plan_.command_line = records_->plan().command_line;
+  if (const auto aside = records_->set_aside(); !aside.empty() && !call_.quiet)
+    std::fprintf(
+        stderr,
+        "kvviz: %s was of a run that had not ended; it is kept as %s. --resume would have gone on with it\n",
+        file_.c_str(), aside.c_str());
 }
 
 int64_t TextRun::longest() const {
@@ -153,10 +178,18 @@ void TextRun::load(const Measuring& measuring) {
   opened_.reset();
   if (!records_) return;
   const SubjectOrigin now = origin_of(*runner_);
-  const auto before = records_->find({.stage = origin_stage});
-  if (!before) return records_->add({.stage = origin_stage}, now);
-  const std::string other = difference(before->get<SubjectOrigin>(), now);
-  require<UsageError>(other.empty(), "--resume: ", file_.string(), " is of another model: ", other);
+  if (const auto before = records_->find({.stage = origin_stage})) {
+    const std::string other = difference(before->get<SubjectOrigin>(), now);
+    require<UsageError>(other.empty(), "--resume: ", file_.string(), " is of another model: ", other);
+  } else {
+    records_->add({.stage = origin_stage}, now);
+  }
+  records_->add({.stage = weights_stage}, identities_of(runner_->model.files));
+}
+
+bool TextRun::weights_changed() const {
+  const auto before = records_->find({.stage = weights_stage});
+  return before && find_weights(opened_->folder) && *before != identities_of(model_files(opened_->folder));
 }
 
 const Runner& TextRun::runner() {
@@ -167,12 +200,22 @@ const Runner& TextRun::runner() {
 int TextRun::workers(const Measuring& measuring, int64_t texts) const {
   const int threads = kernels::thread_count();
   if (measuring.alone || texts == 1) return 1;
-  if (batch_.workers > 0) return static_cast<int>(std::min<int64_t>(batch_.workers, texts));
-  if (texts < threads) return 1;
-  // The estimate is of a forward pass; what is measured on the way may take several times as much.
   const ModelMemory memory = model_memory(config_, longest() + measuring.more_tokens,
                                           measuring.at_once > 0 ? measuring.at_once : longest(), 0);
-  const int64_t fit = free_for_tensors(threads).bytes / std::max<int64_t>(4 * memory.total(), 1);
+  const int64_t of_one = std::max<int64_t>(memory.total(), 1);
+  if (batch_.workers > 0) {
+    const int64_t asked = std::min<int64_t>(batch_.workers, texts);
+    const FreeMemory free = free_for_tensors(threads);
+    require(asked == 1 || force_ || asked * of_one <= free.bytes, "--workers ", batch_.workers, ": ", asked,
+            " texts of up to ", longest(), " tokens at once need about ",
+            size_text(static_cast<double>(asked * of_one)), " of memory beside the weights; ", free.limit,
+            " leaves ", size_text(static_cast<double>(free.bytes)),
+            ". Fewer workers need less; --force tries all the same");
+    return static_cast<int>(asked);
+  }
+  if (texts < threads) return 1;
+  // The estimate is of a forward pass; what is measured on the way may take several times as much.
+  const int64_t fit = free_for_tensors(threads).bytes / (4 * of_one);
   return fit < threads ? 1 : threads;
 }
 
@@ -198,18 +241,27 @@ void TextRun::measure(const Measuring& measuring, const std::function<nlohmann::
     if (plan_.shard.owns(i) && plan_.texts[static_cast<size_t>(i)].failure.empty() &&
         !has({i, measured_stage}))
       unmeasured.push_back(i);
-  if (!unmeasured.empty()) load(measuring);
+  if (!unmeasured.empty() || (records_ && weights_changed())) load(measuring);
   const stats::SerialBlas serial;
   const bool one = plan_texts() == 1, goes_on = !one && !batch_.strict;
   Progress progress(measuring.doing, std::ssize(unmeasured), call_.quiet || one);
   std::mutex mutex;
   int64_t done = 0;
-  const auto body = [&](int64_t i) {
-    const int64_t index = unmeasured[static_cast<size_t>(i)];
+  std::vector<int64_t> alone;  // texts for which there was no memory beside others
+  const auto body = [&](int64_t index, bool beside_others) {
     batch::RecordName name{index, measured_stage};
     nlohmann::json record;
     try {
       record = one_text(work, index, call_.quiet || !one);
+    } catch (const OutOfMemory& error) {
+      if (beside_others) {
+        const std::lock_guard lock(mutex);
+        alone.push_back(index);
+        return;
+      }
+      if (!goes_on) throw;
+      name.stage = failed_stage;
+      record = error.what();
     } catch (const DataError& error) {
       if (!goes_on) throw;
       name.stage = failed_stage;
@@ -223,16 +275,18 @@ void TextRun::measure(const Measuring& measuring, const std::function<nlohmann::
   };
   const int at_once = workers(measuring, std::ssize(unmeasured)), threads = kernels::thread_count();
   if (at_once <= 1) {
-    for (int64_t i = 0; i < std::ssize(unmeasured); ++i) body(i);
+    for (const int64_t index : unmeasured) body(index, false);
   } else {
     kernels::set_thread_count(at_once);
     const int torch_threads = at::get_num_threads();
     kernels::parallel_for(std::ssize(unmeasured), [&](int64_t i) {
       use_one_torch_thread();
-      body(i);
+      body(unmeasured[static_cast<size_t>(i)], true);
     });
     kernels::set_thread_count(threads);
     at::set_num_threads(torch_threads);
+    std::ranges::sort(alone);
+    for (const int64_t index : alone) body(index, false);
   }
   failures_.reset();
   if (records_) records_->finish();

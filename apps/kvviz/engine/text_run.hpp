@@ -68,7 +68,8 @@ class TextRun {
   };
   /// Loads the model and measures each text that has no record yet; several at once, as --workers says. What
   /// it returns must be the same whoever calls it. DataError and errors of libtorch become the text's
-  /// failure, where there are other texts and without --strict.
+  /// failure, where there are other texts and without --strict. A text for which there is no memory beside
+  /// others is measured again by itself.
   void measure(const Measuring& measuring, const std::function<nlohmann::json(const Work&)>& work);
 
   /// Throws UsageError, naming `option`, in a shard and in kvviz merge: it takes the model and all texts.
@@ -111,6 +112,8 @@ class TextRun {
   void look_at_texts(const Request& request);
   void open_records();
   void load(const Measuring& measuring);
+  /// Whether the records are of weights that may not be those that are there now; false where none are.
+  bool weights_changed() const;
   int workers(const Measuring& measuring, int64_t texts) const;
   nlohmann::json one_text(const std::function<nlohmann::json(const Work&)>& work, int64_t index, bool quiet);
   std::optional<nlohmann::json> find(const batch::RecordName& name) const;
@@ -120,6 +123,7 @@ class TextRun {
 
   CallOptions call_;
   BatchOptions batch_;
+  bool force_ = false;
   std::filesystem::path file_;  ///< of the records
   batch::Plan plan_;
   ModelConfig config_;

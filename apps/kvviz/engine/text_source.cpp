@@ -8,8 +8,8 @@
 #include <random>
 #include <string_view>
 
+#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
-#include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/mapped_file.hpp"
 
 namespace kvviz {
@@ -98,7 +98,9 @@ TextSource prompt_folder(const TextsOptions& o, Reader reader) {
           .files = files,
           .name = name,
           .read = [=, reader = std::move(reader)](int64_t i) {
-            return reader.prompt(read_input(files[static_cast<size_t>(i)]), name(i));
+            // Not read_input(): looking at every file after every text would take the square of their number.
+            // A text that is another one when it is measured is noticed by its hash.
+            return reader.prompt(read_file(files[static_cast<size_t>(i)]), name(i));
           }};
 }
 
@@ -169,6 +171,10 @@ TextSource article_texts(const TextsOptions& o, Reader reader, const CallOptions
 }
 
 }  // namespace
+
+bool names_one_text(const TextsOptions& o) {
+  return o.prompts.empty() && o.samples.empty() && o.probe == "natural";
+}
 
 TextSource open_texts(const TextsOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
                       const CallOptions& call) {

@@ -184,6 +184,7 @@ std::vector<Fact> summary_facts(const TuckerStudy& s) {
       {"ratio", real(outcome.ratio()), "", "How many times smaller than f16 (below 1: an expansion)"},
       {"f16_bytes", real(outcome.f16_bytes), "bytes", "  a cache in f16"},
       {"stored_bytes", real(outcome.bytes()), "bytes", "  cores and factors in f16"}};
+  if (s.texts > 0) facts.insert(facts.begin(), {"texts", integer(s.texts), "", "Texts"});
   add_half(facts, s, Half::key);
   add_half(facts, s, Half::value);
   facts.push_back({"predictions", s.has_model ? integer(outcome.predictions) : Cell(Null{no_model}), "",

@@ -131,34 +131,39 @@ StudyLayer layer_of(const SinkStudy& study, HeadRange range, std::span<const Hea
   return layer;
 }
 
-double pearson(const std::vector<double>& a, const std::vector<double>& b) {
-  double ma = 0, mb = 0, count = 0;
-  const auto known = [&](size_t i) { return !std::isnan(a[i]) && !std::isnan(b[i]); };
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!known(i)) continue;
-    ma += a[i];
-    mb += b[i];
-    ++count;
-  }
-  if (count < 2) return kNone;
-  ma /= count;
-  mb /= count;
-  double aa = 0, bb = 0, ab = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!known(i)) continue;
-    aa += (a[i] - ma) * (a[i] - ma);
-    bb += (b[i] - mb) * (b[i] - mb);
-    ab += (a[i] - ma) * (b[i] - mb);
-  }
-  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNone;
-}
+/// Texts whose scores are of the same heads: all, but where a metric has none for a text.
+struct AlikeTexts {
+  std::vector<bool> known;  // [head]
+  std::vector<double> sum;  // [head] of the texts' scores, each centred and of length 1
+  double texts = 0;
+};
 
+/// The correlation of a and b is the product of the two, centred and of length 1; so its sum over all pairs
+/// of n texts is (|sum of them|^2 - n) / 2, without looking at the pairs. A text whose heads all score the
+/// same has no correlation, and texts with other heads are not paired.
 double mean_correlation(const SinkStudy& study, SinkMetric metric) {
-  std::vector<double> all;
-  for (size_t i = 0; i < study.prompts.size(); ++i)
-    for (size_t j = i + 1; j < study.prompts.size(); ++j)
-      all.push_back(pearson(scores_of(study.prompts[i], metric), scores_of(study.prompts[j], metric)));
-  return mean_of(all);
+  std::vector<AlikeTexts> alike;
+  for (const PromptSinks& prompt : study.prompts) {
+    std::vector<double> scores = scores_of(prompt, metric);
+    const Spread spread = spread_of(scores);
+    if (spread.count < 2 || !(spread.sd > 0)) continue;
+    const double length = spread.sd * std::sqrt(static_cast<double>(spread.count - 1));
+    std::vector<bool> known;
+    for (const double score : scores) known.push_back(!std::isnan(score));
+    auto of = std::ranges::find(alike, known, &AlikeTexts::known);
+    if (of == alike.end()) of = alike.insert(of, {std::move(known), std::vector<double>(scores.size()), 0});
+    for (size_t h = 0; h < scores.size(); ++h)
+      if (of->known[h]) of->sum[h] += (scores[h] - spread.mean) / length;
+    ++of->texts;
+  }
+  double pairs = 0, correlations = 0;
+  for (const AlikeTexts& texts : alike) {
+    double squares = 0;
+    for (const double sum : texts.sum) squares += sum * sum;
+    pairs += texts.texts * (texts.texts - 1);
+    correlations += squares - texts.texts;
+  }
+  return pairs > 0 ? correlations / pairs : kNone;
 }
 
 LengthPoint length_point(const SinkStudy& study, size_t index, double threshold, int64_t k) {

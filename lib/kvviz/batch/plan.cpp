@@ -35,19 +35,25 @@ std::vector<std::string> extra(const std::vector<std::string>& of, const std::ve
 
 std::string text_difference(const StoredPlan& a, const StoredPlan& b) {
   const auto &mine = a.plan.texts, &theirs = b.plan.texts;
-  if (mine.size() != theirs.size()) return cat(mine.size(), " texts, and ", theirs.size());
+  if (a.text_count != b.text_count) return cat(a.text_count, " texts, and ", b.text_count);
   if (a.texts_sha256 == b.texts_sha256) return "";
-  for (size_t i = 0; i < mine.size(); ++i) {
-    const bool both = !mine[i].name.empty() && !theirs[i].name.empty();
-    if (both && !(mine[i] == theirs[i]))
-      return cat("text ", i, " was ", mine[i].name, ", ", mine[i].tokens, " tokens, and is ",
+  const Shard& shard = a.plan.shard;
+  if (!(shard == b.plan.shard)) return "other texts";
+  for (size_t i = 0; i < mine.size(); ++i)
+    if (!(mine[i] == theirs[i]))
+      return cat("text ", shard.index + static_cast<int64_t>(i) * shard.count, " was ", mine[i].name, ", ",
+                 mine[i].tokens, " tokens, and is ",
                  mine[i].name == theirs[i].name ? "another one of that name" : theirs[i].name, ", ",
                  theirs[i].tokens, " tokens");
-  }
   return "other texts";
 }
 
-}  // namespace
+std::vector<PlannedText> own_texts(const std::vector<PlannedText>& all, const Shard& shard) {
+  std::vector<PlannedText> own;
+  for (int64_t i = shard.index; i < std::ssize(all); i += shard.count)
+    own.push_back(all[static_cast<size_t>(i)]);
+  return own;
+}
 
 std::string hash_of_texts(const std::vector<PlannedText>& texts) {
   std::string bytes;
@@ -55,19 +61,16 @@ std::string hash_of_texts(const std::vector<PlannedText>& texts) {
   return sha256(bytes);
 }
 
+}  // namespace
+
 nlohmann::json to_json(const Plan& plan) {
-  require(std::ssize(plan.texts) <= most_texts, "got ", plan.texts.size(), " texts; a run takes at most ",
-          most_texts, ". Choose some with --samples, or make several runs");
-  nlohmann::json own = nlohmann::json::array();
-  for (int64_t i = 0; i < std::ssize(plan.texts); ++i)
-    if (plan.shard.owns(i)) own.push_back(plan.texts[static_cast<size_t>(i)]);
   return {{"command", plan.command},
           {"arguments", plan.arguments},
           {"command_line", plan.command_line},
           {"version", plan.version},
           {"commit", plan.commit},
           {"model", plan.model},
-          {"texts", own},
+          {"texts", own_texts(plan.texts, plan.shard)},
           {"text_count", plan.texts.size()},
           {"texts_sha256", hash_of_texts(plan.texts)},
           {"shard", plan.shard}};
@@ -88,21 +91,26 @@ StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source)
     json.at("commit").get_to(plan.commit);
     json.at("shard").get_to(plan.shard);
     plan.model = json.at("model");
-    const auto own = json.at("texts").get<std::vector<PlannedText>>();
+    json.at("texts").get_to(plan.texts);
     const int64_t count = whole_number(json.at("text_count")).value_or(-1);
     const Shard shard = plan.shard;
     require(shard.count >= 1 && shard.index >= 0 && shard.index < shard.count && shard.count <= count &&
-                count <= most_texts &&
-                std::ssize(own) == (count - shard.index + shard.count - 1) / shard.count,
-            source, ": damaged: shard ", shard.index, " of ", shard.count, " with ", own.size(), " of ",
-            count, " texts");
-    plan.texts.resize(static_cast<size_t>(count));
-    for (int64_t i = 0; i < std::ssize(own); ++i)
-      plan.texts[static_cast<size_t>(shard.index + i * shard.count)] = own[static_cast<size_t>(i)];
+                std::ssize(plan.texts) == (count - shard.index - 1) / shard.count + 1,
+            source, ": damaged: shard ", shard.index, " of ", shard.count, " with ", plan.texts.size(),
+            " of ", count, " texts");
+    stored.text_count = count;
     return stored;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(cat(source, ": damaged: ", error.what()));
   }
+}
+
+StoredPlan stored(Plan plan) {
+  StoredPlan stored{
+      .plan = {}, .text_count = std::ssize(plan.texts), .texts_sha256 = hash_of_texts(plan.texts)};
+  if (plan.shard.count > 1) plan.texts = own_texts(plan.texts, plan.shard);
+  stored.plan = std::move(plan);
+  return stored;
 }
 
 std::string difference(const StoredPlan& stored_a, const StoredPlan& stored_b) {
@@ -115,6 +123,15 @@ std::string difference(const StoredPlan& stored_a, const StoredPlan& stored_b) {
                list_of(extra(b.arguments, a.arguments)));
   if (a.model != b.model) return "models of different configuration or tokenizer";
   return text_difference(stored_a, stored_b);
+}
+
+bool only_failed_texts_differ(const StoredPlan& before, const StoredPlan& now) {
+  if (before.plan.shard.count > 1 || now.plan.shard.count > 1 || before.text_count != now.text_count)
+    return false;
+  Plan same = now.plan;
+  for (size_t i = 0; i < same.texts.size(); ++i)
+    if (!before.plan.texts[i].failure.empty()) same.texts[i] = before.plan.texts[i];
+  return difference(before, stored(std::move(same))).empty();
 }
 
 }  // namespace kvviz::batch

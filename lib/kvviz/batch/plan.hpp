@@ -9,9 +9,6 @@
 
 namespace kvviz::batch {
 
-/// Of a run; a damaged plan that claims more is refused before memory is asked for.
-inline constexpr int64_t most_texts = int64_t{1} << 22;
-
 /// A text of a run, as it was found before the run.
 struct PlannedText {
   std::string name;  ///< "WikiText article 3, Robert Boulter"
@@ -30,26 +27,29 @@ struct Plan {
   std::string command_line;            ///< as typed, without what tells shards and attempts apart
   std::string version, commit;         ///< of the kvviz that runs it
   nlohmann::json model;                ///< its configuration and what the command knows of it before the run
-  std::vector<PlannedText> texts;      ///< of all shards; read from a shard's file: others' are empty
+  std::vector<PlannedText> texts;      ///< of all shards
   Shard shard;
 };
 
 /// The plan for a file: of the texts, those of its shard and a hash of all, so that a thousand shards do not
-/// hold the whole list a thousand times. Throws DataError for more than `most_texts`.
+/// hold the whole list a thousand times.
 nlohmann::json to_json(const Plan& plan);
-/// SHA-256 of all texts of the plan, which must be there.
-std::string hash_of_texts(const std::vector<PlannedText>& texts);
 
-/// A plan from its file.
+/// A plan as it stands in its file.
 struct StoredPlan {
-  Plan plan;
-  std::string texts_sha256;  ///< hash_of_texts() of the run
+  Plan plan;                 ///< its texts are those of its shard alone
+  int64_t text_count = 0;    ///< of all shards
+  std::string texts_sha256;  ///< of all texts
 };
+StoredPlan stored(Plan plan);
 /// Throws DataError naming `source` and what is wrong.
 StoredPlan plan_from_json(const nlohmann::json& json, const std::string& source);
 
 /// What keeps `b` from going on with `a`, or from being merged with it, for a reader: "the options
 /// --samples=0-9, and no option"; empty: nothing.
 std::string difference(const StoredPlan& a, const StoredPlan& b);
+/// Whether all that differs are texts that could not be read when `before` was made. (Of a run that was not
+/// shared out: a shard does not know the texts of others.)
+bool only_failed_texts_differ(const StoredPlan& before, const StoredPlan& now);
 
 }  // namespace kvviz::batch

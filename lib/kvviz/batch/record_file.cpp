@@ -9,6 +9,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -27,6 +28,9 @@ static_assert(std::endian::native == std::endian::little, "lengths are written a
 constexpr std::string_view magic = "kvviz records 1\n";
 constexpr const char* plan_stage = "plan";
 constexpr const char* finished_stage = "finished";
+
+using Clock = std::chrono::steady_clock;
+constexpr Clock::duration between_syncs = std::chrono::seconds(5);
 
 /// Before each record's CBOR.
 struct Header {
@@ -179,7 +183,16 @@ struct RecordFile::State {
     }
   }
 
-  fs::path path;
+  /// A later plan block counts: that of a run that could read more texts.
+  void take_later_plan() {
+    const auto at = records.find({.text = -1, .stage = plan_stage});
+    if (at == records.end() || at->second.at == static_cast<int64_t>(magic.size() + sizeof(Header))) return;
+    std::string bytes(at->second.size, '\0');
+    require(file->read(bytes.data(), bytes.size(), at->second.at), "cannot read ", path.string());
+    plan = plan_from_json(decoded(bytes, path), path.string());
+  }
+
+  fs::path path, set_aside{};
   std::optional<File>
       file;  ///< none of what is only read: there may be more shards than open files are allowed
   bool writing = false;
@@ -187,6 +200,7 @@ struct RecordFile::State {
   StoredPlan plan{};
   std::map<RecordName, Place> records{};
   int64_t end = 0;
+  Clock::time_point synced = Clock::now();
   std::mutex mutex{};
 };
 
@@ -209,11 +223,12 @@ bool unfinished(const fs::path& path) {
 
 }  // namespace
 
-RecordFile RecordFile::begin(const fs::path& path, FileLock lock, const Plan& plan) {
+RecordFile RecordFile::begin(const fs::path& path, FileLock lock, const Plan& plan, fs::path set_aside) {
   auto state = std::make_unique<State>(path, O_RDWR | O_CREAT | O_TRUNC);
   state->lock.emplace(std::move(lock));
   state->writing = true;
-  state->plan = {plan, hash_of_texts(plan.texts)};
+  state->plan = stored(plan);
+  state->set_aside = std::move(set_aside);
   state->append(magic.data(), magic.size(), 0);
   state->end = magic.size();
   RecordFile file(std::move(state));
@@ -225,8 +240,10 @@ RecordFile RecordFile::create(const fs::path& path, const Plan& plan) {
   fs::create_directories(path.parent_path());
   FileLock lock = lock_for_writing(path);
   if (!unfinished(path)) return begin(path, std::move(lock), plan);
-  fs::rename(path, path.string() + ".old");
-  return begin(path, lock_for_writing(path), plan);
+  fs::path aside = path.string() + ".old";
+  for (int i = 2; fs::exists(aside); ++i) aside = cat(path.string(), ".old", i);
+  fs::rename(path, aside);
+  return begin(path, lock_for_writing(path), plan, std::move(aside));
 }
 
 RecordFile RecordFile::resume(const fs::path& path, const Plan& plan) {
@@ -236,16 +253,26 @@ RecordFile RecordFile::resume(const fs::path& path, const Plan& plan) {
   auto state = std::make_unique<State>(path, O_RDWR);
   if (has_torn_plan(*state->file)) return begin(path, std::move(lock), plan);
   state->plan = first_plan(*state->file, path);
-  const std::string other = difference(state->plan, {plan, hash_of_texts(plan.texts)});
-  require<UsageError>(other.empty() && state->plan.plan.shard == plan.shard, "--resume: ", path.string(),
-                      " is of another run: ", other.empty() ? "another shard" : other,
-                      ". Give the same options again, another --out, or no --resume to begin anew");
   state->end = magic.size();
   state->scan();
+  state->take_later_plan();
+  StoredPlan now = stored(plan);
+  const std::string other = difference(state->plan, now);
+  const bool more_texts = !other.empty() && only_failed_texts_differ(state->plan, now);
+  require<UsageError>((other.empty() || more_texts) && state->plan.plan.shard == plan.shard,
+                      "--resume: ", path.string(),
+                      " is of another run: ", other.empty() ? "another shard" : other,
+                      ". Give the same options again, another --out, or no --resume to begin anew");
   require(::ftruncate(state->file->get(), state->end) == 0, "cannot write ", path.string(), ": ", errno_text);
   state->lock.emplace(std::move(lock));
   state->writing = true;
-  return RecordFile(std::move(state));
+  RecordFile file(std::move(state));
+  if (more_texts) {
+    now.plan.command_line = file.plan().command_line;
+    file.add({.stage = plan_stage}, to_json(now.plan));
+    file.state_->plan = std::move(now);
+  }
+  return file;
 }
 
 RecordFile RecordFile::read(const fs::path& path) {
@@ -254,12 +281,17 @@ RecordFile RecordFile::read(const fs::path& path) {
   state->end = magic.size();
   require(state->scan() != Block::damaged, path.string(), " is damaged at byte ", state->end,
           ": the checksum of a record is another. With --resume its run goes on from there");
+  state->take_later_plan();
   state->file.reset();
   return RecordFile(std::move(state));
 }
 
 const fs::path& RecordFile::path() const {
   return state_->path;
+}
+
+const fs::path& RecordFile::set_aside() const {
+  return state_->set_aside;
 }
 
 const StoredPlan& RecordFile::stored_plan() const {
@@ -279,6 +311,9 @@ void RecordFile::add(const RecordName& name, const nlohmann::json& body) {
   state_->append(bytes.data(), bytes.size(), state_->end);
   state_->records[name] = {state_->end + static_cast<int64_t>(sizeof header), header.size};
   state_->end += std::ssize(bytes);
+  if (Clock::now() - state_->synced < between_syncs) return;
+  state_->synced = Clock::now();
+  require(::fdatasync(state_->file->get()) == 0, "cannot write ", path().string(), ": ", errno_text);
 }
 
 bool RecordFile::has(const RecordName& name) const {

@@ -28,12 +28,12 @@ struct RecordName {
 /// plan and some 100 bytes a record; records themselves stay in the file.
 class RecordFile {
  public:
-  /// A new file in place of an old one; one that holds records of an unfinished run is kept as FILE.old.
+  /// A new file in place of an old one; one that holds records of an unfinished run is kept: set_aside().
   /// Throws DataError: not writable, another process has it open for writing.
   static RecordFile create(const std::filesystem::path& file, const Plan& plan);
   /// Goes on with a file: what a torn write left at its end is cut off. Creates it where there is none.
   /// Throws DataError as create(), and for a file that is none of these; UsageError, naming the difference,
-  /// where it is of another run.
+  /// where it is of another run. Texts that could not be read when the run began and can be now are taken in.
   static RecordFile resume(const std::filesystem::path& file, const Plan& plan);
   /// For reading. Throws DataError: missing, not a file of this kind, a record is damaged.
   static RecordFile read(const std::filesystem::path& file);
@@ -42,10 +42,13 @@ class RecordFile {
   RecordFile& operator=(RecordFile&&) noexcept;
 
   const std::filesystem::path& path() const;
+  /// What create() has renamed an unfinished run's file to: FILE.old, FILE.old2, ...; empty: there was none.
+  const std::filesystem::path& set_aside() const;
   const StoredPlan& stored_plan() const;
   const Plan& plan() const { return stored_plan().plan; }
   /// Appends a record; of a name that is there already, the later one counts. Throws DataError, naming the
-  /// file, when it cannot be written (full disk): the file is then as it was before.
+  /// file, when it cannot be written (full disk): the file is then as it was before. Every few seconds it
+  /// waits until the records are on the disk: when the machine fails, those before are there.
   void add(const RecordName& name, const nlohmann::json& body);
   bool has(const RecordName& name) const;
   /// nullopt: there is none. Throws DataError when it cannot be read.
@@ -59,7 +62,8 @@ class RecordFile {
 
  private:
   struct State;
-  static RecordFile begin(const std::filesystem::path& file, FileLock lock, const Plan& plan);
+  static RecordFile begin(const std::filesystem::path& file, FileLock lock, const Plan& plan,
+                          std::filesystem::path set_aside = {});
   explicit RecordFile(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -9,29 +9,30 @@ namespace kvviz::batch {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr size_t shown = 20;
+constexpr int64_t shown = 20;
 
-/// "1, 4, 7"; of many, the first ones.
-std::string list_of(const std::vector<int64_t>& numbers) {
+/// "1, 4, 7 and 5 more": the first of `count`.
+std::string list_of(const std::vector<int64_t>& numbers, int64_t count) {
   std::string list;
-  for (size_t i = 0; i < std::min(numbers.size(), shown); ++i) list += cat(i > 0 ? ", " : "", numbers[i]);
-  return numbers.size() > shown ? cat(list, " and ", numbers.size() - shown, " more") : list;
+  for (const int64_t number : numbers) list += cat(list.empty() ? "" : ", ", number);
+  return count > std::ssize(numbers) ? cat(list, " and ", count - std::ssize(numbers), " more") : list;
 }
 
 void require_all(const std::vector<RecordFile>& files) {
   const Plan& first = files.front().plan();
-  std::vector<int64_t> missing;
+  const int64_t count = first.shard.count - std::ssize(files);
+  std::vector<int64_t> missing;  // the first of them
   size_t next = 0;
-  for (int64_t shard = 0; shard < first.shard.count; ++shard) {
+  for (int64_t shard = 0; std::ssize(missing) < std::min(count, shown); ++shard) {
     if (next < files.size() && files[next].plan().shard.index == shard)
       ++next;
     else
       missing.push_back(shard);
   }
-  require(missing.empty(), missing.size() == 1 ? "shard " : "shards ", list_of(missing), " of ",
-          first.shard.count, missing.size() == 1 ? " is" : " are", " missing; kvviz ", first.command,
-          " ... --shard ", missing.empty() ? 0 : missing.front(), "/", first.shard.count, " measures ",
-          missing.size() == 1 ? "it" : "the first of them");
+  require(count == 0, count == 1 ? "shard " : "shards ", list_of(missing, count), " of ", first.shard.count,
+          count == 1 ? " is" : " are", " missing; kvviz ", first.command, " ... --shard ",
+          missing.empty() ? 0 : missing.front(), "/", first.shard.count, " measures ",
+          count == 1 ? "it" : "the first of them");
   for (const RecordFile& file : files)
     require(file.finished(), file.path().string(), " is not finished: ", file.texts(),
             " texts have records. Its run goes on with --resume");
@@ -61,7 +62,11 @@ RecordSet RecordSet::open(std::span<const fs::path> paths) {
 }
 
 RecordSet::RecordSet(std::vector<RecordFile> files) : files_(std::move(files)), plan_(files_.front().plan()) {
-  for (size_t i = 0; i < plan_.texts.size(); ++i) plan_.texts[i] = files_[i % files_.size()].plan().texts[i];
+  plan_.texts.clear();
+  for (int64_t i = 0; i < files_.front().stored_plan().text_count; ++i) {
+    const auto text = static_cast<size_t>(i);
+    plan_.texts.push_back(files_[text % files_.size()].plan().texts[text / files_.size()]);
+  }
   plan_.shard = {};
 }
 

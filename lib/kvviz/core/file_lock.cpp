@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,8 +30,21 @@ int open_for_lock(const fs::path& path) {
   return descriptor;
 }
 
-bool take(int descriptor, const fs::path& path, WithoutLocks without_locks) {
-  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return true;
+// Between being opened and being locked a file may have been renamed or taken away: who locks what is there
+// now would not notice.
+bool still_there(int descriptor, const fs::path& path) {
+  struct stat locked {
+  }, there{};
+  return fstat(descriptor, &locked) == 0 && stat(path.c_str(), &there) == 0 &&
+         locked.st_dev == there.st_dev && locked.st_ino == there.st_ino;
+}
+
+bool take(int& descriptor, const fs::path& path, WithoutLocks without_locks) {
+  while (flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+    if (still_there(descriptor, path)) return true;
+    const int anew = open_for_lock(path);
+    close(std::exchange(descriptor, anew));
+  }
   const bool held = errno == EWOULDBLOCK || errno == EINTR;
   require(held || without_locks == WithoutLocks::go_on, "cannot lock ", path.string(), ": ", errno_text);
   return !held;

@@ -163,6 +163,12 @@ std::string told_of(const fs::path& file, std::string message) {
   return message;
 }
 
+std::vector<fs::path> with_config(std::vector<fs::path> weights, const fs::path& folder) {
+  if (const fs::path file = config_file(folder); file != weights.front())
+    weights.insert(weights.begin(), file);
+  return weights;
+}
+
 }  // namespace
 
 fs::path config_file(const fs::path& folder) {
@@ -218,10 +224,12 @@ LoadedModel load_model(const fs::path& folder, const LoadOptions& options) {
     options.on_bytes(done += kept_bytes(filling.slot, options), total);
   });
   if (config.tied_head) weights.head.weight = weights.embedding;
-  std::vector<fs::path> files = checkpoint.files();
-  if (const fs::path file = config_file(folder); file != files.front()) files.insert(files.begin(), file);
   return {Decoder(config, std::move(weights)), dtype_name(options.matrices), checkpoint.dtype(),
-          std::move(files)};
+          with_config(checkpoint.files(), folder)};
+}
+
+std::vector<fs::path> model_files(const fs::path& folder) {
+  return with_config(Checkpoint::open(folder).files(), folder);
 }
 
 }  // namespace kvviz

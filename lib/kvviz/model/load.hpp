@@ -46,4 +46,7 @@ struct LoadOptions {
 /// also those that are too large for f16.
 LoadedModel load_model(const std::filesystem::path& folder, const LoadOptions& options = {});
 
+/// LoadedModel::files without loading: reads what names the tensors. Throws DataError as Checkpoint::open().
+std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
+
 }  // namespace kvviz

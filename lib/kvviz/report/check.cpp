@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/report/console.hpp"
 
 namespace kvviz {
 namespace {
@@ -20,7 +21,7 @@ int exit_code(std::span<const Check> checks) {
   return any(checks, Verdict::failed) ? 4 : 0;
 }
 
-std::string to_console(std::span<const Check> checks) {
+std::string to_console(std::span<const Check> checks, int width) {
   if (checks.empty()) return "";
   const auto count = [&](Verdict verdict) { return std::ranges::count(checks, verdict, &Check::verdict); };
   const auto failed = count(Verdict::failed), undecided = count(Verdict::no_value) + count(Verdict::no_name);
@@ -31,7 +32,7 @@ std::string to_console(std::span<const Check> checks) {
     const char* verdict = check.verdict == Verdict::passed   ? "passed   "
                           : check.verdict == Verdict::failed ? "FAILED   "
                                                              : "UNDECIDED";
-    text += cat("  ", verdict, "  ", check.message, '\n');
+    text += in_lines(cat("  ", verdict, "  ", check.message), width - 13, 13) + '\n';
   }
   return text;
 }

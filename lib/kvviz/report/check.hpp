@@ -36,7 +36,7 @@ struct CheckReport {
 int exit_code(std::span<const Check> checks);
 
 /// "Checks: 1 of 3 failed" and a line each, in order, for stdout. Empty without a check.
-std::string to_console(std::span<const Check> checks);
+std::string to_console(std::span<const Check> checks, int width = 100);
 
 /// A line for stderr for each check that did not pass: "kvviz: failed: MESSAGE".
 std::string complaints(std::span<const Check> checks);

@@ -192,9 +192,17 @@ void append_line(std::string& out, std::string line) {
   out += line + '\n';
 }
 
-// Words from `text` in lines of at most `width` cells, each but the first indented; a longer word stays
-// whole.
-std::string wrapped(const std::string& text, int width, int indent) {
+// "tokens" for one token. Symbols such as ms stay as they are.
+std::string unit_of(const Fact& fact) {
+  const bool noun = fact.unit.size() > 3 && fact.unit.back() == 's' &&
+                    std::ranges::all_of(fact.unit, [](char c) { return c >= 'a' && c <= 'z'; });
+  const bool one = number_in(fact.value) == 1.0;
+  return noun && one ? fact.unit.substr(0, fact.unit.size() - 1) : fact.unit;
+}
+
+}  // namespace
+
+std::string in_lines(const std::string& text, int width, int indent) {
   std::string out;
   int used = 0;
   for (size_t at = 0; at <= text.size();) {
@@ -214,16 +222,6 @@ std::string wrapped(const std::string& text, int width, int indent) {
   }
   return out;
 }
-
-// "tokens" for one token. Symbols such as ms stay as they are.
-std::string unit_of(const Fact& fact) {
-  const bool noun = fact.unit.size() > 3 && fact.unit.back() == 's' &&
-                    std::ranges::all_of(fact.unit, [](char c) { return c >= 'a' && c <= 'z'; });
-  const bool one = number_in(fact.value) == 1.0;
-  return noun && one ? fact.unit.substr(0, fact.unit.size() - 1) : fact.unit;
-}
-
-}  // namespace
 
 int terminal_width(int descriptor) {
   winsize size{};
@@ -256,7 +254,9 @@ std::string to_console(const Table& table, const ConsoleStyle& style) {
   if (rows < table.rows.size())
     out += fmt::format("... {} more rows\n", grouped(std::to_string(table.rows.size() - rows)));
   if (const size_t hidden = columns.size() - shown.size(); hidden > 0)
-    out += fmt::format("... {} more column{} in {}\n", hidden, hidden == 1 ? "" : "s", style.all_columns);
+    append_line(out, in_lines(fmt::format("... {} more column{} in {}", hidden, hidden == 1 ? "" : "s",
+                                          style.all_columns),
+                              style.width, 4));
   return out;
 }
 
@@ -270,16 +270,24 @@ std::string to_console(const Cell& cell) {
 }
 
 std::string summary_to_console(const Result& result, int width) {
-  constexpr int least_room = 20;
+  constexpr int least_room = 18;
+  // A longer label stands on a line of its own, above its value.
+  const int most_label = std::max(width - cells_of(gap), 2 * least_room) - least_room;
   int label_width = 0;
-  for (const Fact& fact : result.summary) label_width = std::max(label_width, cells_of(fact.label));
+  for (const Fact& fact : result.summary)
+    if (cells_of(fact.label) <= most_label) label_width = std::max(label_width, cells_of(fact.label));
   const int indent = label_width + cells_of(gap);
   std::string out;
   for (const Fact& fact : result.summary) {
-    const std::string space(static_cast<size_t>(indent - cells_of(fact.label)), ' ');
+    std::string line = fact.label;
+    if (cells_of(line) > label_width) {
+      append_line(out, in_lines(line, width, 2));
+      line.clear();
+    }
+    line += std::string(static_cast<size_t>(indent - cells_of(line)), ' ');
     const bool unit = !fact.unit.empty() && reason_of(fact.value).empty();
     const std::string value = to_console(fact.value) + (unit ? " " + unit_of(fact) : "");
-    append_line(out, fact.label + space + wrapped(value, std::max(width - indent, least_room), indent));
+    append_line(out, line + in_lines(value, std::max(width - indent, least_room), indent));
   }
   return out;
 }

@@ -31,8 +31,9 @@ void name_address(const sockaddr_storage& address, std::string& ip, int& port) {
 
 }  // namespace
 
-Connection::Connection(socket_t socket, const ConnectionLimits& limits, const std::atomic<bool>& stopping)
-    : socket_(socket), limits_(limits), stopping_(stopping) {}
+Connection::Connection(socket_t socket, const ConnectionLimits& limits, const std::atomic<bool>& stopping,
+                       std::function<bool()> hurry)
+    : socket_(socket), limits_(limits), stopping_(stopping), hurry_(std::move(hurry)) {}
 
 Connection::~Connection() {
   constexpr size_t most = size_t{16} << 20;
@@ -60,9 +61,21 @@ bool Connection::wait(short events, Clock::time_point until) const {
   }
 }
 
+Connection::Clock::time_point Connection::arrives_by() const {
+  return began_ + (hurry_() ? std::min(limits_.in_haste, limits_.to_arrive) : limits_.to_arrive);
+}
+
+bool Connection::wait_for_more() const {
+  constexpr milliseconds slice{200};  // after which it may have become urgent
+  while (Clock::now() < arrives_by() && !stopping_)
+    if (wait(POLLIN, std::min(arrives_by(), Clock::now() + slice))) return true;
+  return false;
+}
+
 bool Connection::next_request() {
   if (begin_ == end_ && !wait(POLLIN, Clock::now() + limits_.keep_alive)) return false;
-  arrived_by_ = Clock::now() + limits_.to_arrive;
+  began_ = Clock::now();
+  taken_ = 0;
   return begin_ < end_ || !gone();
 }
 
@@ -73,7 +86,7 @@ bool Connection::gone() const {
 }
 
 bool Connection::is_readable() const {
-  return begin_ < end_ || wait(POLLIN, arrived_by_);
+  return begin_ < end_ || wait_for_more();
 }
 
 bool Connection::is_writable() const {
@@ -82,8 +95,8 @@ bool Connection::is_writable() const {
 
 ssize_t Connection::read(char* data, size_t size) {
   if (begin_ == end_) {
-    if (!wait(POLLIN, arrived_by_)) {
-      too_slow_ = Clock::now() >= arrived_by_;
+    if (!wait_for_more()) {
+      too_slow_ = !stopping_;
       return -1;
     }
     const ssize_t got = ::recv(socket_, buffer_.data(), buffer_.size(), 0);
@@ -92,12 +105,19 @@ ssize_t Connection::read(char* data, size_t size) {
     end_ = static_cast<size_t>(got);
   }
   const size_t count = std::min(size, end_ - begin_);
+  taken_ += count;
+  too_large_ = taken_ > limits_.request;
+  if (too_large_) return -1;
   std::memcpy(data, buffer_.data() + begin_, count);
   begin_ += count;
   return static_cast<ssize_t>(count);
 }
 
 ssize_t Connection::write(const char* data, size_t size) {
+  return too_slow_ || too_large_ ? -1 : send(data, size);
+}
+
+ssize_t Connection::send(const char* data, size_t size) {
   const auto until = Clock::now() + limits_.to_be_read;
   size_t sent = 0;
   while (sent < size) {

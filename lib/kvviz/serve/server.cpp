@@ -58,8 +58,23 @@ Sender sender_of(const httplib::Request& request) {
 }
 
 bool has_json(const httplib::Request& request) {
-  const std::string type = request.get_header_value("Content-Type");
-  return type.substr(0, type.find(';')) == "application/json";
+  std::string type = request.get_header_value("Content-Type");
+  type = type.substr(0, type.find(';'));
+  type.erase(type.find_last_not_of(" \t") + 1);
+  std::ranges::transform(type, type.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
+  return type == "application/json";
+}
+
+// Before a byte of the body is read, and whether there is a token or not.
+void refuse_sizes(const httplib::Request& request, size_t most) {
+  // Neither tells how large a body is until all of it is in memory.
+  if (request.has_header("Transfer-Encoding"))
+    throw HttpError(411, "bad_request", "a body in chunks is not taken; send Content-Length");
+  if (request.has_header("Content-Encoding"))
+    throw HttpError(415, "not_json", "a compressed body is not taken (Content-Encoding)");
+  if (request.get_header_value<uint64_t>("Content-Length") > most)
+    throw HttpError(413, "too_large", cat("the body is too large; at most ", most, " bytes are taken"));
 }
 
 nlohmann::json body_of(const httplib::Request& request) {
@@ -221,7 +236,11 @@ void Server::Implementation::refuse_others(const httplib::Request& request) {
                     "the Host of the request is not this server's; --name lets it have further names");
   const bool taken = std::ranges::count(std::array{"GET", "HEAD", "POST", "DELETE"}, request.method) > 0;
   if (!taken) throw HttpError(405, "method_not_allowed", "no route takes this method");
-  if (!request.path.starts_with("/api/")) return;
+  refuse_sizes(request, options_.body);
+  if (!request.path.starts_with("/api/")) {
+    if (request.method == "GET" || request.method == "HEAD") return;
+    throw HttpError(405, "method_not_allowed", "only routes under /api/ take this method");
+  }
   if (!same_origin(sender))
     throw HttpError(403, "forbidden", "the request comes from another site's page (Origin, Sec-Fetch-Site)");
   if (!rate_.allows(request.remote_addr)) throw too_many("too many requests from this address");
@@ -231,9 +250,7 @@ void Server::Implementation::refuse_others(const httplib::Request& request) {
     throw HttpError(401, "token_required",
                     "this server was started with --token; send it as Authorization: Bearer TOKEN");
   if (request.method == "GET" || request.method == "HEAD") return;
-  const bool chunked = request.has_header("Transfer-Encoding");
-  const std::string length = request.get_header_value("Content-Length");
-  if (request.method == "POST" && !chunked && length.empty())
+  if (request.method == "POST" && !request.has_header("Content-Length"))
     throw HttpError(411, "bad_request", "a POST needs Content-Length");
   if (request.method == "POST" && !has_json(request))
     throw HttpError(415, "not_json", "the body has another type; expected Content-Type: application/json");
@@ -300,6 +317,14 @@ void Server::Implementation::answer(const httplib::Request& request, httplib::Re
   }
 }
 
+/// An answer to what httplib could not read to its end.
+std::string last_words(const char* status, const char* code, const std::string& message) {
+  const std::string body = error_object(code, message).dump();
+  return cat("HTTP/1.1 ", status,
+             "\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ", body.size(),
+             "\r\n\r\n", body);
+}
+
 /// Calls `work(chunks)`, which writes all of the answer.
 template <class Work>
 void Server::Implementation::send_chunks(const char* type, Work work, httplib::Response& response) {
@@ -320,8 +345,11 @@ void Server::Implementation::send_chunks(const char* type, Work work, httplib::R
 }
 
 bool Server::Implementation::process_and_close_socket(socket_t socket) {
-  const ConnectionLimits limits{options_.to_arrive, options_.to_be_read, options_.keep_alive};
-  Connection connection(socket, limits, stopping_);
+  constexpr size_t headers = size_t{64} << 10;
+  const auto short_of_threads = [this] { return open_ > options_.connections * 3 / 4; };
+  const ConnectionLimits limits{options_.to_arrive, options_.to_be_read, options_.keep_alive,
+                                options_.in_haste, options_.body + headers};
+  Connection connection(socket, limits, stopping_, short_of_threads);
   struct Counted {
     std::atomic<int>& count;
     explicit Counted(std::atomic<int>& c) : count(c) { ++count; }
@@ -330,17 +358,15 @@ bool Server::Implementation::process_and_close_socket(socket_t socket) {
   bool last = false;
   while (!last && connection.next_request()) {
     // Where threads are short, a connection that only waits does not keep one.
-    last = open_ > options_.connections * 3 / 4;
+    last = short_of_threads();
     bool closed = false;
     last_request = false;
     const bool answered = process_request(connection, last, closed, {});
-    if (connection.too_slow()) {
-      const std::string body = error_object("too_slow", "the request did not arrive in time").dump();
-      connection.reply(
-          cat("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: "
-              "application/json\r\nContent-Length: ",
-              body.size(), "\r\n\r\n", body));
-    }
+    if (connection.too_slow())
+      connection.reply(last_words("408 Request Timeout", "too_slow", "the request did not arrive in time"));
+    if (connection.too_large())
+      connection.reply(last_words("413 Payload Too Large", "too_large",
+                                  cat("the request has more than ", limits.request, " bytes")));
     last = last || closed || !answered || last_request;
   }
   return true;

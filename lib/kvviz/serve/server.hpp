@@ -32,11 +32,12 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   int port = 8765;  ///< 0: one that is free
   Access access;
-  size_t body = size_t{1} << 20;        ///< bytes of a request's body at most
-  int connections = 192;                ///< at once, each with a thread of its own; more wait for one to end
-  double requests_per_second = 200;     ///< of one address to /api, on average ...
-  double burst = 400;                   ///< ... and at once
-  std::chrono::seconds to_arrive{10};   ///< a whole request
+  size_t body = size_t{1} << 20;       ///< bytes of a request's body at most
+  int connections = 192;               ///< at once, each with a thread of its own; more wait for one to end
+  double requests_per_second = 200;    ///< of one address to /api, on average ...
+  double burst = 400;                  ///< ... and at once
+  std::chrono::seconds to_arrive{10};  ///< a whole request ...
+  std::chrono::seconds in_haste{1};  ///< ... and while more than three quarters of the connections are taken
   std::chrono::seconds to_be_read{20};  ///< a part of an answer
   std::chrono::seconds keep_alive{5};   ///< a connection without a request
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 
 #include "kvviz/core/error.hpp"
@@ -187,6 +188,80 @@ void OverTexts::put_into(Result& result) const {
   result.tables.push_back(facts_.texts());
   for (const RowsOverTexts& rows : tables_)
     if (!rows.empty()) result.tables.push_back(rows.table());
+}
+
+namespace {
+
+/// The rows of a table by the columns of its key without the text.
+struct Group {
+  std::vector<Cell> key;
+  FactsOverTexts facts{{}};
+};
+
+/// Puts the rows of a group's table behind those of others, each behind the group's key.
+void append(Table& all, const Table& one, const std::vector<Column>& columns, const std::vector<Cell>& key) {
+  if (all.columns.empty()) {
+    all = {.name = one.name, .columns = columns, .key = {}, .rows = {}};
+    for (const Column& column : columns) all.key.push_back(column.name);
+    std::ranges::copy(one.columns, std::back_inserter(all.columns));
+    std::ranges::copy(one.key, std::back_inserter(all.key));
+  }
+  for (const auto& row : one.rows) {
+    std::vector<Cell>& cells = all.rows.emplace_back(key);
+    std::ranges::copy(row, std::back_inserter(cells));
+  }
+}
+
+}  // namespace
+
+void add_over_texts(Result& result, const std::string& texts_table,
+                    const std::vector<std::string>& histograms) {
+  const auto at = std::ranges::find(result.tables, texts_table, &Table::name);
+  if (at == result.tables.end()) return;
+  const Table& table = *at;
+  const auto in_key = [&](const Column& column) { return std::ranges::count(table.key, column.name) > 0; };
+  std::vector<Column> columns;
+  std::vector<size_t> keys, numbers;
+  size_t text = 0;
+  for (size_t c = 0; c < table.columns.size(); ++c) {
+    const Column& column = table.columns[c];
+    if (column.name == "text") {
+      text = c;
+    } else if (in_key(column)) {
+      columns.push_back(column);
+      keys.push_back(c);
+    } else if (column.type != ColumnType::text && !column.name.ends_with("_se")) {
+      numbers.push_back(c);
+    }
+  }
+  std::vector<Group> groups;
+  std::set<int64_t> texts;
+  for (const auto& row : table.rows) {
+    std::vector<Cell> key;
+    for (const size_t c : keys) key.push_back(row[c]);
+    auto group = std::ranges::find(groups, key, &Group::key);
+    if (group == groups.end()) group = groups.insert(group, Group{.key = std::move(key)});
+    std::vector<Fact> facts;
+    for (const size_t c : numbers)
+      facts.push_back({table.columns[c].name, row[c], table.columns[c].unit, table.columns[c].name});
+    const int64_t index = std::get<int64_t>(row[text]);
+    group->facts.add({index, "", 0}, facts);
+    texts.insert(index);
+  }
+  if (texts.size() < 2) return;
+  Table intervals, bins;
+  for (const Group& group : groups) {
+    append(intervals, group.facts.facts(), columns, group.key);
+    Table of_group = group.facts.histograms();
+    const size_t fact = 0;
+    if (!histograms.empty())
+      std::erase_if(of_group.rows, [&](const std::vector<Cell>& row) {
+        return std::ranges::count(histograms, std::get<std::string>(row[fact])) == 0;
+      });
+    append(bins, of_group, columns, group.key);
+  }
+  result.tables.push_back(std::move(intervals));
+  result.tables.push_back(std::move(bins));
 }
 
 }  // namespace kvviz::tables

@@ -131,4 +131,14 @@ class OverTexts {
   std::vector<RowsOverTexts> tables_;
 };
 
+/// What a changed cache does to predictions: of these numbers commands with many rows a text show histograms.
+inline const std::vector<std::string> judged_facts{"delta_nll", "kl", "top1_agreement", "recall"};
+
+/// From a table with a row for each text, or for each text and group (its key: text, and for example policy
+/// and budget): facts_over_texts and fact_histograms as above, of every number but standard errors, with the
+/// group's columns before them in their keys. Histograms are of the numbers named, or of all where none is.
+/// Nothing is added where there is no such table, or of one text. Cost: linear.
+void add_over_texts(Result& result, const std::string& texts_table,
+                    const std::vector<std::string>& histograms = {});
+
 }  // namespace kvviz::tables

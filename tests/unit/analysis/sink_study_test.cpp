@@ -141,6 +141,27 @@ TEST_CASE("[sink_study] threshold then average is not average then threshold") {
   CHECK_FALSE(SinkRule{SinkMetric::alpha, 0.3}.holds(0.3));
 }
 
+TEST_CASE("[sink_study] the correlation is the mean over pairs of texts with scores of the same heads") {
+  const auto pearson = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double n = 0, sa = 0, sb = 0, saa = 0, sbb = 0, sab = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (std::isnan(a[i])) continue;
+      ++n, sa += a[i], sb += b[i], saa += a[i] * a[i], sbb += b[i] * b[i], sab += a[i] * b[i];
+    }
+    return (n * sab - sa * sb) / std::sqrt((n * saa - sa * sa) * (n * sbb - sb * sb));
+  };
+  SinkStudy study = study_of(1, 4, 2);
+  std::vector<std::vector<double>> all{{1.0, 0.95, 0.92, 0.2}, {0.7, 0.89, 0.95, 0.2}, {0.1, 0.4, 0.2, 0.8}};
+  const std::vector<std::vector<double>> gaps{{kNone, 0.5, 0.1, 0.9}, {kNone, 0.2, 0.3, 0.7}};
+  for (const auto& scores : all) add_text(study, scores);
+  add_text(study, std::vector<double>(4, 0.5));  // no spread: in no pair
+  const double whole = pearson(all[0], all[1]) + pearson(all[0], all[2]) + pearson(all[1], all[2]);
+  CHECK(summarise(study, legacy_rule, {}).correlation == doctest::Approx(whole / 3));
+  for (const auto& scores : gaps) add_text(study, scores);
+  CHECK(summarise(study, legacy_rule, {}).correlation ==
+        doctest::Approx((whole + pearson(gaps[0], gaps[1])) / 4));
+}
+
 TEST_CASE("[sink_study] a text without the score counts for nothing") {
   SinkStudy study = study_of(1, 4, 2);
   add_text(study, {1.0, 0.95, 0.92, 0.2});

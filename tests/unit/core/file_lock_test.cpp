@@ -46,6 +46,18 @@ TEST_CASE("[file lock] who waits gets it when it is free, and may give up") {
   CHECK(FileLock::if_free(folder.path()).has_value());
 }
 
+TEST_CASE("[file lock] a file that is renamed while somebody waits for it: the one in its place is locked") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "a";
+  auto held = FileLock::if_free(path);
+  const FileLock lock(path, [&] {
+    fs::rename(path, folder / "b");
+    held.reset();
+  });
+  CHECK_FALSE(FileLock::if_free(path).has_value());
+  CHECK(FileLock::if_free(folder / "b").has_value());
+}
+
 TEST_CASE("[file lock] it ends with the process that holds it, however that ends") {
   const TemporaryFolder folder;
   const pid_t child = fork();

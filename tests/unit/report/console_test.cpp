@@ -37,13 +37,15 @@ TEST_CASE("[console] what does not fit is left out and counted; key columns stay
         "h2o     0.2500     0.7300\n"
         "h2o     0.5000     0.1000\n"
         "... 2 more rows\n"
-        "... 1 more column in the JSON result\n");
+        "... 1 more column in the\n"
+        "    JSON result\n");
   CHECK(to_console(policies_table(), {.width = 18, .max_rows = 1, .all_columns = "results/x.json"}) ==
         "policies\n"
         "policy  budget\n"
         "h2o     0.2500\n"
         "... 3 more rows\n"
-        "... 2 more columns in results/x.json\n");
+        "... 2 more columns\n"
+        "    in results/x.json\n");
   CHECK(holds(to_console(policies_table(), {.width = 5}), "policy   budget\n"));
 }
 

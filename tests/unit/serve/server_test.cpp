@@ -131,6 +131,35 @@ TEST_CASE("[server] Host, Origin and token") {
   CHECK(server.answered == 3);
 }
 
+TEST_CASE(
+    "[server] no request is larger than the limit, however its size is hidden, with a token or without") {
+  TestServer server({.access = {.token = "0123456789abcdef0123456789abcdef"}});
+  const auto first_line = [](const std::string& answer) { return answer.substr(9, 3); };
+  const auto sent = [&](const std::string& head, const std::string& piece, int pieces) {
+    const test::RawClient raw(server.server.port());
+    raw.send(head);
+    int taken = 0;
+    while (taken < pieces && raw.send(piece)) ++taken;
+    return std::pair(raw.receive_all(), taken);
+  };
+  const std::string host = " HTTP/1.1\r\nHost: localhost\r\n";
+  const std::string mebibyte = "100000\r\n" + std::string(1 << 20, ' ') + "\r\n";
+  for (const char* path : {"POST /api/echo", "POST /nothing", "DELETE /api/echo", "GET /api/open"}) {
+    CAPTURE(path);
+    CHECK(first_line(sent(path + host + "Transfer-Encoding: chunked\r\n\r\n", mebibyte, 3).first) == "411");
+    CHECK(
+        first_line(sent(path + host + "Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n", "x", 9).first) ==
+        "415");
+    CHECK(first_line(sent(path + host + "Content-Length: 2000000\r\n\r\n", mebibyte, 2).first) == "413");
+  }
+  CHECK(first_line(sent("POST /" + host + "Content-Length: 2\r\n\r\n", "{}", 1).first) == "405");
+  const auto [answer, taken] = sent("GET /api/open" + host, "X: " + std::string(8000, 'a') + "\r\n", 100000);
+  CHECK(first_line(answer) == "413");
+  CHECK(answer.find("\"too_large\"") != std::string::npos);
+  CHECK(taken < 4000);  // 1 MiB and what stands in buffers on the way
+  CHECK(server.answered == 0);
+}
+
 TEST_CASE("[server] a refused body is not taken for the next request") {
   TestServer server;
   const test::RawClient raw(server.server.port());

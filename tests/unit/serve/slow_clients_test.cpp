@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <memory>
+#include <vector>
+
 #include "support/raw_client.hpp"
 #include "unit/serve/test_server.hpp"
 
@@ -35,6 +38,21 @@ TEST_CASE("[slow] a client that dribbles its request is cut off at the same time
   raw.send("GET /api/echo HTTP/1.1\r\n");
   CHECK(raw.receive_all().find("\"code\":\"too_slow\"") != std::string::npos);
   CHECK(server.answered == 0);
+}
+
+TEST_CASE("[slow] where threads are short, a client has a second to say what it wants") {
+  TestServer server({.connections = 4, .to_arrive = 60s});
+  std::vector<std::unique_ptr<RawClient>> waiting;
+  for (int i = 0; i < 8; ++i) {
+    waiting.push_back(std::make_unique<RawClient>(server.server.port()));
+    waiting.back()->send("GET /api/echo HTTP/1.1\r\n");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const RawClient next(server.server.port());
+  next.send("GET /api/echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  CHECK(next.receive(12, 20s) == "HTTP/1.1 200");
+  CHECK(seconds_since(start) < 15);
+  CHECK(waiting.front()->receive_all().find("\"too_slow\"") != std::string::npos);
 }
 
 TEST_CASE("[slow] a connection without a request is closed") {

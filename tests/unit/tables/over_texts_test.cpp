@@ -241,3 +241,42 @@ TEST_CASE("[over_texts] tables of different columns are refused") {
   other.tables[0].columns[3].name = "v_rms";
   CHECK_THROWS_AS(over({result_of(1, 8, 0.5), other}), DataError);
 }
+
+TEST_CASE("[over_texts] of a table with rows by text and group: a mean with its interval for each group") {
+  Result result;
+  Table& rows = result.tables.emplace_back(Table{
+      .name = "all_texts",
+      .columns = {whole("text"), word("policy"), word("name"), number("kl", "nats"), number("kl_se", "nats")},
+      .key = {"text", "policy"},
+      .rows = {}});
+  const std::vector<double> a{1, 2, 4, 9}, b{5, 5, 5, 5};
+  for (size_t i = 0; i < 4; ++i) {
+    const auto text = static_cast<int64_t>(i);
+    rows.rows.push_back({text, std::string("a"), std::string("t"), a[i], 0.1});
+    rows.rows.push_back({text, std::string("b"), std::string("t"), b[i], 0.1});
+  }
+  add_over_texts(result, "all_texts");
+  const Table& facts = result.tables.at(1);
+  CHECK(facts.name == "facts_over_texts");
+  CHECK(facts.key == std::vector<std::string>{"policy", "fact"});
+  REQUIRE(facts.rows.size() == 2);  // kl of a and of b: no standard errors, no words
+  CHECK(std::get<std::string>(facts.rows[0][0]) == "a");
+  // Mean 4, sd sqrt(38 / 3), Student's t of 3 degrees of freedom at 97.5 % 3.182446.
+  const double se = std::sqrt(38.0 / 3) / 2;
+  CHECK(number_at(facts, 0, "mean") == doctest::Approx(4));
+  CHECK(number_at(facts, 0, "ci95_low") == doctest::Approx(4 - 3.182446 * se).epsilon(1e-6));
+  CHECK(number_at(facts, 0, "ci95_high") == doctest::Approx(4 + 3.182446 * se).epsilon(1e-6));
+  CHECK(number_at(facts, 1, "ci95_low") == 5);
+  const Table& bins = result.tables.at(2);
+  CHECK(bins.key == std::vector<std::string>{"policy", "fact", "bin"});
+  double texts = 0;
+  for (size_t row = 0; row < bins.rows.size(); ++row) texts += number_at(bins, row, "texts");
+  CHECK(texts == 4);  // b is the same in all texts
+  add_over_texts(result, "another");
+  CHECK(result.tables.size() == 3);
+  Result few;
+  few.tables.push_back(result.tables.front());
+  few.tables.front().rows.resize(2);
+  add_over_texts(few, "all_texts");
+  CHECK(few.tables.size() == 1);
+}
