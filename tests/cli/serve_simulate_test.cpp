@@ -149,8 +149,14 @@ TEST_CASE("[serve] a run ends when its client leaves; others wait their turn, up
     if (i == 0) REQUIRE(comes_to(server, "running", 1));
   }
   CHECK(comes_to(server, "waiting", 8));
-  const auto refused = server.post("/api/simulate", {{"text", sample()}});
-  CHECK(holds(refused.body, "try again when one has ended"));
+  for (const char* path : {"/api/simulate", "/api/attention", "/api/attention/layers", "/api/profile"}) {
+    CAPTURE(path);
+    const auto refused = server.client().Post(path, json{{"text", sample()}}.dump(), "application/json");
+    REQUIRE(refused);
+    CHECK(refused->status == 429);
+    CHECK(refused->has_header("Retry-After"));
+    CHECK(holds(refused->body, "try again when one has ended"));
+  }
   clients.clear();
   CHECK(comes_to(server, "running", 0));
   simulated(server, {{"text", sample()}, {"policies", {"window"}}});

@@ -2,6 +2,7 @@
 #pragma once
 #include <condition_variable>
 #include <list>
+#include <memory>
 #include <mutex>
 
 #include "kvviz/serve/reply.hpp"
@@ -23,15 +24,31 @@ class Runs {
     Runs& runs_;
   };
 
-  /// Waits for its turn, telling the client that it waits. Throws HttpError 429 when as many wait as may;
-  /// Gone.
-  Turn wait(serve::Client& client);
+  /// A place in the queue, given back unless it becomes a turn.
+  class Place {
+   public:
+    explicit Place(Runs& runs);
+    ~Place();
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+    /// Waits for its turn, telling the client that it waits. Once. Throws Gone.
+    Turn wait(serve::Client& client);
+
+   private:
+    Runs& runs_;
+    std::list<int>::iterator at_;
+    bool is_turn_ = false;
+  };
+
+  /// Before the answer begins, so that its status can be the refusal. Throws HttpError 429 when as many wait
+  /// as may.
+  std::shared_ptr<Place> queue();
 
   int waiting() const;
   bool running() const;
 
  private:
-  class Place;
   void leave(std::list<int>::iterator place);
   void next();
 

@@ -47,8 +47,8 @@ struct Pass {
 };
 
 /// The whole text at once, in a turn of its own. `on_attention` of the watch gets what is measured.
-void run(ServeState& state, serve::Client& client, Pass pass) {
-  const auto turn = state.runs.wait(client);
+void run(Runs::Place& place, serve::Client& client, Pass pass) {
+  const auto turn = place.wait(client);
   const Decoder& decoder = pass.model.runner.model.decoder;
   require_room(decoder.config(), std::ssize(pass.text.tokens.ids));
   const auto layers = std::ssize(decoder.config().layers);
@@ -124,7 +124,7 @@ LayerWish read_layer_wish(const ServeState& state, const Request& request) {
   return wish;
 }
 
-serve::Bytes one_layer(ServeState& state, const LayerWish& wish, serve::Client& client) {
+serve::Bytes one_layer(Runs::Place& place, const LayerWish& wish, serve::Client& client) {
   Shown shown;
   Session::Watch watch;
   watch.only_layer = wish.layer;
@@ -133,7 +133,7 @@ serve::Bytes one_layer(ServeState& state, const LayerWish& wish, serve::Client& 
     for (const int64_t head : wish.heads.heads)
       shown.add(std::span(heads).subspan(static_cast<size_t>(head), 1));
   };
-  run(state, client, {*wish.model, wish.text, wish.bins, watch});
+  run(place, client, {*wish.model, wish.text, wish.bins, watch});
 
   const auto size = std::min(wish.bins, static_cast<int64_t>(std::ssize(wish.text.tokens.ids)));
   ordered_json header{
@@ -214,7 +214,7 @@ LayersWish read_layers_wish(const ServeState& state, const Request& request) {
   return wish;
 }
 
-serve::Bytes all_layers(ServeState& state, const LayersWish& wish, serve::Client& client) {
+serve::Bytes all_layers(Runs::Place& place, const LayersWish& wish, serve::Client& client) {
   Shown shown;
   std::vector<LayerAttention> layers;
   Session::Watch watch;
@@ -223,7 +223,7 @@ serve::Bytes all_layers(ServeState& state, const LayersWish& wish, serve::Client
     shown.add(heads);
     layers.push_back(measured(heads));
   };
-  run(state, client, {*wish.model, wish.text, wish.bins, watch});
+  run(place, client, {*wish.model, wish.text, wish.bins, watch});
 
   auto rows = ordered_json::array();
   for (const LayerAttention& layer : layers) {
@@ -244,8 +244,10 @@ std::vector<serve::Route> attention_routes(ServeState& state) {
   const auto route = [&state](const char* path, auto read, auto answer) {
     return serve::Route{
         "POST", path, [&state, read, answer](const Request& request) {
-          return Reply{serve::MatrixWork([&state, answer, wish = read(state, request)](
-                                             serve::Client& client) { return answer(state, wish, client); })};
+          const auto wish = read(state, request);
+          return Reply{serve::MatrixWork([answer, wish, place = state.runs.queue()](serve::Client& client) {
+            return answer(*place, wish, client);
+          })};
         }};
   };
   return {route("/api/attention", read_layer_wish, one_layer),

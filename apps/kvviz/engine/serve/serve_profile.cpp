@@ -58,8 +58,8 @@ struct Measured {
   std::vector<KeyMarks> marks;  ///< of the layers
 };
 
-Measured measure(ServeState& state, serve::Client& client, const ServedModel& model, const TextInput& text) {
-  const auto turn = state.runs.wait(client);
+Measured measure(Runs::Place& place, serve::Client& client, const ServedModel& model, const TextInput& text) {
+  const auto turn = place.wait(client);
   const Decoder& decoder = model.runner.model.decoder;
   const auto& ids = text.tokens.ids;
   require_room(decoder.config(), std::ssize(ids));
@@ -218,8 +218,8 @@ Reply profile(ServeState& state, const Request& request) {
                              model.id, ". Load that, or leave the text out");
   const TextInput text = request_text(*loaded, wish.text, longest_measured);
   require_blocks(model, wish, std::ssize(text.tokens.ids));
-  return {serve::MatrixWork([&state, wish, model, loaded, text](serve::Client& client) {
-    return message(model, wish, std::ssize(text.tokens.ids), measure(state, client, *loaded, text));
+  return {serve::MatrixWork([wish, model, loaded, text, place = state.runs.queue()](serve::Client& client) {
+    return message(model, wish, std::ssize(text.tokens.ids), measure(*place, client, *loaded, text));
   })};
 }
 

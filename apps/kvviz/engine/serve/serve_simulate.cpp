@@ -147,8 +147,8 @@ ordered_json result_of(const Asked& asked, const SimulationRecord& record) {
   return result;
 }
 
-SimulationRecord simulated(ServeState& state, const Asked& asked, serve::Client& client) {
-  const auto turn = state.runs.wait(client);
+SimulationRecord simulated(Runs::Place& place, const Asked& asked, serve::Client& client) {
+  const auto turn = place.wait(client);
   const Decoder& decoder = asked.model->runner.model.decoder;
   SimulatePlan plan = plan_simulations(asked.options, decoder.config());
   plan.settings.on_layer = [&](int64_t done, int64_t total) {
@@ -159,9 +159,10 @@ SimulationRecord simulated(ServeState& state, const Asked& asked, serve::Client&
 }
 
 Reply simulate_policies(ServeState& state, const Request& request) {
-  return {serve::Events([&state, asked = read(state, request)](serve::EventStream& events) {
+  const Asked asked = read(state, request);
+  return {serve::Events([asked, place = state.runs.queue()](serve::EventStream& events) {
     // Its turn is over before the result goes out: a client may be slow to read it.
-    const SimulationRecord record = simulated(state, asked, events);
+    const SimulationRecord record = simulated(*place, asked, events);
     events.send("result", result_of(asked, record));
   })};
 }
