@@ -7,6 +7,7 @@ from pathlib import Path
 import server
 from browser import LIMIT
 from case import BrowserCase
+from models import fixture_with_tokenizer
 from selenium.webdriver.common.keys import Keys
 from server import command, row, rows
 
@@ -161,6 +162,22 @@ class Profile(BrowserCase):
         self.assertIn("Tokens 0–15", tip)
         self.assertIn("Tier: HBM", tip)
         self.assertIn("Size: 4 KiB", tip)
+
+    def test_a_block_has_the_size_of_what_its_layer_holds(self):
+        """Of a token each layer takes 2 x 2 heads x 12 numbers x 2 bytes; layer 0 holds the last 6, layer 1 all."""
+        with tempfile.TemporaryDirectory() as parent:
+            server = self.serve("--model", str(fixture_with_tokenizer("gemma2", Path(parent) / "gemma2"))).wait_ready()
+            self.page.open(server, "profile")
+            self.page.enter("profile-tokens", "120", Keys.ENTER)
+            self.page.wait("120 tokens", lambda: self.page.value("context-now") == 120)
+            self.page.press(Keys.ARROW_DOWN, at=self.page.find("block-map"))
+            self.assertRegex(self.page.text("block-details"), "nothing is held .* Size: 0 B")
+            self.page.press(*[Keys.ARROW_RIGHT] * 7)
+            self.assertIn("Tokens 112–119 · Tier: HBM · Size: 576 B", self.page.text("block-details"))
+            self.page.press(Keys.ARROW_DOWN)
+            self.assertIn("Size: 768 B", self.page.text("block-details"))
+            self.page.press(*[Keys.ARROW_LEFT] * 7)
+            self.assertIn("Tokens 0–15 · Tier: HBM · Size: 1.50 KiB", self.page.text("block-details"))
 
     def test_mistakes_are_named(self):
         self.expect("status of 4")

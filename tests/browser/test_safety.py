@@ -9,6 +9,7 @@ from pathlib import Path
 
 from case import BrowserCase
 from hub import SHIPPED
+from models import write_tokenizer
 from selenium.webdriver.common.keys import Keys
 
 IMAGE = "<img src=x onerror=window.hit=1>"
@@ -27,35 +28,9 @@ FORGE = f"""
 
 def model_with_markup(folder):
     """The shipped weights with a tokenizer in which one token is markup."""
-    letters = [chr(code) for code in range(33, 127)]
-    vocabulary = {text: index for index, text in enumerate(["<s>", "</s>", *letters, "Ġ", *(f"unused{i}" for i in range(1951))])}
-    assert len(vocabulary) == 2048
-    tokenizer = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "normalizer": None,
-        "post_processor": None,
-        "added_tokens": [
-            {"id": 2047, "content": EVIL, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
-        ],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "vocab": {text: index for text, index in vocabulary.items() if index != 2047},
-            "merges": [],
-        },
-    }
     for name in ("config.json", "model.safetensors"):
         shutil.copy(SHIPPED / name, folder)
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    write_tokenizer(folder, 2048, added=EVIL)
 
 
 class Markup(BrowserCase):

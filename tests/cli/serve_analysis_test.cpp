@@ -350,6 +350,8 @@ TEST_CASE("[serve profile] the numbers and the tiers of kvviz profile") {
   }
   for (size_t layer = 0; layer < 4; ++layer)
     CHECK(header["layer_bytes"][layer] == want["tables"]["cache_layers"]["rows"][layer]["bytes"]);
+  CHECK(header["layer_token_bytes"] ==
+        json(std::vector<int64_t>(4, 3 * want["summary"]["bytes_per_token_layer"].get<int64_t>())));
   CHECK(got.arrays.at("tier") == array_of(folder / "results/profile.h5", "profile/tier_by_age"));
   CHECK(got.shapes.at("tier") == std::vector<int64_t>{4, 22});
   CHECK(header["l2"] == json{{"bytes", 50'000'000}, {"share", want["summary"]["l2_share"]}});

@@ -168,15 +168,17 @@ export class BlockMap {
 
   #select(cell) {
     this.#cell = cell;
-    const {arrays, tiers, block, blocks_per_column: each, tokens, summary, layer_bytes: layerBytes} = this.#answer;
+    const {arrays, tiers, block, blocks_per_column: each, tokens} = this.#answer;
+    const {layer_bytes: layerBytes, layer_token_bytes: tokenSizes} = this.#answer;
     const {columns} = this.#layout();
     const i = cell.layer * columns + cell.column;
     const first = cell.column * each * block;
     const last = Math.min(tokens, first + each * block) - 1;
     const tier = arrays.tier.data[i] === NOTHING ? "nothing is held here: the layer's window has passed" :
                                                    tiers[arrays.tier.data[i]].name;
-    const size =
-      ((last - first + 1) * summary.bytes_per_token * layerBytes[cell.layer]) / layerBytes.reduce((a, b) => a + b, 0);
+    const tokenBytes = tokenSizes[cell.layer];
+    const firstHeld = tokens - layerBytes[cell.layer] / tokenBytes;
+    const size = Math.max(0, last + 1 - Math.max(first, firstHeld)) * tokenBytes;
     const lines = [
       `Layer ${cell.layer}, ${
         each === 1 ? `block ${count(cell.column)}` :

@@ -179,6 +179,7 @@ ordered_json header_of(const Profiled& p, const NamedModel& model, const Wish& w
           {"summary", summary_of(p, model.config)},
           {"tiers", tiers_of(p.profile)},
           {"layer_bytes", layer_bytes_of(p)},
+          {"layer_token_bytes", p.profile.grid.entry},
           {"l2", {{"bytes", p.memories.l2}, {"share", std::min(1.0, l2 / cache)}}},
           {"lengths", lengths_of(p, model.config)},
           {"measured", p.measured()}};
