@@ -4,6 +4,7 @@
 from browser import TABS
 from case import BrowserCase
 from hub import SHIPPED
+from models import FIXTURES
 from selenium.webdriver.common.keys import Keys
 from server import command, row, rows
 
@@ -101,6 +102,19 @@ class Model(BrowserCase):
         self.page.wait_text("load-error", "mps")
         self.assertIn("Error", self.page.text("hub-status"))
         self.assertEqual(self.page.text("loaded-id"), "demo", "the model that was there stays")
+
+    def test_a_load_that_fails_is_told_beside_what_is_loaded(self):
+        server = self.serve("--model", str(FIXTURES / "bloom"))
+        self.page.wait("the failure", lambda: "error" in server.ask("model"))
+        self.page.open(server)
+        self.page.wait_text("hub-status", "Idle: no model is loaded. The last load failed: [tokenizer] no tokenizer")
+        server.load()
+        self.page.wait("the model", lambda: self.page.text("hub-status") == "Ready: demo")
+        server.load("bloom")  # fails
+        self.page.reload()
+        self.page.wait_text("hub-status", "Ready: demo. The last load failed: [tokenizer] no tokenizer")
+        self.page.click("unload-model")
+        self.page.wait("nothing more of it", lambda: self.page.text("hub-status") == "Idle: no model is loaded")
 
     def test_an_offline_search_says_so(self):
         self.expect("status of 422")

@@ -453,6 +453,7 @@ TEST_CASE("[serve models] a model of the command line that is not there") {
     CHECK(holds(state["error"], "own/nothing is not in the local Hugging Face cache"));
     CHECK(holds(server.process().err(), "own/nothing is not in the local Hugging Face cache"));
     check_refused(server.post("/api/tokenize", {{"text", "a"}}), 409, "conflict", "own/nothing");
+    CHECK_FALSE(server.post("/api/models/unload", json::object()).json().contains("error"));
     CHECK(loaded(server, {{"id", "demo"}}).back().name == "result");
   }
   REQUIRE(scene.models({"pull", "own/er", "--no-weights"}).code == 0);

@@ -11,8 +11,8 @@ const DTYPES = [["auto", "Auto (float32)"], ["f16", "float16"], ["bf16", "bfloat
 
 function statusText() {
   if (state.loading !== null) return `Loading ${state.loading.id ?? "a model"}: ${state.loading.what}`;
-  if (state.error !== null) return `Error: ${state.error}`;
-  return state.model === null ? "Idle: no model is loaded" : `Ready: ${state.model.id}`;
+  const now = state.model === null ? "Idle: no model is loaded" : `Ready: ${state.model.id}`;
+  return state.error === null ? now : `${now}. The last load failed: ${state.error}`;
 }
 
 /** Loading what `chosen()` names, with its progress, and unloading; `onLoaded` when another model is there. */

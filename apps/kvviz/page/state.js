@@ -3,8 +3,8 @@
 import {get} from "./api.js";
 
 /**
- * `model` when another model (or none) is loaded, `loading` while one is on its way, `health` with each answer of the
- * server, `theme` when colours change.
+ * `model` when another model (or none) is loaded, `loading` while one is on its way and when a load fails, `health`
+ * with each answer of the server, `theme` when colours change.
  */
 export const events = new EventTarget();
 
@@ -20,11 +20,12 @@ export const state = {
 export function setModel({state: stage, model, loading: id, progress, error}) {
   const before = JSON.stringify(state.model);
   const wasLoading = state.loading !== null;
+  const errorBefore = state.error;
   state.model = model;
   state.error = error ?? null;
   state.loading = stage === "loading" ? {id, what: "", ...progress} : null;
   if (JSON.stringify(model) !== before) events.dispatchEvent(new Event("model"));
-  if (wasLoading || state.loading !== null) events.dispatchEvent(new Event("loading"));
+  if (wasLoading || state.loading !== null || state.error !== errorBefore) events.dispatchEvent(new Event("loading"));
 }
 
 export async function refreshModel() { setModel(await get("model")); }

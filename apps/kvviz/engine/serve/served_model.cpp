@@ -62,6 +62,7 @@ void ModelSlot::unload() {
   std::shared_ptr<const ServedModel> model;
   const std::lock_guard lock(mutex_);
   model_.swap(model);
+  error_.clear();
 }
 
 nlohmann::ordered_json ModelSlot::state() const {

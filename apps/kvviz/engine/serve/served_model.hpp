@@ -45,7 +45,7 @@ class ModelSlot {
   mutable std::mutex mutex_;
   std::shared_ptr<const ServedModel> model_;
   std::string loading_;  ///< empty: nothing is being loaded
-  std::string error_;    ///< of the last load, where it failed
+  std::string error_;    ///< of the last load, where it failed and nothing was unloaded since
   Progress progress_;
 };
 
