@@ -260,6 +260,21 @@ class Stream(StreamCase):
         self.run_to_the_end()
         self.assertEqual(self.length(), self.server.ask("tokenize", {"text": TEXT})["tokens"])
 
+    def test_the_same_model_is_loaded_again(self):
+        self.expect("status of 409")
+        self.page.click("stream-start")
+        self.wait_length(3)
+        self.page.tab("hub")
+        self.page.click("load-model")
+        self.page.tab("stream")
+        self.page.wait_text("stream-state", "done (unloaded)")
+        self.page.slide("stream-interval", 60)
+        self.page.click("stream-reset")
+        self.wait_state("paused")
+        self.assertEqual(self.length(), 0)
+        self.run_to_the_end()
+        self.assertFalse(self.page.shown("stream-error"))
+
     def test_another_client_unloads_the_model_while_it_runs(self):
         self.addCleanup(lambda: self.server.ask("model")["state"] == "ready" or self.server.load())
         self.page.slide("stream-interval", 200)

@@ -4,6 +4,7 @@ import {decode, listen, matrices, post, remove} from "./api.js";
 import {GrowingMatrix} from "./matrix.js";
 
 const RETRY = 3000;
+const UNLOADED = "unloaded";  // the reason of a stream that has lost its model; the same one may be loaded again
 
 export class StreamSession {
   matrix = new GrowingMatrix();
@@ -33,7 +34,7 @@ export class StreamSession {
     try {
       await this.#post(action, settings);
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.status !== 404 && this.info.reason !== UNLOADED) throw error;
       this.close();
       this.onState();
       if (action === "resume" || action === "stop")
@@ -45,7 +46,7 @@ export class StreamSession {
 
   /** Changes settings of a stream that exists; what was shown in another view is fetched anew. */
   async change(settings) {
-    if (this.info === null) return;
+    if (this.info === null || this.info.reason === UNLOADED) return;
     await this.#post(undefined, settings);
     if ("layer" in settings || "head" in settings || !this.running) await this.sync();
   }
