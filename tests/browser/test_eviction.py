@@ -195,19 +195,34 @@ class Eviction(BrowserCase):
         self.page.click("eviction-compare")
         self.page.wait("another error", lambda: not re.search(r"[\d,]{4,} tokens", self.page.text("simulate-error")))
 
-    def test_a_long_run_is_cancelled(self):
+    def start_a_long_run(self):
         sample = self.server.ask("samples")["samples"][0]["text"]
         self.page.paste("eviction-text", sample)
         for box in self.page.read('[data-testid="policy-list"] input', "id")[:16]:
             self.page.tick(box, True)
         self.page.click("eviction-compare")
         self.page.wait("that it runs", lambda: self.server.ask("health")["running"] == 1)
+
+    def test_a_long_run_is_cancelled(self):
+        self.start_a_long_run()
         self.assertFalse(self.page.find("eviction-compare").is_enabled())
         self.page.click("simulate-cancel")
         self.page.wait_text("simulate-error", "Cancelled")
         self.page.wait("that it has ended", lambda: self.server.ask("health")["running"] == 0, limit=30)
         self.assertEqual(self.page.raw("eviction-result", "data-policies"), "")
         self.assertTrue(self.page.find("eviction-compare").is_enabled())
+
+    def test_a_run_ends_with_its_model(self):
+        self.start_a_long_run()
+        self.page.tab("hub")
+        self.page.click("unload-model")
+        self.page.wait("no model", lambda: self.page.shown("loaded-none"))
+        self.page.click("load-model")
+        self.page.wait("the model", lambda: self.page.all('[data-testid="loaded-id"]'))
+        self.page.tab("eviction")
+        self.page.wait_text("simulate-error", "The model changed while this ran; run it again.")
+        self.page.wait("that it has ended", lambda: self.server.ask("health")["running"] == 0, limit=30)
+        self.assertEqual(self.page.raw("eviction-result", "data-policies"), "")
 
     def test_the_picture_has_a_point_a_policy(self):
         self.compare()

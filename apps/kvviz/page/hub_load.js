@@ -17,7 +17,7 @@ function statusText() {
 
 /** Loading what `chosen()` names, with its progress, and unloading; `onLoaded` when another model is there. */
 export function loader({chosen, onLoaded}) {
-  const loading = new Job("load");
+  const loading = new Job("load", {ofModel: false});
   const news = messages("hub-message");
   const status = el("p", {class: "status", id: "hub-status", testid: "hub-status", role: "status"}, statusText());
 

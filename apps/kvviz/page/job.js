@@ -3,6 +3,11 @@
 import {button, messages} from "./controls.js";
 import {el, scrollTo} from "./dom.js";
 import {bytes, count} from "./format.js";
+import {events} from "./state.js";
+
+// Why a job was stopped, if not by its Cancel button.
+const REPLACED = new DOMException("another run takes its place", "AbortError");
+const OUTDATED = new DOMException("The model changed while this ran; run it again.", "AbortError");
 
 function progressText({what, done, total}) {
   const size = ["downloading", "reading the weights"].includes(what) ? bytes : count;
@@ -16,16 +21,17 @@ export class Job {
   #text;
   #running;
   #controller = null;
-  #replaced = null;  // whose end is not told
   #now = Promise.resolve();
 
-  constructor(id) {
+  /** `ofModel`: what it finds out is about the loaded model. */
+  constructor(id, {ofModel = true} = {}) {
     this.#bar = el("progress", {max: 1, testid: `${id}-progress`, "aria-label": "Progress"});
     this.#text = el("span", {class: "job-text", testid: `${id}-progress-text`, role: "status"});
     const cancel = button(`${id}-cancel`, "Cancel", () => this.#controller?.abort(), "quiet");
     this.#running = el("div", {class: "job", hidden: true}, this.#text, this.#bar, cancel);
     this.news = messages(`${id}-error`);
     this.node = el("div", {class: "job-box"}, this.#running, this.news.node);
+    if (ofModel) events.addEventListener("model", () => this.#controller?.abort(OUTDATED));
   }
 
   get busy() { return this.#controller !== null; }
@@ -40,8 +46,7 @@ export class Job {
   /** As `run`; what runs already is cancelled without a word. */
   async replace(what, action) {
     while (this.busy) {
-      this.#replaced = this.#controller;
-      this.#controller.abort();
+      this.#controller.abort(REPLACED);
       await this.#now;
     }
     return this.run(what, action);
@@ -69,8 +74,9 @@ export class Job {
     try {
       return await action(controller.signal, progress => this.#report(progress));
     } catch (error) {
-      if (this.#replaced === controller) return undefined;
-      this.news.error(error);
+      const {reason} = controller.signal;
+      if (reason === REPLACED) return undefined;
+      this.news.error(reason === OUTDATED ? new Error(OUTDATED.message) : error);
       scrollTo(this.news.node);
       return undefined;
     } finally {

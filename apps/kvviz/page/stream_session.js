@@ -34,7 +34,7 @@ export class StreamSession {
     try {
       await this.#post(action, settings);
     } catch (error) {
-      if (error.status !== 404 && this.info.reason !== UNLOADED) throw error;
+      if (error.status !== 404 && this.info?.reason !== UNLOADED) throw error;
       this.close();
       this.onState();
       if (action === "resume" || action === "stop")
