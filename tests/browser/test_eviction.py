@@ -168,6 +168,13 @@ class Eviction(BrowserCase):
         self.page.press((Keys.CONTROL, Keys.ENTER), at=self.page.find("eviction-text"))
         self.wait_result(LEGACY)
 
+    def test_enter_runs_from_every_number(self):
+        for field, number in (("budget", "50"), ("sinks", "2"), ("recent", "4")):
+            self.page.js("document.querySelector('[data-testid=eviction-result]').dataset.policies = ''")
+            self.page.enter(f"eviction-{field}", number, Keys.ENTER)
+            self.wait_result(LEGACY)
+            self.assert_value("eviction-budget-tokens", self.page.value("eviction-tokens") / 2, absolute=1)
+
     def test_a_budget_that_holds_the_whole_text_evicts_nothing(self):
         self.page.choose("eviction-budget-unit", "tokens")
         self.page.enter("eviction-budget", "1000")

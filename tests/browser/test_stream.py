@@ -114,6 +114,12 @@ class Stream(StreamCase):
         count = self.server.ask("tokenize", {"text": "Another text"})["tokens"]
         self.page.wait("all its tokens", lambda: self.length() == len(self.tokens()) == count)
 
+    def test_enter_in_a_number_that_counts_from_the_start_starts(self):
+        for field in ("temperature", "seed"):
+            self.begin(self.page)
+            self.page.enter(f"stream-{field}", "1", Keys.ENTER)
+            self.wait_length(2)
+
     def test_the_interval_is_kept_to(self):
         self.begin(self.page, text=" ".join([TEXT] * 4))  # or a slow machine reads to the end before
 

@@ -54,12 +54,14 @@ export class EvictionControls {
   constructor(sim, simulate) {
     const compare = () => simulate(this.#list.ticked);
     this.text = textBox("eviction-text", "Text", {text: TEXT, rows: 6, onSubmit: compare, limit: () => MOST_TOKENS});
-    this.budget = numberInput("eviction-budget", "", {step: "any"});
+    this.budget = numberInput("eviction-budget", "", {step: "any", onEnter: compare});
     this.unit = select(
       "eviction-budget-unit", Object.entries(UNITS).map(([name, {text}]) => [name, text]), "percent",
       () => this.#fitUnit());
-    this.sinks = numberInput("eviction-sinks", "", {min: 0, max: 64, step: 1, placeholder: "by policy"});
-    this.recent = numberInput("eviction-recent", "", {min: 0, max: MOST_TOKENS, step: 1, placeholder: "by policy"});
+    const kept = (id, max) =>
+      numberInput(id, "", {min: 0, max, step: 1, placeholder: "by policy", onEnter: compare});
+    this.sinks = kept("eviction-sinks", 64);
+    this.recent = kept("eviction-recent", MOST_TOKENS);
     this.single = select("eviction-policy", [["streaming_llm", "streaming_llm"]], "streaming_llm");
     this.compare = compare;
     this.#fitUnit();

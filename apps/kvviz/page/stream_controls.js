@@ -19,7 +19,7 @@ export class StreamControls {
 
   /**
    * `onChange(read)` when something was set that acts at once: `read()` returns its fields, or throws. `onScale` gets
-   * the name of a scale, `onSubmit` is Ctrl-Enter in the text.
+   * the name of a scale, `onSubmit` is Enter where something counts for a stream that begins, Ctrl-Enter in the text.
    */
   constructor({onChange, onScale, onSubmit}) {
     const sends = name => value => onChange(() => ({[name]: value}));
@@ -47,8 +47,8 @@ export class StreamControls {
     this.generate = numberInput("stream-generate", "64", {min: 0, max: 1024, step: 1});
     this.generate.addEventListener(
       "change", () => onChange(() => ({generate: readNumber(this.generate, WRITTEN, 0, {focus: false})})));
-    this.temperature = numberInput("stream-temperature", "0", {min: 0, max: 5, step: 0.1});
-    this.seed = numberInput("stream-seed", "1", {min: 0, step: 1});
+    this.temperature = numberInput("stream-temperature", "0", {min: 0, max: 5, step: 0.1, onEnter: onSubmit});
+    this.seed = numberInput("stream-seed", "1", {min: 0, step: 1, onEnter: onSubmit});
     this.scale =
       select("stream-scale", [["root", "Square root"], ["linear", "Linear"]], "root", () => onScale(this.scale.value));
   }
