@@ -23,6 +23,9 @@ export function setToken(value) {
   }
 }
 
+/** Whether there is a token to send. */
+export const hasToken = () => token !== "";
+
 /** Takes the token from `#token=...` and out of the address bar, else that of this tab. */
 export function recallToken() {
   const fragment = new URLSearchParams(location.hash.slice(1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The shell: tabs, what every tab shares, and the state of model and connection.
-import {recallToken, setToken, signals} from "./api.js";
+import {hasToken, recallToken, setToken, signals} from "./api.js";
 import {architectureTab} from "./architecture.js";
 import {setTheme, theme} from "./colours.js";
 import {textInput} from "./controls.js";
@@ -140,10 +140,15 @@ function askToken() {
       }
     },
     el("h2", {}, "This server needs its token"),
+    hasToken() ? el(
+                   "p", {class: "message error", role: "alert", testid: "token-refused"},
+                   "That token was not accepted: it is not the one that the server was started with.") :
+                 null,
     el("p", {}, "It was started with --token. Enter the same token here; this tab keeps it until it is closed."),
     el("label", {"for": "token-input"}, "Token"), input,
     el("button", {type: "submit", class: "button primary", testid: "token-submit"}, "Continue"));
   const box = el("dialog", {class: "token-dialog", "aria-label": "Token of this server"}, form);
+  box.addEventListener("close", () => box.showModal());  // Esc: without the token there is nothing to go back to
   document.body.append(box);
   box.showModal();
 }
