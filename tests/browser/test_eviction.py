@@ -164,6 +164,11 @@ class Eviction(BrowserCase):
         self.assertEqual(sorted(guided), sorted(each["name"] for each in self.server.ask("policies")["policies"]))
         self.assertIn("endless chat", self.page.text("best-for-streaming_llm"))
 
+    def test_a_budget_of_less_than_one_percent(self):
+        self.page.enter("eviction-budget", "0.45", Keys.ENTER)
+        self.wait_result(LEGACY)
+        self.assert_value("eviction-budget-tokens", 1)
+
     def test_control_enter_runs(self):
         self.page.press((Keys.CONTROL, Keys.ENTER), at=self.page.find("eviction-text"))
         self.wait_result(LEGACY)

@@ -108,7 +108,7 @@ export class EvictionControls {
   /** The body of POST /api/simulate. */
   wish(names) {
     const amount = readNumber(this.budget, "Budget");
-    const share = String(amount / 100);
+    const share = String(Number((amount / 100).toPrecision(12)));  // no digits of rounding: 0.45 / 100 has 18
     return {
       text: this.text.value,
       policies: names,
