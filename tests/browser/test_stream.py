@@ -247,6 +247,18 @@ class Stream(StreamCase):
         self.assertEqual((self.page.raw("stream-layer", "value"), self.page.raw("stream-head", "value")), (str(layer), str(head["head"])))
         self.assertIn("an attention sink", self.page.text("stream-finding"))
 
+    def test_a_sink_is_looked_for_in_the_beginning_of_a_long_text(self):
+        self.assertIn("measured on your text.", self.sink_of(TEXT))
+        half = (TEXT * 30)[:1499]
+        self.assertIn("measured on the beginning of your text.", self.sink_of(f"{half}\N{GRINNING FACE} and more"))
+        self.assertFalse(self.page.shown("stream-strongest-error"))
+
+    def sink_of(self, text):
+        self.page.paste("stream-text", text)
+        self.page.js("document.querySelector('[data-testid=stream-layer-why]').textContent = ''")
+        self.page.click("stream-find-sink")
+        return self.page.wait("what is found", lambda: self.page.text("stream-layer-why"))
+
     def test_a_model_is_unloaded_and_loaded_while_it_runs(self):
         self.page.slide("stream-interval", 200)
         self.page.click("stream-start")

@@ -6,7 +6,7 @@ import {count, percent} from "./format.js";
 import {Job, restWhile} from "./job.js";
 import {events, state} from "./state.js";
 import {StreamControls} from "./stream_controls.js";
-import {restingLayer, StreamSession, strongSink} from "./stream_session.js";
+import {restingLayer, StreamSession, strongSink, whatIsRead} from "./stream_session.js";
 import {streamTour} from "./stream_tour.js";
 import {StreamView} from "./stream_view.js";
 
@@ -65,22 +65,23 @@ function streamActions({session, controls, seeking, news}) {
     }
   };
   const chooseLayer = async () => {
+    const text = controls.text.value;
     const found = await seeking.run(
-      "looking for a layer worth watching",
-      (signal, onProgress) => restingLayer(controls.text.value, {signal, onProgress}));
+      "looking for a layer worth watching", (signal, onProgress) => restingLayer(text, {signal, onProgress}));
     if (found === undefined) return seeking.news.clear();  // what is wrong with the text, Start says
     return controls.look(
       found,
       `Layer ${found.layer} was chosen because it gives most to the first four tokens: ${
-        percent(found.share, 0)}, measured on your text.`);
+        percent(found.share, 0)}, measured on ${whatIsRead(text)}.`);
   };
   const seek = () => seeking.run("looking for a head with a strong sink", async (signal, onProgress) => {
-    const {layer, head, share} = await strongSink(controls.text.value, {signal, onProgress});
+    const text = controls.text.value;
+    const {layer, head, share} = await strongSink(text, {signal, onProgress});
     controls.chosen = true;
     controls.look(
       {layer, head},
-      `Head ${head} gives ${percent(share)} of its attention to the first token of your text, the most in layer ${
-        layer}, where the first tokens get most.`);
+      `Head ${head} gives ${percent(share)} of its attention to the first token, the most in layer ${
+        layer}, where the first tokens get most, measured on ${whatIsRead(text)}.`);
     await session.change(controls.view);
   });
   const perform = async name => {

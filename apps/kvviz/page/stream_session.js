@@ -175,9 +175,15 @@ export class StreamSession {
 
 const LOOK = 1500;  // characters that are read to choose a layer
 
+/** What of `text` is read to choose a layer: its beginning, without half of a character that is cut in two. */
+const beginning = text => text.slice(0, LOOK).replace(/[\ud800-\udbff]$/, "");
+
+/** Names what the functions below have read of `text`. */
+export const whatIsRead = text => (text.length > LOOK ? "the beginning of your text" : "your text");
+
 /** The layer that gives most to the first four tokens of `text`, and what they get. `options` as `matrices` has them. */
 export async function restingLayer(text, options) {
-  const {layers} = await matrices("attention/layers", {text: text.slice(0, LOOK), bins: 8}, options);
+  const {layers} = await matrices("attention/layers", {text: beginning(text), bins: 8}, options);
   const best = layers.reduce((a, b) => (b.first_mass > a.first_mass ? b : a));
   return {layer: best.layer, share: best.first_mass};
 }
@@ -186,7 +192,7 @@ export async function restingLayer(text, options) {
 export async function strongSink(text, options) {
   const {layer} = await restingLayer(text, options);
   const {heads, statistics} =
-    await matrices("attention", {text: text.slice(0, LOOK), layer, heads: "all", bins: 8}, options);
+    await matrices("attention", {text: beginning(text), layer, heads: "all", bins: 8}, options);
   const share = Math.max(...statistics.sink_mass);
   return {layer, head: heads[statistics.sink_mass.indexOf(share)], share};
 }
