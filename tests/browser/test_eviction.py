@@ -187,6 +187,8 @@ class Eviction(BrowserCase):
         for policy in LEGACY:
             self.assertEqual(self.page.value(f"evictions-{policy}"), 0)
             self.assert_value(f"delta-{policy}", 0, absolute=1e-3)
+        self.assertIn("nothing had to leave", self.page.text("eviction-finding"))
+        self.assertNotIn("begun to evict", self.page.text("eviction-table"))
 
     def test_mistakes_are_named(self):
         self.expect("status of 4")

@@ -99,10 +99,9 @@ function table(answer) {
   const marked = answer.policies.some(p => p.policy !== "full" && clear(p)) ?
     " In colour: more than two standard errors from the full cache." :
     "";
-  const words = `Predictions from token ${
-    count(
-      answer
-        .score_from)} on, where every cache has begun to evict. Counts are over all layers and KV heads; keys held and budget are for one KV head; memory is of the keys and values in f32 with what the policy keeps beside them.${
+  const evicts = answer.policies.some(p => p.evictions > 0);
+  const words = `Predictions from token ${count(answer.score_from)} on${
+    evicts ? ", where every cache has begun to evict" : ""}. Counts are over all layers and KV heads; keys held and budget are for one KV head; memory is of the keys and values in f32 with what the policy keeps beside them.${
     marked}${future}`;
   const head = ({word, label}) => el("th", {scope: "col"}, word ? term(word, label) : label);
   const row = p => el(
