@@ -89,6 +89,13 @@ class Profile(BrowserCase):
         self.page.enter("profile-tokens", "777", Keys.ENTER)
         self.page.wait("777 tokens", lambda: self.page.value("context-now") == 777)
 
+    def test_the_cursor_goes_back_only_if_a_run_was_asked_for(self):
+        self.page.enter("profile-tokens", "10", Keys.TAB)
+        self.page.wait_text("profile-error", "Tokens: got 10")
+        self.assertEqual(self.page.focused(), "profile-dtype")
+        self.page.click("profile-run")
+        self.page.wait("the cursor", lambda: self.page.focused() == "profile-tokens")
+
     def test_small_tiers_are_filled_by_capacity(self):
         self.page.choose("profile-preset", "example")
         self.analyze(click=False)

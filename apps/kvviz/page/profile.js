@@ -29,9 +29,9 @@ export function profileTab() {
   const work = new Job("profile");
   const result = profileResult();
   let due = true;
-  const analyze = () => work.replace("counting", async (signal, onProgress) => {
+  const analyze = ({focus}) => work.replace("counting", async (signal, onProgress) => {
     due = false;
-    const body = controls.wish();
+    const body = controls.wish({focus});
     if (controls.tiers.example) {
       controls.tiers.fit(await cacheSize(body, signal));
       body.tiers = controls.tiers.values();
@@ -40,8 +40,10 @@ export function profileTab() {
     if (!body.weights) addWeights(answer, (await get("architecture", {signal})).cache.weights_bytes);
     result.show(answer, body);
   });
+  // Nobody has asked for such a run: the cursor stays where it is.
+  const unasked = () => state.model !== null && analyze({focus: false});
   const controls =
-    new ProfileControls(work, {analyze, soon: debounce(() => state.model !== null && analyze(), SETTLE)});
+    new ProfileControls(work, {analyze: () => analyze({focus: true}), soon: debounce(unasked, SETTLE)});
   const body = el(
     "div", {class: "tab-body"},
     el(
@@ -51,7 +53,7 @@ export function profileTab() {
         " of this model takes, and which memory has to hold them. Bytes are counted from the model's geometry; times are bytes divided by bandwidth.")),
     el("div", {class: "side"}, controls.node, result.node));
   const refresh = () => {
-    if (due && state.model !== null && !byId("panel-profile").hidden) analyze();
+    if (due && !byId("panel-profile").hidden) unasked();
   };
   body.addEventListener("shown", refresh);
   events.addEventListener("model", () => {

@@ -72,17 +72,17 @@ export class ProfileControls {
     return el("div", {class: "stack"}, what, memories);
   }
 
-  /** The body of POST /api/profile. */
-  wish() {
+  /** The body of POST /api/profile. `focus`: the cursor goes to a number that is wrong. */
+  wish({focus}) {
     const text = this.text.value;
     if (text === "") this.#showTokens(0);
     return {
       id: null,
-      tokens: text === "" ? readNumber(this.tokens, "Tokens") : 1,  // a text has its own
+      tokens: text === "" ? readNumber(this.tokens, "Tokens", undefined, {focus}) : 1,  // a text has its own
       dtype: this.dtype.value,
       text,
-      batch: readNumber(this.batch, "Sequences"),
-      block: readNumber(this.block, "Tokens of a block"),
+      batch: readNumber(this.batch, "Sequences", undefined, {focus}),
+      block: readNumber(this.block, "Tokens of a block", undefined, {focus}),
       tiers: this.tiers.values(),
       weights: this.weights.input.checked,
       columns: COLUMNS,
