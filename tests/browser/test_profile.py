@@ -106,6 +106,15 @@ class Profile(BrowserCase):
         self.assert_profile(command("profile", "--tokens", "512", "--tier", given), ["HBM", "RAM", "disk"])
         self.assertEqual(sum(self.page.value(f"tier-{i}-blocks") for i in range(3)), 128)
 
+    def test_the_example_takes_the_weights_out_and_another_machine_puts_them_back(self):
+        weights = self.page.find("profile-weights")
+        for ticked in (True, False):
+            self.page.tick("profile-weights", ticked)
+            self.page.choose("profile-preset", "example")
+            self.assertFalse(weights.is_selected())
+            self.page.choose("profile-preset", "desktop")
+            self.assertEqual(weights.is_selected(), ticked)
+
     def test_the_map_has_the_colours_of_the_tiers(self):
         self.page.wait("the first tier alone", lambda: self.page.drawn("block-map", "tier-0") > 1000)
         self.assertEqual(self.page.drawn("block-map", "tier-1") + self.page.drawn("block-map", "tier-2"), 0)

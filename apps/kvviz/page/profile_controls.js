@@ -17,6 +17,7 @@ const COLUMNS = 256;
 
 export class ProfileControls {
   #typed = "512";  // the number of tokens while there is no text
+  #unticked = false;  // the weights, by the example, which has no room for them
 
   /**
    * `analyze()` runs at once, `soon()` when nothing has been changed for a moment; `work` is the job in which it does.
@@ -29,13 +30,11 @@ export class ProfileControls {
     this.dtype = select("profile-dtype", DTYPES, "f16", soon);
     this.batch = size("profile-batch", "1", 4096);
     this.block = size("profile-block", "16", 4096);
-    this.weights = checkbox("profile-weights", "The weights lie in the fastest tier too", true, soon);
-    this.tiers = tierEditor({
-      onChange: soon,
-      onExample: () => {
-        this.weights.input.checked = false;
-      }
+    this.weights = checkbox("profile-weights", "The weights lie in the fastest tier too", true, () => {
+      this.#unticked = false;
+      soon();
     });
+    this.tiers = tierEditor({onChange: soon, onPreset: () => this.#fitWeights()});
     this.text = textBox("profile-text", "Text (optional): measures how often each block is needed", {
       text: "",
       rows: 3,
@@ -45,6 +44,17 @@ export class ProfileControls {
       empty: "Empty: sizes alone, for the number of tokens above"
     });
     this.node = this.#cards(work, analyze);
+  }
+
+  /** The example takes the tick away, and another machine gives it back. */
+  #fitWeights() {
+    const {input} = this.weights;
+    if (!this.tiers.example) {
+      input.checked ||= this.#unticked;
+    } else if (input.checked) {
+      input.checked = false;
+      this.#unticked = true;
+    }
   }
 
   /** A text sets its own number of tokens. */

@@ -26,15 +26,14 @@ function spelt(bytes) {
 const exampleRows = bytes => [
   ["HBM", spelt(bytes / 4), "3.35TB/s"], ["RAM", spelt(bytes / 2), "63GB/s"], ["disk", spelt(4 * bytes), "7GB/s"]];
 
-/** `onExample` is called when the example is chosen, whose capacities `fit` sets by the size of a cache. */
-export function tierEditor({onChange, onExample}) {
+/** `onPreset` is called when a machine or the example is chosen, whose capacities `fit` sets by the size of a cache. */
+export function tierEditor({onChange, onPreset}) {
   let rows = PRESETS.h100[1].map(row => [...row]);
   const box = el("div", {testid: "tier-rows"});
   const choose = () => {
     if (preset.value === "own") return;
-    if (preset.value === "example") {
-      onExample();
-    } else {
+    onPreset();
+    if (preset.value !== "example") {
       rows = PRESETS[preset.value][1].map(row => [...row]);
       draw();
     }
