@@ -2,8 +2,11 @@
 """Eviction Sim: policies on a text, with the numbers of kvviz simulate."""
 
 import re
+import tempfile
+from pathlib import Path
 
 from case import BrowserCase
+from models import fixture_with_tokenizer
 from selenium.webdriver.common.keys import Keys
 from server import command, row, rows
 
@@ -216,6 +219,25 @@ class Eviction(BrowserCase):
             self.page.tick(box, True)
         self.page.click("eviction-compare")
         self.page.wait("that it runs", lambda: self.server.ask("health")["running"] == 1)
+
+    def test_the_tour_says_what_the_run_has_shown(self):
+        self.assertIn("62.", self.story(self.server))
+        self.assertIn("most of the damage is gone", self.page.text("tour-eviction"))
+        with tempfile.TemporaryDirectory() as parent:
+            server = self.serve("--model", str(fixture_with_tokenizer("llama", Path(parent) / "llama"))).wait_ready()
+            story = self.story(server, "abcdefghijklmnopqrstuvwxyz" * 2)
+            self.assertNotIn("most of the damage is gone", story)
+            self.assertIn("it is not the first tokens that are missed most", story)
+
+    def story(self, server, text=None):
+        """What step 2 says."""
+        self.page.open(server, "eviction", tours=True)
+        self.page.wait("the policies", lambda: self.page.all('[data-testid="policy-h2o"]'))
+        if text is not None:
+            self.page.paste("eviction-text", text)
+        self.page.click("tour-eviction-action")
+        self.page.wait("step 2", lambda: self.page.value("tour-eviction-step") == 2, limit=60)
+        return self.page.text("tour-eviction")
 
     def test_a_long_run_is_cancelled(self):
         self.start_a_long_run()

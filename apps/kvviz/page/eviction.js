@@ -50,7 +50,7 @@ export function evictionTab() {
       "p", {},
       "What each throws away, and what it is made for. Whether it suits your text is what the simulation measures."),
     guideBox);
-  const tour = evictionTour({setup: controls.node, slots: result.slots, compare: controls.compare});
+  const tour = evictionTour({setup: controls.node, result, compare: controls.compare});
   const body = el(
     "div", {class: "tab-body"},
     el(

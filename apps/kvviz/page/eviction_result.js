@@ -47,6 +47,24 @@ function verdict(answer) {
   return parts.join(" ");
 }
 
+/** What it changed to keep the first tokens instead of as many more of the newest; `answer` null: nothing has run. */
+function firstTokensStory(answer) {
+  const idea =
+    "Left to itself, window keeps only the newest keys. streaming_llm keeps as many, but four of them are the first tokens.";
+  const [window, streaming] = ["window", "streaming_llm"].map(name => answer?.policies.find(p => p.policy === name));
+  if (window === undefined || streaming === undefined)
+    return `${idea} If this model rests on them, window does far more damage: compare the two to see.`;
+  if (window.evictions === 0) return `${idea} At this budget nothing had to leave: a smaller one shows a difference.`;
+  const numbers = `Here the perplexity is ${significant(window.ppl, 4)} with window, ${
+    significant(streaming.ppl, 4)} with streaming_llm, ${significant(answer.full.ppl, 4)} with the full cache`;
+  if (!known(window)) return `${idea} ${numbers}; the text is too short to say more.`;
+  if (unclear(window) || window.delta_ppl < 0)
+    return `${idea} ${numbers}: no damage that shows. On this text the model does without its first tokens.`;
+  return streaming.delta_ppl < window.delta_ppl / 2 ?
+    `${idea} ${numbers}: with the first tokens most of the damage is gone. This model rests on them.` :
+    `${idea} ${numbers}: that does not take most of the damage away. On this text it is not the first tokens that are missed most.`;
+}
+
 const difference = p =>
   (p.policy === "full" || !known(p) ? signed(p.delta_ppl) :
                                       `${signed(p.delta_ppl)} ± ${significant(p.delta_ppl_se, 2)}`);
@@ -149,8 +167,10 @@ export function evictionResult() {
   };
   const node = el("div", {class: "stack", testid: "eviction-result"}, slots.table, slots.timelines, slots.frontier);
   let repaint = () => {};
+  let shown = null;
   events.addEventListener("theme", () => repaint());
   const waiting = () => {
+    shown = null;
     repaint = () => {};
     fill(
       slots.table, el("h2", {}, "Result"),
@@ -166,6 +186,7 @@ export function evictionResult() {
     node.dataset.policies = "";
   };
   const show = answer => {
+    shown = answer;
     const policies = answer.policies.map(p => ({...p, last: p.timeline ? decode(p.timeline, Int32Array) : null}));
     fill(
       slots.table, el("h2", {}, "Result"), el("p", {class: "finding", testid: "eviction-finding"}, verdict(answer)),
@@ -186,5 +207,5 @@ export function evictionResult() {
     node.dataset.policies = policies.map(p => p.policy).join(",");
   };
   waiting();
-  return {node, slots, show, clear: waiting};
+  return {node, slots, show, clear: waiting, firstTokensStory: () => firstTokensStory(shown)};
 }

@@ -2,31 +2,31 @@
 // The guided tour of Eviction Sim.
 import {tour} from "./tour.js";
 
-/** `setup` is the card of settings, `slots` those of the result; `compare` does what its button does. */
-export function evictionTour({setup, slots, compare}) {
+/** `setup` is the card of settings, `result` as evictionResult() has it; `compare` does what its button does. */
+export function evictionTour({setup, result, compare}) {
+  const {slots} = result;
   return tour("eviction", [
     {
       target: setup,
       title: "A cache that is too small",
       text: [
-        "The budget says how many keys each head may keep: here a quarter of the text. From then on, for every new token one key must go, for good. The policy chooses which.",
-        "Compare the five policies. The model reads the same text with each, exactly as it would with such a cache."
+        "The budget says how many keys each head may keep: a quarter of the text, unless you change it. Once it is full, for every new token one key must go, for good. The policy chooses which.",
+        "Compare the ticked policies. The model reads the same text with each, exactly as it would with such a cache."
       ],
       action: {text: "Compare the policies", run: compare, next: true}
     },
     {
       target: slots.table,
       title: "The price is paid in predictions",
-      text: [
-        "Perplexity says how unsure the model is about the next token. “full” keeps everything: the rest is compared with it.",
-        "window keeps only the newest keys. It throws the sinks away, and the model breaks down. streaming_llm keeps as many keys, but four of them are the first tokens: most of the damage is gone."
-      ]
+      text: () =>
+        ["Perplexity says how unsure the model is about the next token. “full” keeps everything: the rest is compared with it.",
+         result.firstTokensStory()]
     },
     {
       target: slots.timelines,
       title: "See what was thrown away",
       text: [
-        "Each line from left to right is one key: grey while it is held, pink if it is a sink. In window the pink line ends; in streaming_llm it goes on to the end.",
+        "Each line from left to right is one key: grey while it is held, pink if it is a sink. Where keys had to leave, window, left to itself, lets the lines of the first tokens end; in streaming_llm they go on.",
         "Move the step below to see which tokens of the text a cache still holds."
       ]
     },

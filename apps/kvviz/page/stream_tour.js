@@ -23,16 +23,16 @@ export function streamTour({board, controls, thresholds, view, start, seek}) {
       title: "One row a token",
       text: [
         "The newest row at the bottom shows where the newest token looks. The upper right is empty, for a token cannot look ahead.",
-        "Most rows are spread out. But one column on the left tends to stand out: nearly every token looks at it."
+        "Look for a column on the left that stands out: in many models nearly every token looks at it. Unless you chose a layer, this is the one whose first tokens get most, so if there is such a column, it is here."
       ]
     },
     {
       target: view.say,
       place: board,
-      title: "That column is an attention sink",
+      title: "Such a column is an attention sink",
       text: [
-        "The weights of a row must add up to 100 %. A head that has nothing to look for needs a place to put them, and takes the first token, whatever it says. It serves as a place to rest.",
-        "Heads differ. Let the page find one with a strong sink on this text."
+        "The weights of a row must add up to 100 %. A head that has nothing to look for needs a place to put them, and in many models takes the first token, whatever it says. It serves as a place to rest.",
+        "Heads and models differ. Let the page find the head that gives most to the first token, and read here whether that is a sink."
       ],
       action: {text: "Show a strong sink", run: seek}
     },
@@ -49,7 +49,7 @@ export function streamTour({board, controls, thresholds, view, start, seek}) {
       target: view.loss,
       title: "Why this matters",
       text: [
-        "A cache grows with every token. When it is full, something must go. Throwing away the oldest token sounds harmless; but it is the sink on which many heads rest.",
+        "A cache grows with every token. When it is full, something must go. Throwing away the oldest token sounds harmless; but if it is a sink, it is what many heads rest on.",
         "What happens then is measured in the tab Eviction Sim."
       ],
       action: {

@@ -22,7 +22,7 @@ const kept = {
 
 /**
    `steps` are `{target, place, title, text, action}`: what is outlined, what the card stands before (`target` if it is
-    left out), words, and optionally a button `{text, run, next}`; with `next` the tour goes on once it has run.
+    left out), words, which may be a function that finds them when the step is shown, and optionally a button `{text, run, next}`; with `next` the tour goes on once it has run.
  */
 export function tour(name, steps) {
   const key = `kvviz-tour-${name}`;
@@ -54,7 +54,7 @@ export function tour(name, steps) {
         el(
           "div", {class: "tour-step", testid: `tour-${name}-step`, "data-value": index + 1},
           `Guided tour, step ${index + 1} of ${steps.length}`),
-        el("h2", {}, title), text.map(paragraph => el("p", {}, paragraph))),
+        el("h2", {}, title), (typeof text === "function" ? text() : text).map(paragraph => el("p", {}, paragraph))),
       el(
         "div", {class: "actions"},
         action ? button(`tour-${name}-action`, action.text, () => act(action), "primary") : null,

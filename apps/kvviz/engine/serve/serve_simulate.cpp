@@ -24,7 +24,7 @@ struct Advice {
 };
 constexpr Advice advice[] = {
     {"full", "the reference: nothing is lost, memory grows with every token"},
-    {"window", "showing why sinks matter: without the first tokens the model falls apart"},
+    {"window", "showing why sinks matter: without the first tokens many models fall apart"},
     {"streaming_llm", "endless chat: constant memory, recent text, stable output"},
     {"h2o", "texts with few important tokens, when attention weights can be kept"},
     {"lru", "a general cache's rule, to compare with"},
