@@ -5,11 +5,16 @@ import re
 import time
 
 import attention
+from browser import PHONE
 from case import BrowserCase
 from selenium.webdriver.common.keys import Keys
 from server import command, row, rows
 
 TEXT = "The tower was built in 1889 and is the tallest in the city."
+
+
+# Whether the upper edges of all of these can be seen.
+IN_WINDOW = "return [...arguments].every(e => e.getBoundingClientRect().top >= 0 && e.getBoundingClientRect().top < innerHeight)"
 
 
 def marked(page, name):
@@ -331,6 +336,22 @@ class Stream(StreamCase):
         self.assertFalse(self.page.shown("tour-stream"))
         self.page.reload()
         self.assertFalse(self.page.shown("tour-stream"), "it comes once")
+
+
+    def test_on_a_phone_the_map_and_the_tour_are_where_one_looks(self):
+        self.page.size(*PHONE)
+        self.begin(self.page)
+        self.page.click("stream-start")
+        self.wait_length(2)
+        buttons, shown = (self.page.find(name).rect["y"] for name in ("stream-start", "stream-map"))
+        self.assertLess(shown - buttons, PHONE[1] / 2)
+        self.page.click("tour-stream-open")
+        targets = ["stream-start", "stream-map", "stream-finding", "stream-sink-threshold", "stream-losses"]
+        for step, target in enumerate(targets, 1):
+            self.page.wait(f"step {step}", lambda step=step: self.page.value("tour-stream-step") == step)
+            both = [self.page.find(name) for name in ("tour-stream-step", target)]
+            self.page.wait(f"{target} in the window", lambda both=both: self.page.js(IN_WINDOW, *both))
+            self.page.js("document.querySelector('[data-testid=tour-stream-next]').click()")  # without scrolling to it
 
 
 class TwoClients(StreamCase):

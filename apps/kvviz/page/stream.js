@@ -138,11 +138,13 @@ export function streamTab() {
   };
 
   const card = el(
-    "div", {class: "card board-controls"}, controls.text.node,
-    el("div", {class: "actions"}, Object.values(player.buttons)), player.status, news.node, controls.interval.node,
-    controls.viewRow(), controls.why, el("div", {class: "actions"}, seek), seeking.node);
+    "div", {class: "card"}, controls.text.node, el("div", {class: "actions"}, Object.values(player.buttons)),
+    player.status, news.node);
+  const look = el(
+    "div", {class: "card board-look"}, controls.interval.node, controls.viewRow(), controls.why,
+    el("div", {class: "actions"}, seek), seeking.node);
   const more = controls.moreCard();
-  const board = el("div", {class: "board"}, card, view.map, view.say, more);
+  const board = el("div", {class: "board"}, el("div", {class: "board-controls"}, card, look), view.map, view.say, more);
   const guide =
     streamTour({board, controls: card, thresholds: more, view, start: actions.act("start"), seek: actions.seek});
   const body = el(

@@ -20,9 +20,12 @@ const kept = {
   },
 };
 
+const oneColumn = matchMedia("(max-width: 900px)");  // as in layout.css
+
 /**
    `steps` are `{target, place, title, text, action}`: what is outlined, what the card stands before (`target` if it is
-    left out), words, which may be a function that finds them when the step is shown, and optionally a button `{text, run, next}`; with `next` the tour goes on once it has run.
+    left out, and on narrow screens), words, which may be a function that finds them when the step is shown, and
+    optionally a button `{text, run, next}`; with `next` the tour goes on once it has run.
  */
 export function tour(name, steps) {
   const key = `kvviz-tour-${name}`;
@@ -63,7 +66,9 @@ export function tour(name, steps) {
         last ? null : button(`tour-${name}-close`, "Close the tour", close, "quiet")));
     unmark();
     target.classList.add("toured");
-    place.before(card);
+    const beside = oneColumn.matches ? target : place;
+    card.style.order = getComputedStyle(beside).order;
+    beside.before(card);
     card.hidden = false;
     opener.hidden = true;
     if (!move) return;
