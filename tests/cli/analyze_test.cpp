@@ -203,3 +203,23 @@ TEST_CASE("[analyze] a model without a tokenizer runs on token ids, and on nothi
   const auto far = run_kvviz({"analyze", "--model", "bare", "--tokens", "far.txt"}, folder.path());
   CHECK(far.err.find("token id 2048 is outside the model's vocabulary of 2048\n") != std::string::npos);
 }
+
+TEST_CASE("[analyze] figures speak of the thresholds that were asked for") {
+  const test::TemporaryFolder folder;
+  const auto done = run_kvviz({"analyze", "--seq-len", "64", "--focus", "layers,heads,embeddings",
+                               "--small-eps", "0.5", "--legacy-threshold", "3", "--keep-plot-scripts"},
+                              folder.path());
+  REQUIRE_MESSAGE(done.code == 0, done.err);
+  int asked = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+    if (entry.path().extension() != ".gp") continue;
+    CAPTURE(entry.path().string());
+    const std::string script = read_file(entry.path());
+    CHECK(script.find("0.1 x RMS") == std::string::npos);
+    CHECK(script.find("1 % of the largest") == std::string::npos);
+    // A Gaussian's share below 0.5 of its RMS, erf(0.5 / sqrt 2) = 0.3829, and below 0.1, 0.0797.
+    CHECK(script.find("(0.080)") == std::string::npos);
+    asked += script.find("0.5 x RMS") != std::string::npos ? 1 : 0;
+  }
+  CHECK(asked >= 2);
+}

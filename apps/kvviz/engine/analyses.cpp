@@ -47,20 +47,15 @@ Analyses run_analyses(const Subject& subject, const AnalyzeOptions& options, con
   const KvView cache = subject.cache.view();
   const auto thresholds = analysis::legacy_thresholds(cache, options.legacy);
   const auto with_thresholds = [&](auto part) {
-    part.legacy = options.legacy;
     part.thresholds = thresholds;
     return part;
   };
   Analyses done;
   if (focus.heads || focus.layers) done.heads = analysis::heads(cache, with_thresholds(options.heads));
-  if (focus.layers) {
-    auto of_layers = with_thresholds(options.layers);
-    of_layers.small_eps = options.heads.small_eps;  // one option for both
-    done.layers = analysis::layers(cache, of_layers, *done.heads);
-  }
+  if (focus.layers) done.layers = analysis::layers(cache, with_thresholds(options.layers), *done.heads);
   if (focus.needs_attention() && !subject.attention.empty()) done.attention = attention_of(subject, options);
   if (focus.tokens && focus.each_token) {
-    const auto options_of_tokens = with_thresholds(analysis::TokensOptions{});
+    const auto options_of_tokens = with_thresholds(analysis::TokensOptions{.legacy = options.legacy});
     if (done.attention) {
       const auto received = analysis::token_attention(*done.attention);
       done.tokens = analysis::tokens(cache, options_of_tokens, &received);

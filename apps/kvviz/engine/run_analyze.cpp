@@ -102,7 +102,16 @@ int analyze_texts(const AnalyzeOptions& options, const Focus& focus, std::vector
                              .shown_tables = {"layers_over_texts", "attention_layers_over_texts"}});
 }
 
-int analyze(const AnalyzeOptions& options) {
+/// One option may be of several parts: each has it from here on, and so have the figures.
+AnalyzeOptions shared_out(AnalyzeOptions options) {
+  options.layers.small_eps = options.heads.small_eps;
+  options.layers.legacy = options.heads.legacy = options.channels.legacy = options.distribution.legacy =
+      options.legacy;
+  return options;
+}
+
+int analyze(const AnalyzeOptions& given) {
+  const AnalyzeOptions options = shared_out(given);
   std::vector<Gate> gates = check_output(options.output);
   const Focus focus = parse_focus(options.focus);
   validate(options);

@@ -52,7 +52,7 @@ double entropy_normalized(const AttentionLayer& layer, const kernels::HeadAttent
     sum += static_cast<double>(head.entropy[i]) / std::log(static_cast<double>(visible));
     ++count;
   }
-  return count > 0 ? sum / count : kNone;
+  return count > 0 ? std::min(sum / count, 1.0) : kNone;
 }
 
 double distance_relative(const AttentionLayer& layer, const kernels::HeadAttention& head) {
@@ -64,9 +64,22 @@ double distance_relative(const AttentionLayer& layer, const kernels::HeadAttenti
   return uniform > 0 ? sum / uniform : kNone;
 }
 
+/// What the first key would get if every query gave all keys that it sees the same.
+double uniform_sink_mass(const AttentionLayer& layer) {
+  double sum = 0;
+  for (int64_t i = 0; i < layer.queries; ++i) {
+    const int64_t visible = visible_keys(layer, i);
+    if (visible == layer.keys - layer.queries + i + 1) sum += 1 / static_cast<double>(visible);
+  }
+  return sum / static_cast<double>(std::max<int64_t>(layer.queries, 1));
+}
+
 /// Comparisons with NaN are false: a head without the number is not of that class.
-HeadClass class_of(const AttentionHead& head, const AttentionOptions& options) {
-  if (head.sink_mass >= options.sink_share) return HeadClass::sink;
+HeadClass class_of(const AttentionHead& head, double uniform, const AttentionOptions& options) {
+  // In a short text the first key gets as much from a head that looks at everything alike.
+  const double far_above_uniform = std::min(2 * uniform, (1 + uniform) / 2);
+  if (head.sink_mass > uniform && head.sink_mass >= std::max(options.sink_share, far_above_uniform))
+    return HeadClass::sink;
   if (head.distance_relative <= options.local_distance) return HeadClass::local;
   if (head.entropy_normalized >= options.global_entropy) return HeadClass::global;
   return HeadClass::mixed;
@@ -89,7 +102,7 @@ AttentionHead head_of(const AttentionLayer& layer, int64_t index, std::span<cons
   head.distance_relative = distance_relative(layer, measured);
   head.small_share = mean_of(std::span(measured.small_share));
   head.top_mass = measured.top_mass;
-  head.head_class = class_of(head, options);
+  head.head_class = class_of(head, uniform_sink_mass(layer), options);
   fill_keys(layer, measured, exposed, head);
   return head;
 }

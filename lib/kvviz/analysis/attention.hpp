@@ -18,7 +18,8 @@ enum class GqaAggregate { mean, max, sum };
 
 /// What a head mostly looks at. The first rule that holds decides: sink, local, global, mixed.
 enum class HeadClass {
-  sink,    ///< mean mass on the first key >= sink_share
+  sink,    ///< mean mass on the first key >= sink_share, and far above uniform attention's: twice that, or
+           ///< halfway from it to 1
   local,   ///< mean distance relative to uniform attention <= local_distance
   global,  ///< normalised entropy >= global_entropy
   mixed
@@ -32,7 +33,8 @@ struct AttentionOptions {
   double local_distance = 0.25;  ///< class local
   double global_entropy = 0.8;   ///< class global
   int64_t top_keys = 20;         ///< length of the list of heaviest keys
-  int64_t least_exposure = 64;   ///< keys that fewer queries see (mostly themselves) are not ranked
+  int64_t least_exposure = 64;  ///< keys that fewer queries see (mostly themselves) are not ranked; at most a
+                                ///< quarter of what the first key has
   bool head_keys = false;  ///< keep the keys' masses of every query head and KV head, not of layers alone
   GqaAggregate gqa = GqaAggregate::mean;
   template <class Self, class V>
@@ -45,7 +47,8 @@ struct AttentionOptions {
           "class local: largest mean distance, relative to uniform attention");
     visit(s.global_entropy, "class-global", "class global: least normalised entropy");
     visit(s.top_keys, "top-keys", "number of heaviest keys listed");
-    visit(s.least_exposure, "least-exposure", "queries that must be able to see a key before it is ranked");
+    visit(s.least_exposure, "least-exposure",
+          "queries that must be able to see a key before it is ranked (at most a quarter of the text's)");
   }
 };
 void validate(const AttentionOptions& options);  ///< throws UsageError
@@ -122,8 +125,9 @@ struct AttentionResult {
   /// [keys] mean over layers of AttentionLayerRow's (layers of fewer keys hold the last ones; kNone: no layer
   /// has it).
   std::vector<double> received, value_weighted, recent;
-  /// Keys by received descending, ties by index. Only those that at least least_exposure queries (or as many
-  /// as see any key) can see in some layer: the last keys of a text are seen by little more than themselves.
+  /// Keys by received descending, ties by index. Only those that at least least_exposure queries (or a
+  /// quarter of those that see any key) can see in some layer: the last keys of a text are seen by little
+  /// more than themselves.
   std::vector<int64_t> ranking;
   std::vector<TopKey> top_keys;  ///< the first of the ranking
 };

@@ -87,7 +87,8 @@ std::vector<int64_t> ranking(const AttentionResult& result, std::span<const Atte
       most = std::max(most, counts[key]);
     }
   }
-  const int64_t least = exposed.empty() ? 0 : std::min(least_exposure, std::ranges::max(exposed));
+  const int64_t most = exposed.empty() ? 0 : std::ranges::max(exposed);
+  const int64_t least = std::min(least_exposure, std::max<int64_t>(most / 4, 1));
   std::vector<int64_t> order(result.received.size());
   std::iota(order.begin(), order.end(), 0);
   std::erase_if(order, [&](int64_t key) { return std::isnan(result.received[key]) || exposed[key] < least; });

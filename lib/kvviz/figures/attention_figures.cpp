@@ -135,6 +135,7 @@ plot::Figure mass_per_key(const AttentionResult& result, std::span<const std::st
   }
   plot::Panel layers = layer_panel("Layer by layer (mean over query heads)", "token position",
                                    matrix(entries, "share of attention"));
+  layers.x.names = token_names(texts);
   map_of(layers).z_scale = plot::Scale::log10;
   map_of(layers).decimals = 3;
   plot::Figure figure;

@@ -43,8 +43,10 @@ plot::Panel outliers(const ChannelsResult& result, const ChannelsOptions& option
                               outlier.layer, outlier.head, outlier.channel, outlier.ratio);
   }
   const std::string ratio = plain_number(options.outlier_ratio);
-  panel.title = fmt::format("{}: {} channels above {} x their head's median", keys ? "Keys" : "Values",
-                            points.x.size(), ratio);
+  const size_t count = points.x.size();
+  panel.title = fmt::format("{}: {} channel{} above {} x {} head's median", keys ? "Keys" : "Values", count,
+                            count == 1 ? "" : "s", ratio, count == 1 ? "its" : "their");
+  panel.nothing = "none";
   const int64_t dims = static_cast<int64_t>(result.legacy.dimensions.size());
   panel.x = {.label = "channel",
              .whole = true,

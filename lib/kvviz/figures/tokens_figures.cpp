@@ -118,7 +118,8 @@ struct Table {
 };
 
 /// The tokens from `begin` to `end`; on one colour scale whatever the part.
-plot::Panel layer_by_token(const TokensResult& result, const Table& table, int64_t end) {
+plot::Panel layer_by_token(const TokensResult& result, const Table& table, int64_t end,
+                           std::span<const std::string> texts) {
   std::vector<MatrixEntry> entries;
   double low = std::numeric_limits<double>::infinity(), high = -low;
   for (const LayerTokens& layer : result.layers) {
@@ -137,10 +138,12 @@ plot::Panel layer_by_token(const TokensResult& result, const Table& table, int64
   } else if (low <= high) {
     map.z_min = low, map.z_max = high;
   }
-  return layer_panel(table.title, "token position", std::move(map));
+  plot::Panel panel = layer_panel(table.title, "token position", std::move(map));
+  panel.x.names = token_names(texts.first(std::min(texts.size(), static_cast<size_t>(end))));
+  return panel;
 }
 
-plot::Figure heatmap(const TokensResult& result) {
+plot::Figure heatmap(const TokensResult& result, std::span<const std::string> texts) {
   static constexpr std::array<Table, 4> kTables{
       {{"Keys: norm", "norm / layer mean", &LayerTokens::k_norm_relative, true},
        {"Values: norm", "norm / layer mean", &LayerTokens::v_norm_relative, true},
@@ -154,14 +157,14 @@ plot::Figure heatmap(const TokensResult& result) {
   if (zoomed) figure.column_weights = {0.28, 0.72};
   for (const Table& table : kTables) {
     if (zoomed) {
-      figure.panels.push_back(layer_by_token(result, table, kFirst));
+      figure.panels.push_back(layer_by_token(result, table, kFirst, texts));
       plot::Panel& first = figure.panels.back();
       first.title = fmt::format("First {} tokens", kFirst);
       auto& map = std::get<plot::Heatmap>(first.marks[0]);
       map.z_label.clear();
       map.decimals = -1;
     }
-    figure.panels.push_back(layer_by_token(result, table, tokens));
+    figure.panels.push_back(layer_by_token(result, table, tokens, texts));
   }
   figure.height = 1300;
   figure.caption = fmt::format(
@@ -173,7 +176,7 @@ plot::Figure heatmap(const TokensResult& result) {
 
 std::vector<NamedFigure> token_figures(const TokensResult& result, std::span<const std::string> texts) {
   return {{"tokens/token_position_importance", importance(result, texts)},
-          {"tokens/token_sparsity_heatmap", heatmap(result)}};
+          {"tokens/token_sparsity_heatmap", heatmap(result, texts)}};
 }
 
 }  // namespace kvviz::figures

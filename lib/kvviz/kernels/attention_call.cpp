@@ -2,6 +2,7 @@
 #include "kvviz/kernels/attention_call.hpp"
 
 #include <cassert>
+#include <cmath>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/top_mass.hpp"
@@ -78,6 +79,11 @@ HeadAttention empty_statistics(const AttentionCall& call, int64_t head) {
 }
 
 void finish(const AttentionCall& call, HeadAttention& head) {
+  for (int64_t query = 0; query < std::ssize(head.entropy); ++query) {
+    const Span seen = visible_keys(call.problem, query);
+    float& entropy = head.entropy[static_cast<size_t>(query)];
+    if (seen.end - seen.begin == 1 && std::isfinite(entropy)) entropy = 0;  // without rounding
+  }
   for (double& mass : head.top_mass)
     mass /= static_cast<double>(std::max<size_t>(call.sampled_queries.size(), 1));
   const auto bins = static_cast<size_t>(call.map_bins);

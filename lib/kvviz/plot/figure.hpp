@@ -129,6 +129,7 @@ struct Panel {
   Axis x, y;
   std::vector<Mark> marks;
   std::string note{};  ///< small print under the title: what to keep in mind when reading the panel
+  std::string nothing = "no value to show";  ///< in the middle of a panel whose marks hold no value
 };
 
 /// Panels row by row in a grid. Nothing overlaps: titles wrap, tick labels thin out, legends have rows of

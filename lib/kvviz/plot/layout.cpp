@@ -96,6 +96,11 @@ int block_of(int cells, double room) {
 
 void pool(Panel& panel, const Box& plot, const Theme& theme) {
   for (Mark& mark : panel.marks) {
+    if (const auto* lines = std::get_if<Lines>(&mark)) {
+      int64_t most = 1;
+      for (const Series& series : lines->series) most = std::max(most, bars_per_pixel(series, plot.width));
+      if (most > 1) panel.x.label += fmt::format(" (longest of {} per bar)", most);
+    }
     auto* map = std::get_if<Heatmap>(&mark);
     if (map == nullptr) continue;
     const int rows = block_of(map->rows, std::min<double>(theme.max_cells, plot.height));

@@ -243,6 +243,12 @@ Panel coloured(Panel panel, const Theme& theme) {
   return panel;
 }
 
+int64_t bars_per_pixel(const Series& series, double pixels) {
+  const auto points = static_cast<double>(std::min(series.x.size(), series.y.size()));
+  const double buckets = std::floor(std::max(1.0, pixels));
+  return series.stroke == Stroke::impulses ? static_cast<int64_t>(std::ceil(points / buckets)) : 1;
+}
+
 Series thinned(const Series& series, double pixels) {
   const size_t points = std::min(series.x.size(), series.y.size());
   const auto buckets = static_cast<size_t>(std::max(1.0, pixels));

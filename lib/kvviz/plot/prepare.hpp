@@ -36,6 +36,8 @@ Panel coloured(Panel panel, const Theme& theme);
 /// same; of impulses the longest. A pixel column with a value that is not finite keeps only that one. Only
 /// for ascending x. A thinned series has no error bars.
 Series thinned(const Series& series, double pixels);
+/// Impulses of which thinned() keeps the longest; 1: it keeps all, or they are no impulses.
+int64_t bars_per_pixel(const Series& series, double pixels);
 
 enum class Swatch { line, dashed, points, box };
 struct LegendEntry {

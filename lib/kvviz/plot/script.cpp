@@ -183,8 +183,8 @@ class Sheet {
     for (const TextLine& line : texts) text(out, line);
     for (const PlacedLegend& entry : p.legend) swatch(out, entry);
     if (script.elements.empty())
-      text(out, {"no value to show", p.plot.x + p.plot.width / 2, p.plot.y + p.plot.height / 2,
-                 theme_.label_size});
+      text(out,
+           {p.panel.nothing, p.plot.x + p.plot.width / 2, p.plot.y + p.plot.height / 2, theme_.label_size});
     out += surface ? "splot " : "plot ";
     for (const std::string& element : script.elements) out += element + ", \\\n     ";
     out += "NaN notitle\n";

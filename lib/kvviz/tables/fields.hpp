@@ -30,7 +30,7 @@ struct Field {
 };
 
 /// The number, or null with `reason` where the analysis has none (NaN).
-inline Cell real(double value, const char* reason = "not defined here") {
+inline Cell real(double value, const char* reason = "not defined for these values: too few, or all alike") {
   if (std::isnan(value)) return Null{reason};
   return value;
 }

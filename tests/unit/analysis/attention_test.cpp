@@ -193,17 +193,36 @@ TEST_CASE("[attention] exposure: windows and queries that are the last of the ke
   check_close(result.heads[0].entropy_normalized, 1, kFloat);
   check_close(result.heads[0].distance_relative, 1, kFloat);
   CHECK(result.top_keys.size() == 4);
-  CHECK(result.top_keys[0].key == 1);                                   // ties by index
-  CHECK(single(maker, uniform).ranking == std::vector<int64_t>{2, 3});  // the others are seen by one query
+  CHECK(result.top_keys[0].key == 1);                       // ties by index
+  CHECK(single(maker, uniform).ranking == result.ranking);  // a quarter of two queries is one
 }
 
 TEST_CASE("[attention] keys that few queries see are not ranked, however much those give them") {
   AttentionOptions options;
   options.least_exposure = 16;
-  const AttentionResult result = single({.queries = 40, .keys = 40}, self, options);
-  CHECK(result.received[39] == 1);  // the last query looks at itself, and so does nobody else
-  REQUIRE(result.ranking.size() == 25);
-  CHECK(result.ranking.front() == 24);
+  const AttentionResult result = single({.queries = 64, .keys = 64}, self, options);
+  CHECK(result.received[63] == 1);  // the last query looks at itself, and so does nobody else
+  REQUIRE(result.ranking.size() == 49);
+  CHECK(result.ranking.front() == 48);
+}
+
+TEST_CASE(
+    "[attention] in a short text the heaviest key is the one that gets most, not the only one all see") {
+  const auto on_fifth = [](int64_t i, int64_t j) { return j == std::min<int64_t>(i, 5) ? 1.0 : 0.0; };
+  const AttentionResult result = single({.queries = 40, .keys = 40}, on_fifth);
+  CHECK(result.received[5] == 1);
+  CHECK(result.top_keys[0].key == 5);
+  CHECK(result.ranking.size() == 31);  // seen by ten queries or more
+}
+
+TEST_CASE("[attention] uniform attention is no sink, however short the text") {
+  for (const int64_t tokens : {3, 6, 9, 25, 26, 100}) {
+    CAPTURE(tokens);
+    const AttentionResult result = single({.queries = tokens, .keys = tokens}, uniform);
+    CHECK(result.heads[0].head_class == HeadClass::global);
+    CHECK(result.heads[0].entropy_normalized <= 1);
+    CHECK(single({.queries = tokens, .keys = tokens}, sink).heads[0].head_class == HeadClass::sink);
+  }
 }
 
 TEST_CASE("[attention] random attention: every aggregate agrees with the whole matrices") {
