@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Loading against reading: seconds of load_model() and of a plain read of the same files, warm, the best of
 // five:
-//   bench_load write FOLDER   writes a Llama of random weights: FOLDER/f32, 500 MB, and FOLDER/bf16
+//   bench_load write FOLDER   writes a Llama of random weights: FOLDER/f32, 500 MB, and FOLDER/bf16; and a
+//   small
+//                             one with a large cache, FOLDER/deep: 28 layers, 8 KV heads of 128
 //   bench_load MODEL ...      measures folders or .gguf files
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
@@ -26,28 +28,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void write_models(const fs::path& folder) {
-  const nlohmann::json json = {{"architectures", {"LlamaForCausalLM"}},
-                               {"model_type", "llama"},
-                               {"hidden_size", 1024},
-                               {"intermediate_size", 2816},
-                               {"num_hidden_layers", 7},
-                               {"num_attention_heads", 16},
-                               {"vocab_size", 32000},
-                               {"tie_word_embeddings", true}};
+nlohmann::json llama(int64_t layers, int64_t heads, int64_t hidden, int64_t mlp, int64_t vocabulary) {
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"model_type", "llama"},
+          {"hidden_size", hidden},
+          {"intermediate_size", mlp},
+          {"num_hidden_layers", layers},
+          {"num_attention_heads", heads},
+          {"vocab_size", vocabulary},
+          {"tie_word_embeddings", true}};
+}
+
+void write_model(const fs::path& folder, const nlohmann::json& json, at::ScalarType type) {
   const ModelConfig config = parse_config(json);
   ModelWeights weights;
   std::map<std::string, std::string> names;
   for (const WeightSource& source : weight_map(config)) names[source.ours] = source.theirs;
-  for (const auto& [name, type] : {std::pair{"f32", at::kFloat}, std::pair{"bf16", at::kBFloat16}}) {
-    std::map<std::string, at::Tensor> stored;
-    for (const WeightSlot& slot : weight_slots(config, weights))
-      stored[names.at(slot.name)] =
-          (slot.shape.size() == 1 ? at::ones(slot.shape) : at::randn(slot.shape).mul_(0.02)).to(type);
-    fs::create_directories(folder / name);
-    std::ofstream(folder / name / "config.json") << json;
-    write_safetensors(folder / name / "model.safetensors", stored, {});
-  }
+  std::map<std::string, at::Tensor> stored;
+  for (const WeightSlot& slot : weight_slots(config, weights))
+    stored[names.at(slot.name)] =
+        (slot.shape.size() == 1 ? at::ones(slot.shape) : at::randn(slot.shape).mul_(0.02)).to(type);
+  fs::create_directories(folder);
+  std::ofstream(folder / "config.json") << json;
+  write_safetensors(folder / "model.safetensors", stored, {});
+}
+
+void write_models(const fs::path& folder) {
+  const nlohmann::json wide = llama(7, 16, 1024, 2816, 32000);
+  write_model(folder / "f32", wide, at::kFloat);
+  write_model(folder / "bf16", wide, at::kBFloat16);
+  nlohmann::json deep = llama(28, 8, 64, 64, 512);
+  deep["head_dim"] = 128;
+  write_model(folder / "deep", deep, at::kFloat);
 }
 
 double best_of_five(const std::function<void()>& work) {
