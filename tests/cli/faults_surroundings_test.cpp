@@ -8,6 +8,7 @@
 #include "cli/fault_rows.hpp"
 #include "cli/running.hpp"
 #include "kvviz/core/error.hpp"
+#include "support/errors.hpp"
 
 using namespace kvviz;
 using test::Finished;
@@ -51,6 +52,29 @@ void make_locale(const fs::path& folder, const std::string& name) {
 }
 
 }  // namespace
+
+TEST_CASE("[faults] without gnuplot nothing is computed that would be lost, and what draws nothing runs") {
+  const TemporaryFolder folder, nothing;
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--seq-len", "16", "--out", "out"});
+    return Running(arguments, folder.path(), [&] { setenv("PATH", nothing.path().c_str(), 1); }).wait();
+  };
+  for (const char* command : {"analyze", "sinks", "tucker"}) {
+    const Finished refused = run({command});
+    CAPTURE(refused.err);
+    CHECK(refused.code == 1);
+    CHECK(test::holds(refused.err, "no gnuplot in PATH"));
+    CHECK(test::holds(refused.err, "install the package gnuplot-nox, or give --no-plots\n"));
+    CHECK_FALSE(fs::exists(folder / "out"));
+  }
+  for (const std::vector<std::string>& drawless : {std::vector<std::string>{"analyze", "--no-plots"},
+                                                   {"analyze", "--samples", "0-1", "--shard", "0/2"}}) {
+    const Finished done = run(drawless);
+    CHECK_MESSAGE(done.code == 0, done.err);
+  }
+  test::proved({"gnuplot is not installed",
+                "refused before the model is read; with `--no-plots` it is not missed", "1"});
+}
 
 TEST_CASE("[faults] the locale changes no byte") {
   const TemporaryFolder locales;

@@ -18,6 +18,7 @@
 #include "kvviz/core/file_lock.hpp"
 #include "kvviz/core/version.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/plot/gnuplot.hpp"
 #include "kvviz/plot/render.hpp"
 #include "kvviz/report/annotations.hpp"
 #include "kvviz/report/console.hpp"
@@ -108,8 +109,12 @@ void print(const Result& result, const Delivery& delivery, const OutputOptions& 
 
 }  // namespace
 
-std::vector<Gate> check_output(const OutputOptions& output, std::span<const std::string> others) {
+std::vector<Gate> check_output(const OutputOptions& output, Draws draws,
+                               std::span<const std::string> others) {
   require_writable(output.out);
+  require(draws == Draws::maybe_not || output.no_plots || plot::is_installed("gnuplot"),
+          "there is no gnuplot in PATH, which draws the figures; install the package gnuplot-nox, or give "
+          "--no-plots");
   std::vector<Gate> gates;
   for (const std::string& text : output.fail_if) gates.push_back(parse_gate(text));
   if (output.junit.empty()) return gates;

@@ -15,10 +15,18 @@
 
 namespace kvviz {
 
-/// The gates of the command line, the folder of the output and the file of --junit, looked at before any
-/// model is read. That file then says that the run has not ended, so that no earlier one passes for its
-/// report. `others`: names of the checks that the command adds to its gates. Throws UsageError, DataError.
-std::vector<Gate> check_output(const OutputOptions& output, std::span<const std::string> others = {});
+/// Whether a run ends with figures: one of a shard does not, and of some nobody knows before it ends.
+enum class Draws { yes, maybe_not };
+inline Draws draws(const TextsOptions& texts) {
+  return texts.batch.shard.empty() ? Draws::yes : Draws::maybe_not;
+}
+
+/// The gates of the command line, the folder of the output, gnuplot where there are figures to draw, and the
+/// file of --junit, looked at before any model is read. That file then says that the run has not ended, so
+/// that no earlier one passes for its report. `others`: names of the checks that the command adds to its
+/// gates. Throws UsageError, DataError.
+std::vector<Gate> check_output(const OutputOptions& output, Draws draws,
+                               std::span<const std::string> others = {});
 
 /// The provenance block: version, call, effective options, where the numbers came from.
 nlohmann::ordered_json provenance_of(const SubjectOrigin& origin, const CallOptions& call,

@@ -112,7 +112,7 @@ AnalyzeOptions shared_out(AnalyzeOptions options) {
 
 int analyze(const AnalyzeOptions& given) {
   const AnalyzeOptions options = shared_out(given);
-  std::vector<Gate> gates = check_output(options.output);
+  std::vector<Gate> gates = check_output(options.output, draws(options.texts));
   const Focus focus = parse_focus(options.focus);
   validate(options);
   set_threads(options.call.threads);

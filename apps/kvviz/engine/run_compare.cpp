@@ -163,7 +163,7 @@ void add_moves(Result& result, Delivery& delivery, const std::pair<const Result&
 
 int compare(const CompareOptions& o) {
   Tolerances{o.tolerances};  // refuses what cannot be read before anything is done
-  Delivery delivery{.gates = check_output(o.output, check_names(o))};
+  Delivery delivery{.gates = check_output(o.output, Draws::maybe_not, check_names(o))};
   const Result a = read_result(o.results[0]), b = read_result(o.results[1]);
   require_comparable(a, b);
   const auto origin = [](const Result& result) {

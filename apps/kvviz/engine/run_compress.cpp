@@ -184,7 +184,7 @@ int run_on_texts(const CompressOptions& o, std::vector<CachePlan> plans, Deliver
 }
 
 int run(const CompressOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   std::vector<CachePlan> plans = plans_of(o);
   set_threads(o.call.threads);
   return o.cache.empty() ? run_on_texts(o, std::move(plans), std::move(delivery))

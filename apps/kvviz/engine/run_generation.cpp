@@ -231,7 +231,7 @@ nlohmann::json record_of(Result result, const BatchLayout& layout) {
 }
 
 int run(const GenerationOptions& o) {
-  std::vector<Gate> gates = check_output(o.output);
+  std::vector<Gate> gates = check_output(o.output, draws(o.texts));
   validate(sampling_of(o));
   analysis::validate(o.stages);
   analysis::validate(o.legacy);

@@ -187,7 +187,7 @@ void write_profile_arrays(const std::filesystem::path& path, const Profiled& p) 
 }
 
 int profile(const ProfileOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, Draws::yes)};
   const Profiled p = profiled(o);
   const SubjectOrigin origin{
       .model = p.subject.name,

@@ -133,7 +133,7 @@ std::unique_ptr<TextRun> open_prune_texts(const PruneOptions& o) {
 }
 
 int run(const PruneOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   set_threads(o.call.threads);
   const auto texts = open_prune_texts(o);
   std::vector<NamedRemoval> removals;

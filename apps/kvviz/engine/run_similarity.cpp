@@ -227,7 +227,7 @@ int run_texts(const SimilarityOptions& o, std::vector<Gate> gates) {
 }
 
 int run(const SimilarityOptions& o) {
-  std::vector<Gate> gates = check_output(o.output);
+  std::vector<Gate> gates = check_output(o.output, draws(o.texts));
   analysis::validate(o.similarity);
   set_threads(o.call.threads);
   if (o.cache.empty()) return run_texts(o, std::move(gates));

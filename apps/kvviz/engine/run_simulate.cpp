@@ -144,7 +144,7 @@ std::vector<Table> tables_of(const SimulateRun& run) {
 }
 
 int run(const SimulateOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   const std::optional<LossLimit> limit =
       o.target.empty() ? std::nullopt : std::optional(parse_limit(o.target));
   if (o.budget_table.empty()) simulations_of(o, {});  // wrong names are found before the texts are read

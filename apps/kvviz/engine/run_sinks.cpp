@@ -236,7 +236,7 @@ std::vector<figures::NamedFigure> figures_of(const SinkRun& run, const SinkFindi
 }
 
 int sinks(const SinksOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   const analysis::SinkRule rule = rule_of(o);
   analysis::validate(o.sinks);
   set_threads(o.call.threads);

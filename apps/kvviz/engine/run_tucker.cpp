@@ -67,7 +67,7 @@ std::vector<Table> tables_of(const TuckerStudy& study) {
 }
 
 int run(const TuckerOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   set_threads(o.call.threads);
   const std::optional<Work> work = o.cache.empty() ? work_on_texts(o) : work_on_cache(o);
   if (!work) return 0;

@@ -111,7 +111,7 @@ Table mask_table(const char* name, const std::vector<MaskRow>& rows) {
 }  // namespace
 
 int run_oneshot(const SimulateOptions& o) {
-  Delivery delivery{.gates = check_output(o.output)};
+  Delivery delivery{.gates = check_output(o.output, draws(o.texts))};
   std::vector<policy::Budget> budgets;
   for (const std::string& budget : o.budgets) budgets.push_back(policy::parse_budget(budget));
   names_of(o);

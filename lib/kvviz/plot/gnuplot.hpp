@@ -5,6 +5,9 @@
 
 namespace kvviz::plot {
 
+/// Whether a program of this name is in PATH.
+bool is_installed(const std::string& program);
+
 struct GnuplotRun {
   int exit_code = 0;     ///< minus the signal when one ended it
   std::string messages;  ///< what it wrote to stderr, cut after 2,000 bytes
