@@ -1,10 +1,12 @@
-# The facts and columns that results can have, from the pages of the commands: every name that stands in backticks. The tests check
-# that a page names all that its command puts out. `*_sd` on a page stands for every name on it with _sd behind it. Run as
+# The facts and columns that results can have, from the pages of the commands: every name that stands in backticks, but for those
+# of the options, which are words that options take. The tests check that a page names all that its command puts out. `*_sd` on a page
+# stands for every name on it with _sd behind it. Run as
 #   cmake -DDOCS=docs -DCOMMANDS=analyze,sinks -DOUTPUT=result_names.cpp -P KvvizResultNames.cmake
 string(REPLACE "," ";" commands "${COMMANDS}")
 set(rows "")
 foreach(command IN LISTS commands)
   file(READ ${DOCS}/${command}.md page)
+  string(REGEX REPLACE "\n## Options\n.*\n## Output\n" "\n" page "${page}")
   string(REGEX MATCHALL "`[A-Za-z][A-Za-z0-9_]*`" names "${page}")
   list(REMOVE_DUPLICATES names)
   string(REGEX MATCHALL "`\\*_[a-z]+`" suffixes "${page}")

@@ -101,6 +101,10 @@ TEST_CASE("[gates] a name that the command never puts out is refused before it r
       {"compress", "--model", "nowhere", "--fail-if", "compress.kivi:4.delta_ppl_percnt>1"}, folder.path());
   CHECK(run.code == 2);
   CHECK(holds(run.err, "the result has no delta_ppl_percnt; did you mean delta_ppl_percent?"));
+  // What an option takes, here none of --annotations, is no name of a result.
+  const auto no_name = run_kvviz({"analyze", "--fail-if", "nope<1"}, folder.path());
+  CHECK(no_name.code == 2);
+  CHECK(holds(no_name.err, "the result has no nope; the command's page lists its numbers"));
   write_file(folder.path() / "c.toml", "[profile]\nfail-if=[\"layers>3\", \"layerss>3\"]\n");
   const auto configured = run_kvviz({"--config", "c.toml", "profile"}, folder.path());
   CHECK(configured.code == 2);
