@@ -97,6 +97,27 @@ std::vector<std::string> given_options(const CLI::App& command, std::span<const 
                       [&](const std::string& group) { return std::ranges::count(left_out, group) == 0; });
 }
 
+std::vector<std::string> typed_options(const CLI::App& command, std::span<const std::string> arguments) {
+  std::vector<std::string> typed;
+  for (const std::string& argument : arguments) {
+    if (!argument.starts_with("--")) continue;
+    const std::string name = argument.substr(0, argument.find('='));
+    const CLI::Option* option = nullptr;
+    for (const CLI::App* app = &command; app != nullptr && option == nullptr; app = app->get_parent())
+      option = app->get_option_no_throw(name);
+    if (option != nullptr) typed.push_back(option->get_name());
+  }
+  return typed;
+}
+
+bool is_chosen(const CLI::Option& option, std::span<const std::string> typed) {
+  if (option.empty()) return false;
+  if (std::ranges::count(typed, option.get_name()) > 0) return true;
+  const std::vector<std::string>& values = option.results();
+  // A flag has no default's text.
+  return values.size() != 1 || (values.front() != option.get_default_str() && values.front() != "false");
+}
+
 std::vector<std::string> given_options_of(const CLI::App& command, const char* group) {
   return options_that(command, [&](const std::string& of) { return of == group; });
 }

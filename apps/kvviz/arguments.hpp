@@ -20,4 +20,11 @@ std::vector<std::string> given_options(const CLI::App& command, std::span<const 
 /// Those of one group alone.
 std::vector<std::string> given_options_of(const CLI::App& command, const char* group);
 
+/// Those that the command line itself gives, no configuration: "--seq-len" also where an alias was typed.
+std::vector<std::string> typed_options(const CLI::App& command, std::span<const std::string> arguments);
+
+/// Whether the user has chosen a value: on the command line (`typed`), or in a configuration another than the
+/// default, as one may list all options.
+bool is_chosen(const CLI::Option& option, std::span<const std::string> typed);
+
 }  // namespace kvviz

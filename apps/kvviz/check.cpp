@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kvviz/arguments.hpp"
+#include "kvviz/bind.hpp"
 #include "kvviz/core/error.hpp"
 
 namespace kvviz {
@@ -21,25 +23,9 @@ std::string texts_given(const TextOptions& o) {
   return names;
 }
 
-std::vector<double> values(const analysis::AttentionOptions& options) {
-  std::vector<double> all;
-  analysis::AttentionOptions::fields(options, [&](const auto& value, const char*, const char*) {
-    all.push_back(static_cast<double>(value));
-  });
-  return all;
-}
-
-// Whether an option of the attention analysis differs from its default.
-bool changes_attention(const AnalyzeOptions& o) {
-  const AnalyzeOptions defaults;
-  return o.map_bins != defaults.map_bins || o.gqa_agg != defaults.gqa_agg ||
-         values(o.attention) != values(defaults.attention);
-}
-
-bool has_focus(const AnalyzeOptions& o, std::initializer_list<const char*> names) {
-  return std::any_of(o.focus.begin(), o.focus.end(), [&](const std::string& focus) {
-    return std::find(names.begin(), names.end(), focus) != names.end();
-  });
+bool has_focus(const AnalyzeOptions& o, const std::vector<std::string>& names) {
+  return std::ranges::any_of(o.focus,
+                             [&](const std::string& focus) { return std::ranges::count(names, focus) > 0; });
 }
 
 bool same(const analysis::SyntheticOptions& a, const analysis::SyntheticOptions& b) {
@@ -95,19 +81,74 @@ void check_prune_method(const PruneOptions& o) {
                       " removes nothing else; leave out the method to remove several things");
 }
 
-void check_cache_alone(const TextsOptions& texts, const ModelOptions& model) {
-  const TextOptions& text = texts.text;
-  std::string names = texts_given(text);
-  if (!texts.prompts.empty()) names += (names.empty() ? "" : " and ") + std::string("--prompts");
-  if (!texts.samples.empty()) names += (names.empty() ? "" : " and ") + std::string("--samples");
-  if (texts.probe != TextsOptions{}.probe) names += (names.empty() ? "" : " and ") + std::string("--probe");
-  const bool for_texts = text.seq_len != 0 || text.bos != TextOptions{}.bos || text.truncate;
-  require<UsageError>(names.empty() && !for_texts && model.model == ModelOptions{}.model,
-                      "--cache is analysed without a model or a text; got ",
-                      names.empty() ? "--model, --seq-len, --bos or --truncate" : names, " too");
+/// Groups of options that say which model runs on which texts.
+constexpr const char* text_groups[] = {"Model", "Text", "Texts", batch_group};
+
+void check_cache_alone(const CLI::App& command, const CallOptions& call) {
+  for (const CLI::Option* option : command.get_options()) {
+    const bool of_text = std::ranges::count(text_groups, option->get_group()) > 0;
+    require<UsageError>(!of_text || option->get_name() == "--cache" || !is_chosen(*option, call.typed),
+                        option->get_name(),
+                        " has no effect with --cache: a cache file is analysed without a "
+                        "model or a text");
+  }
+}
+
+void check_seed(const TextsOptions& texts, const CLI::App& command, const CallOptions& call) {
   require<UsageError>(
-      texts.batch == BatchOptions{},
-      "--resume, --strict, --shard and --workers are for runs over several texts; got --cache");
+      texts.probe != TextsOptions{}.probe || !is_chosen(*command.get_option("--seed"), call.typed),
+      "--seed has no effect without --probe, whose tokens are drawn");
+}
+
+/// An option of `analyze` and the parts of --focus that it changes something of.
+struct PartOption {
+  const char* name;
+  std::vector<std::string> parts;
+  bool zero_is_none = false;  // 0 asks for what there is without the part
+};
+
+const std::vector<PartOption>& part_options() {
+  static const std::vector<PartOption> all = {
+      {"--generate", {"tokens"}, true},
+      {"--map-bins", {"attention"}, true},
+      {"--gqa-agg", {"attention"}},
+      {"--legacy-prunable-layers", {"layers"}},
+      {"--small-eps", {"layers", "heads"}},
+      {"--center", {"layers", "heads"}},
+      {"--legacy-prunable-heads", {"heads"}},
+      {"--outlier-ratio", {"embeddings"}},
+      {"--skip-first", {"embeddings"}},
+      {"--patterns", {"embeddings"}},
+      {"--legacy-prunable-channels", {"embeddings"}},
+      {"--bins-per-decade", {"distribution"}},
+      {"--legacy-bins", {"distribution"}},
+      {"--legacy-threshold-percent", {"layers", "heads", "tokens", "embeddings", "distribution"}},
+      {"--legacy-threshold", {"layers", "heads", "tokens", "embeddings", "distribution"}},
+      {"--sink-eps", {"attention", "tokens"}},
+      {"--sink-tokens", {"attention", "tokens"}},
+      {"--first-keys", {"attention"}},
+      {"--class-sink", {"attention"}},
+      {"--class-local", {"attention"}},
+      {"--class-global", {"attention"}},
+      {"--top-keys", {"attention"}},
+      {"--least-exposure", {"attention", "tokens"}}};
+  return all;
+}
+
+bool asks_for_more(const PartOption& of, const CLI::App& command, const CallOptions& call) {
+  const CLI::Option* option = command.get_option_no_throw(of.name);
+  return is_chosen(*option, call.typed) &&
+         !(of.zero_is_none && option->results() == std::vector<std::string>{"0"});
+}
+
+void check_parts(const AnalyzeOptions& o, const CLI::App& command) {
+  for (const PartOption& of : part_options()) {
+    if (has_focus(o, {"all"}) || has_focus(o, of.parts) || !asks_for_more(of, command, o.call)) continue;
+    std::string parts;
+    for (const std::string& part : of.parts)
+      parts += (parts.empty() ? "" : part == of.parts.back() ? " or " : ", ") + part;
+    throw UsageError(cat(of.name, " has no effect on the parts that --focus names; add ", parts, " to them"));
+  }
 }
 
 }  // namespace
@@ -117,26 +158,29 @@ void check(const TextOptions& o) {
   require<UsageError>(names.find(" and ") == std::string::npos, "got ", names, "; give one text");
 }
 
-bool asks_for_attention(const AnalyzeOptions& o) {
-  return changes_attention(o) || has_focus(o, {"attention"});
+bool asks_for_attention(const AnalyzeOptions& o, const CLI::App& command) {
+  const auto asks = [&](const PartOption& of) {
+    return of.parts.front() == "attention" && asks_for_more(of, command, o.call);
+  };
+  return has_focus(o, {"attention"}) || std::ranges::any_of(part_options(), asks);
 }
 
-void check(const AnalyzeOptions& o) {
+void check(const AnalyzeOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
-  const bool generates = o.generate != AnalyzeOptions{}.generate;
-  require<UsageError>((!changes_attention(o) && !generates) || has_focus(o, {"all", "attention", "tokens"}),
-                      "got an option of the attention or generation analyses, which --focus leaves out; add "
-                      "attention or tokens");
+  check_parts(o, command);
+  check_seed(o.texts, command, o.call);
   if (o.cache.empty()) return;
-  check_cache_alone(o.texts, o.model);
-  require<UsageError>(!generates || o.generate == 0, "--generate ", o.generate,
+  check_cache_alone(command, o.call);
+  require<UsageError>(o.generate == 0 || !is_chosen(*command.get_option("--generate"), o.call.typed),
+                      "--generate ", o.generate,
                       ": a cache file has no model to go on with; the generation stages need a model and a "
                       "text");
 }
 
-void check(const SimilarityOptions& o) {
+void check(const SimilarityOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
-  if (!o.cache.empty()) check_cache_alone(o.texts, o.model);
+  check_seed(o.texts, command, o.call);
+  if (!o.cache.empty()) check_cache_alone(command, o.call);
 }
 
 void check(const TextsOptions& o, const OutputOptions& output) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <CLI/App.hpp>
+
 #include "kvviz/options.hpp"
 
 namespace kvviz {
@@ -9,10 +11,11 @@ namespace kvviz {
 /// At most one text, and an article chosen only where articles are read.
 void check(const TextOptions& options);
 
-/// Text and analysis options fit together; a cache file comes without a text.
-void check(const AnalyzeOptions& options);
+/// Text and analysis options fit together; a cache file comes without a text. No option of `command` that was
+/// chosen (arguments.hpp) is without effect.
+void check(const AnalyzeOptions& options, const CLI::App& command);
 /// By name or by an option of its own; not where all parts are computed anyway.
-bool asks_for_attention(const AnalyzeOptions& options);
+bool asks_for_attention(const AnalyzeOptions& options, const CLI::App& command);
 
 /// One source of texts; thresholds and options of the synthetic modes only where they act.
 /// Nothing that takes a result from a shard.
@@ -29,7 +32,7 @@ void check(const SinksOptions& options);
 void check(const PruneOptions& options);
 
 /// A cache file comes without a text.
-void check(const SimilarityOptions& options);
+void check(const SimilarityOptions& options, const CLI::App& command);
 
 /// Sampling options only where tokens are drawn, eviction options only with a policy.
 void check(const GenerationOptions& options);

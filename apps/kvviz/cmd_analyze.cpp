@@ -38,10 +38,10 @@ Action declare_analyze(CLI::App& app) {
   bind_fields(app, o->attention, "Analysis");
   bind_fields(app, o->legacy, "Analysis");
   bind(app, o->output);
-  return [o](const CallOptions& call) {
-    check(*o);
+  return [o, &app](const CallOptions& call) {
     o->call = call;
-    o->needs_queries = asks_for_attention(*o);
+    check(*o, app);
+    o->needs_queries = asks_for_attention(*o, app);
     const std::map<std::string, analysis::GqaAggregate> aggregates = {{"mean", analysis::GqaAggregate::mean},
                                                                       {"max", analysis::GqaAggregate::max},
                                                                       {"sum", analysis::GqaAggregate::sum}};

@@ -35,9 +35,9 @@ Action declare_analyze_similarity(CLI::App& app) {
       ->check(between(2, 256))
       ->group(group);
   bind(app, o->output);
-  return [o](const CallOptions& call) {
-    check(*o);
+  return [o, &app](const CallOptions& call) {
     o->call = call;
+    check(*o, app);
     return run_in_engine(*o);
   };
 }

@@ -175,6 +175,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   call.command_line = as_typed(argc, argv);
+  call.typed = typed_options(innermost(app), normalised(argc, argv));
   call.arguments = given_options(innermost(app), std::array{output_group, batch_group});
   call.data = data_folder();
   return action(call);

@@ -28,6 +28,7 @@ struct CallOptions {
   bool quiet = false;
   /// What the command computes, as "--samples=0-9": its options without those of output and batch.
   std::vector<std::string> arguments{};
+  std::vector<std::string> typed{};              ///< options that the command line itself gives: "--seed"
   std::vector<std::filesystem::path> records{};  ///< kvviz merge: take these in place of a model and texts
 };
 

@@ -55,8 +55,24 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
       {{"analyze", "--prompt", "a", "--wikitext-index", "2"}, "give one text"},
       {{"analyze", "--cache", "a.h5", "--prompt", "b"}, "without a model or a text"},
       {{"analyze", "--cache", "a.h5", "--generate", "3"}, "need a model"},
-      {{"analyze", "--cache", "a.h5", "--focus", "layers", "--map-bins", "8"}, "add attention or tokens"},
-      {{"analyze", "--focus", "layers", "--generate", "3"}, "add attention or tokens"},
+      {{"analyze", "--cache", "a.h5", "--focus", "layers", "--map-bins", "8"}, "add attention to them"},
+      {{"analyze", "--focus", "layers", "--generate", "3"}, "--generate has no effect on the parts that"},
+      {{"analyze", "--focus", "attention", "--generate", "4"}, "add tokens to them"},
+      {{"analyze", "--focus", "heads", "--patterns", "3"},
+       "--patterns has no effect on the parts that --focus"},
+      {{"analyze", "--focus", "heads", "--patterns", "5"}, "add embeddings to them"},
+      {{"analyze", "--focus", "embeddings", "--center", "0"}, "add layers or heads to them"},
+      {{"analyze", "--cache", "a.h5", "--dtype", "bf16"}, "--dtype has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--device", "auto"}, "--device has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--force"}, "--force has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--model", "demo"}, "--model has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--wikitext-index", "0"},
+       "--wikitext-index has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--sequence-length", "9"}, "--seq-len has no effect with --cache"},
+      {{"analyze", "--cache", "a.h5", "--workers", "2"}, "--workers has no effect with --cache"},
+      {{"analyze_similarity", "--cache", "a.h5", "--dtype", "bf16"}, "--dtype has no effect with --cache"},
+      {{"analyze", "--seed", "9"}, "--seed has no effect without --probe"},
+      {{"analyze", "--strict"}, "for runs over several texts"},
       {{"analyze", "--fail-if", "sink_rate"}, "PATH OP NUMBER"},
       {{"analyze", "--prompt", "a", "--no-plots", "--fail-if", "layers.1.k_hoier>1"},
        "the result has no k_hoier; did you mean k_hoyer?"},
@@ -102,6 +118,16 @@ TEST_CASE("[cli] config/default.toml is what --dump-config prints, and can be re
   const auto again =
       run_kvviz({"--config", KVVIZ_SOURCES "/config/default.toml", "list_samples"}, folder.path());
   CHECK_MESSAGE(again.code == 0, again.err);
+  // All options with their defaults: none of them is refused as one without effect.
+  const std::vector<std::string> with_all{"--config", KVVIZ_SOURCES "/config/default.toml"};
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), with_all.begin(), with_all.end());
+    const auto done = run_kvviz(arguments, folder.path());
+    CHECK_MESSAGE(done.code == 0, done.err);
+  };
+  run({"capture", "--seq-len", "32"});
+  run({"analyze", "--cache", "caches/cache.h5", "--focus", "layers", "--no-plots"});
+  run({"analyze_similarity", "--cache", "caches/cache.h5", "--no-plots"});
 }
 
 TEST_CASE("[cli] list_samples has stable indices, titles, characters and tokens; both spellings work") {

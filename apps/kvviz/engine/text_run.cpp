@@ -115,9 +115,10 @@ TextRun::TextRun(const Request& request)
   look_at_texts(request);
   // A list may happen to hold one text: then there is nothing to go on with, and nothing to do at once.
   const bool one = plan_texts() == 1, list = !names_one_text(request.texts);
-  require<UsageError>(!one || (batch_.shard.empty() && (list || (!batch_.resume && batch_.workers <= 1))),
-                      list ? "--shard is" : "--resume, --shard and --workers are",
-                      " for runs over several texts; there is one: ", plan_.texts.front().name);
+  require<UsageError>(
+      !one || (batch_.shard.empty() && (list || (!batch_.resume && !batch_.strict && batch_.workers <= 1))),
+      list ? "--shard is" : "--resume, --strict, --shard and --workers are",
+      " for runs over several texts; there is one: ", plan_.texts.front().name);
   require<UsageError>(shard.count <= plan_texts(), "--shard ", batch_.shard, ": there are only ",
                       plan_texts(), " texts");
 }
