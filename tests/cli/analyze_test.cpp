@@ -85,6 +85,17 @@ TEST_CASE("[analyze] exactly one BOS, and --bos and --seq-len mean what they say
     CHECK(marks == (std::string(bos) == "off" ? 0 : 1));
     CHECK((rows[0].at("text") == "<s>") == (std::string(bos) != "off"));
   }
+  // Token ids that begin with it: 1 is <s>.
+  for (const char* ids : {"1 5 9", "5 9"}) {
+    write_file(folder.path() / "ids.txt", ids);
+    const json result =
+        analyze({"--no-plots", "--focus", "tokens", "--generate", "0", "--tokens", "ids.txt", "--bos", "on"},
+                folder.path());
+    const json rows = result.at("tables").at("tokens").at("rows");
+    REQUIRE(rows.size() == 3);
+    CHECK(rows[0].at("text") == "<s>");
+    CHECK(rows[1].at("text") != "<s>");
+  }
 }
 
 TEST_CASE("[analyze] the same call gives the same bytes, for any number of threads") {

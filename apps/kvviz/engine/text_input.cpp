@@ -126,7 +126,8 @@ TextInput to_input(TextIds source, const TextOptions& o, const Tokenizer& tokeni
   const int64_t length = wanted_tokens(o, model);
   require(!source.ids.empty() || length == 1, "the text (", source.description,
           ") is empty; there is nothing to run the model on");
-  if (input.bos) source.ids.insert(source.ids.begin(), *tokenizer.bos());
+  const bool has_bos = input.bos && !source.ids.empty() && source.ids.front() == tokenizer.bos();
+  if (input.bos && !has_bos) source.ids.insert(source.ids.begin(), *tokenizer.bos());
   cut(source, o, length, most_positions(model));
   for (const int32_t id : source.ids)
     require(id < model.vocabulary, source.description, ": token id ", id,
