@@ -174,8 +174,19 @@ TEST_CASE("[analyze_cache] without queries: as before, and what needs them says 
   const test::TemporaryFolder folder;
   run({"capture", "--seq-len", "64"}, folder.path());
   const Words analyze{"analyze", "--cache", "caches/cache.h5", "--no-plots"};
-  run(analyze, folder.path());
+  const std::string told =
+      "kvviz: no queries in caches/cache.h5: attention is left out; kvviz capture --queries "
+      "stores them\n";
+  CHECK(run_kvviz(analyze + Words{"--focus", "layers"}, folder.path()).err.find(told) == std::string::npos);
+  CHECK(run_kvviz(analyze + Words{"--quiet"}, folder.path()).err.empty());
+  const auto done = run_kvviz(analyze, folder.path());
+  REQUIRE_MESSAGE(done.code == 0, done.err);
+  CHECK(holds(done.err, told));
   const json result = left(folder.path()).result;
+  CHECK(std::ranges::any_of(result.at("nulls"), [](const json& null) {
+    return null.at("path") == "summary.perplexity" &&
+           holds(null.at("reason"), "the cache file holds no losses; kvviz capture --queries");
+  }));
   CHECK_FALSE(result.at("tables").contains("attention_heads"));
   CHECK_FALSE(result.at("summary").contains("sink_rate"));
   CHECK(result.at("summary").at("perplexity").is_null());

@@ -40,7 +40,7 @@ void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
   if (!subject.scores) {
     const Null none{subject.has_model || subject.cache.tokens.ids.size() == 1
                         ? "a single token"
-                        : "a cache file has no model to predict with"};
+                        : "the cache file holds no losses; kvviz capture --queries stores them"};
     facts.push_back({"perplexity", none, "", "Perplexity of the text under the model"});
     return;
   }

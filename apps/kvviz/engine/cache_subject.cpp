@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Subjects that come from a cache file.
 #include <algorithm>
+#include <cstdio>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
@@ -76,7 +77,13 @@ Subject measure_cache(const std::filesystem::path& path, const CacheRequest& req
                       "attention, which needs them: capture again with --queries");
   Subject subject = subject_of(file, path);
   if (file.losses()) subject.scores = TokenScores{file.losses()->nll, file.losses()->top1};
-  if (file.has_queries() && request.attention.statistics) measure_attention(subject, file, request);
+  if (!request.attention.statistics) return subject;
+  if (file.has_queries())
+    measure_attention(subject, file, request);
+  else if (!request.quiet)
+    std::fprintf(stderr,
+                 "kvviz: no queries in %s: attention is left out; kvviz capture --queries stores them\n",
+                 path.c_str());
   return subject;
 }
 
