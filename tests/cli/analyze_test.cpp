@@ -129,6 +129,35 @@ TEST_CASE("[analyze] a focus restricts the work") {
   CHECK_FALSE(result.at("summary").contains("sink_rate"));
 }
 
+TEST_CASE(
+    "[analyze] figures and tables of an earlier text go, and nothing that is not the earlier result's") {
+  const test::TemporaryFolder folder;
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"analyze", "--seq-len", "32", "--csv"});
+    const auto done = run_kvviz(arguments, folder.path());
+    REQUIRE_MESSAGE(done.code == 0, done.err);
+  };
+  run({"--focus", "layers,tokens", "--generate", "0"});
+  CHECK(files_below(folder.path()).contains("results/analyze/tokens.csv"));
+  CHECK(files_below(folder.path()).contains("graphs/tokens/token_sparsity_heatmap.png"));
+  const std::vector<std::string> others{"graphs/tokens/mine.png", "results/analyze/mine.csv", "mine.png"};
+  for (const std::string& file : others) write_file(folder.path() / file, "mine");
+  json result = json::parse(read_file(folder.path() / "results/analyze.json"));
+  for (const char* outside : {"mine.png", "graphs/../mine.png"})
+    result["figures"].push_back({{"path", outside}, {"title", ""}});
+  write_file(folder.path() / "results/analyze.json", result.dump());
+
+  run({"--wikitext-index", "3", "--focus", "layers"});
+  auto files = files_below(folder.path());
+  for (const std::string& file : others) CHECK(files.erase(file) == 1);
+  for (const std::string& file : files) {
+    CAPTURE(file);
+    CHECK((file.starts_with("graphs/layers/") || file == "results/analyze/layers.csv" ||
+           file == "results/analyze.json" || file == "results/analyze.h5"));
+  }
+  CHECK(files.contains("results/analyze/layers.csv"));
+}
+
 TEST_CASE("[analyze] a captured cache gives the same result as its model") {
   const test::TemporaryFolder folder;
   const std::vector<std::string> text = {"--prompt",

@@ -171,6 +171,7 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   } else {
     write_file(advice, delivery.advice.dump(2) + "\n");
   }
+  remove_stale_files(result, output.out, {.csv = output.csv});
   const auto files = write_result(result, output.out, {.csv = output.csv});
   const CheckReport report = report_of(result, std::move(checks));
   if (!output.junit.empty()) write_file(output.junit, to_junit(report));

@@ -164,13 +164,50 @@ Result result_from_json(const std::string& text, const std::string& source) {
   }
 }
 
+namespace {
+
+fs::path csv_file(const Result& result, const Table& table) {
+  return fs::path("results") / result.command / (table.name + ".csv");
+}
+
+// Relative to the folder.
+std::set<fs::path> figures_and_tables(const Result& result, bool csv) {
+  std::set<fs::path> all;
+  for (const FigureFile& figure : result.figures) all.insert(fs::path(figure.path).lexically_normal());
+  if (csv)
+    for (const Table& table : result.tables) all.insert(csv_file(result, table).lexically_normal());
+  return all;
+}
+
+}  // namespace
+
+void remove_stale_files(const Result& result, const fs::path& folder, const ResultFiles& files) {
+  const fs::path json = folder / "results" / (result.command + ".json");
+  std::error_code ignored;
+  if (!fs::is_regular_file(json, ignored)) return;
+  Result earlier;
+  try {
+    earlier = result_from_json(read_file(json), json.string());
+  } catch (const std::exception&) {
+    return;  // not kvviz's, or of a later one: nothing is known of its files
+  }
+  if (earlier.command != result.command) return;
+  const auto kept = figures_and_tables(result, files.csv);
+  for (const fs::path& file : figures_and_tables(earlier, true)) {
+    const bool own =
+        file.string().starts_with("graphs/") || file.parent_path() == fs::path("results") / result.command;
+    if (own && !kept.contains(file) && fs::is_regular_file(folder / file, ignored))
+      fs::remove(folder / file, ignored);
+  }
+}
+
 std::vector<fs::path> write_result(const Result& result, const fs::path& folder, const ResultFiles& files) {
   const fs::path results = folder / "results";
   std::vector<fs::path> written = {results / (result.command + ".json")};
   write_file(written.front(), to_json(result));
   if (!files.csv) return written;
   for (const Table& table : result.tables) {
-    written.push_back(results / result.command / (table.name + ".csv"));
+    written.push_back(folder / csv_file(result, table));
     write_file(written.back(), to_csv(table));
   }
   return written;

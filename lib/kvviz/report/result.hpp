@@ -51,6 +51,10 @@ struct ResultFiles {
   bool csv = false;  ///< also one CSV file per table
 };
 
+/// Removes the figures and CSV tables that the result which `folder` has of this command lists and this one
+/// will not write: they would pass for its own. Only files of graphs/ and results/<command>/.
+void remove_stale_files(const Result& result, const std::filesystem::path& folder, const ResultFiles& files);
+
 /// Writes `folder`/results/<command>.json, and with csv `folder`/results/<command>/<table>.csv. Each file
 /// appears whole or not at all. Returns the files written. Throws DataError when the folder is not writable.
 std::vector<std::filesystem::path> write_result(const Result& result, const std::filesystem::path& folder,
