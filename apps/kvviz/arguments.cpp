@@ -110,6 +110,14 @@ std::vector<std::string> typed_options(const CLI::App& command, std::span<const 
   return typed;
 }
 
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* app = &command; app != nullptr; app = app->get_parent())
+    for (const CLI::Option* known : app->get_options())
+      for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
 bool is_chosen(const CLI::Option& option, std::span<const std::string> typed) {
   if (option.empty()) return false;
   if (std::ranges::count(typed, option.get_name()) > 0) return true;

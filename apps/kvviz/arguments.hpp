@@ -23,6 +23,9 @@ std::vector<std::string> given_options_of(const CLI::App& command, const char* g
 /// Those that the command line itself gives, no configuration: "--seq-len" also where an alias was typed.
 std::vector<std::string> typed_options(const CLI::App& command, std::span<const std::string> arguments);
 
+/// "--seed" and the like, of a command and of those above it.
+std::vector<std::string> option_names(const CLI::App& command);
+
 /// Whether the user has chosen a value: on the command line (`typed`), or in a configuration another than the
 /// default, as one may list all options.
 bool is_chosen(const CLI::Option& option, std::span<const std::string> typed);

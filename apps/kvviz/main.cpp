@@ -66,11 +66,7 @@ std::string unknown_command(const std::string& typed, const CLI::App& among) {
 
 // What to say of an option that `command` does not have; empty: nothing.
 std::string advice_on(const std::string& option, const CLI::App& command) {
-  std::vector<std::string> names;
-  for (const CLI::App* app = &command; app != nullptr; app = app->get_parent())
-    for (const CLI::Option* known : app->get_options())
-      for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
-  const std::string meant = likely_meant(option, names);
+  const std::string meant = likely_meant(option, option_names(command));
   if (meant == option) return cat("; ", option, " goes after ", command.get_name());
   return meant.empty() ? "" : cat("; did you mean ", meant, "?");
 }
@@ -97,6 +93,38 @@ std::string unexpected(const CLI::App& app, const std::vector<std::string>& give
   if (&chosen == &app) return text + "; options go after a command";
   if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), chosen);
   return cat(text, "; options: ", command_path(chosen, ' '), " --help");
+}
+
+// What to say of what a configuration holds and nothing takes: "analyze.foo", or "analyse.++" of a section.
+std::string unknown_key(const std::string& key, const CLI::App& app) {
+  const size_t dot = key.find('.');
+  if (dot == std::string::npos) {
+    const std::string meant = likely_meant("--" + key, option_names(app));
+    return cat("unknown key ", key, meant.empty() ? "" : cat("; did you mean ", meant.substr(2), "?"));
+  }
+  const std::string section = key.substr(0, dot);
+  std::vector<std::string> sections;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    sections.push_back(command->get_name());
+    if (sections.back() == section)
+      return unknown_key(key.substr(dot + 1), *command) + " (in [" + section + "])";
+  }
+  const std::string meant = likely_meant(section, sections);
+  return cat("unknown section [", section, "]", meant.empty() ? "" : cat("; did you mean [", meant, "]?"));
+}
+
+std::string config_error(const std::string& message, const CLI::App& app) {
+  constexpr std::string_view nothing_takes = "INI was not able to parse ";
+  return message.starts_with(nothing_takes) ? unknown_key(message.substr(nothing_takes.size()), app)
+                                            : message;
+}
+
+// The configuration's name, where a message is of an option that the command line does not give.
+std::string place_of(const std::string& message, const CLI::App& app, std::span<const std::string> typed) {
+  const size_t begin = message.find("--");
+  if (app.get_config_ptr()->count() == 0 || begin == std::string::npos) return "";
+  const std::string option = message.substr(begin, message.find_first_of(" :,=", begin) - begin);
+  return std::ranges::count(typed, option) > 0 ? "" : app.get_config_ptr()->as<std::string>() + ": ";
 }
 
 // Options that are answered in place of running a command, whatever else the command line lacks.
@@ -161,10 +189,12 @@ int run(int argc, char** argv) {
     const auto last_first = normalised(argc, argv);
     throw UsageError(unexpected(app, {last_first.rbegin(), last_first.rend()}));
   } catch (const CLI::ConfigError& error) {
-    throw UsageError(cat(app.get_config_ptr()->as<std::string>(), ": ", error.what(),
+    throw UsageError(cat(app.get_config_ptr()->as<std::string>(), ": ", config_error(error.what(), app),
                          "; kvviz --dump-config lists the keys"));
   } catch (const CLI::ParseError& error) {
-    throw UsageError(error.what());
+    const std::string place =
+        place_of(error.what(), app, typed_options(innermost(app), normalised(argc, argv)));
+    throw UsageError(place + error.what());
   }
   if (dump) {
     std::cout << configuration(app);

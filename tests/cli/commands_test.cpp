@@ -109,6 +109,26 @@ TEST_CASE("[cli] a config file sets options, the command line wins, unknown keys
   const auto unknown = run_kvviz({"--config", "c.toml", "analyze"}, folder.path());
   CHECK(unknown.code == 2);
   CHECK_MESSAGE(unknown.err.find("zork") != std::string::npos, unknown.err);
+  const std::tuple<const char*, std::vector<std::string>, const char*> mistakes[] = {
+      {"[analyze]\nfocuss=1\n",
+       {},
+       "c.toml: unknown key focuss; did you mean focus? (in [analyze]); kvviz --dump"},
+      {"[analyze]\nfoo=1\n",
+       {},
+       "c.toml: unknown key foo (in [analyze]); kvviz --dump-config lists the keys"},
+      {"thread=1\n", {}, "c.toml: unknown key thread; did you mean threads?"},
+      {"[analyse]\nfoo=1\n", {}, "c.toml: unknown section [analyse]; did you mean [analyze]?; kvviz"},
+      {"[analyze]\nsink-eps=\"abc\"\n", {}, "kvviz: c.toml: Could not convert: --sink-eps = abc"},
+      {"[analyze]\nseq-len=-1\n", {}, "kvviz: c.toml: --seq-len: got -1, expected 0 or more"},
+      {"[analyze]\nbos=\"off\"\n", {"--sequence-length", "-1"}, "kvviz: --seq-len: got -1, expected"}};
+  for (const auto& [text, more, message] : mistakes) {
+    write_file(folder.path() / "c.toml", text);
+    std::vector<std::string> arguments{"--config", "c.toml", "analyze"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto refused = run_kvviz(arguments, folder.path());
+    CHECK(refused.code == 2);
+    CHECK_MESSAGE(refused.err.find(message) != std::string::npos, refused.err);
+  }
 }
 
 TEST_CASE("[cli] config/default.toml is what --dump-config prints, and can be read back") {
