@@ -147,6 +147,10 @@ TEST_CASE(
     result["figures"].push_back({{"path", outside}, {"title", ""}});
   write_file(folder.path() / "results/analyze.json", result.dump());
 
+  run({"--focus", "layers", "--no-plots"});  // the same text: its figures are still right
+  CHECK(files_below(folder.path()).contains("graphs/layers/layer_statistics.png"));
+  write_file(folder.path() / "results/analyze.json", result.dump());
+
   run({"--wikitext-index", "3", "--focus", "layers"});
   auto files = files_below(folder.path());
   for (const std::string& file : others) CHECK(files.erase(file) == 1);

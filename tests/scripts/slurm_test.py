@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import unittest
@@ -30,6 +31,18 @@ def what_was_measured(file):
     text, times = re.subn(rb'"command_line": "(\\.|[^"\\])*"|"threads": \d+', b"", file.read_bytes())
     assert times == 2, f"{file} has {times} of command_line and threads"
     return text
+
+
+def finished_texts(records):
+    """Whole blocks of texts in a records file (docs/record_file.md), which may be being written to."""
+    if not records.exists():
+        return 0
+    data, at, count = records.read_bytes(), 16, 0
+    while at + 48 <= len(data):
+        size, text = struct.unpack_from("<Qq", data, at)
+        at += 48 + size
+        count += text >= 0 and at <= len(data)
+    return count
 
 
 class Slurm(unittest.TestCase):
@@ -88,13 +101,13 @@ class Slurm(unittest.TestCase):
         array, merge = self.submit("--shards", "8", "--out", "out", "--", *work, "--", "--no-plots")
         disturbed = {0: "kill -9", 1: "time is up", 2: "scontrol requeue"}
         records = {task: self.folder / f"out/results/sinks.{task}-of-8.records" for task in disturbed}
-        at_start, before = {}, {}
+        before = {}
 
         def disturb_those_that_have_finished_a_text():
             for task in set(disturbed) - set(before):
-                if records[task].exists() and (size := records[task].stat().st_size) > at_start.setdefault(task, size) > 0:
+                if finished_texts(records[task]) > 0:
+                    before[task] = records[task].stat().st_size
                     self.disturb(disturbed[task], array, task)
-                    before[task] = size
             return len(before) == len(disturbed)
 
         self.cluster.until(disturb_those_that_have_finished_a_text, "tasks to finish a text")

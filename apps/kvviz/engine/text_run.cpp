@@ -185,7 +185,9 @@ void TextRun::load(const Measuring& measuring) {
   } else {
     records_->add({.stage = origin_stage}, now);
   }
-  records_->add({.stage = weights_stage}, identities_of(runner_->model.files));
+  // Only what is new: a job that is killed at each start would be taken for one that goes on (scripts/slurm).
+  const auto weights = identities_of(runner_->model.files);
+  if (records_->find({.stage = weights_stage}) != weights) records_->add({.stage = weights_stage}, weights);
 }
 
 bool TextRun::weights_changed() const {

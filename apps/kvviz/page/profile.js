@@ -29,8 +29,10 @@ export function profileTab() {
   const work = new Job("profile");
   const result = profileResult();
   let due = true;
+  let counted = "";  // the settings that are shown
   const analyze = ({focus}) => work.replace("counting", async (signal, onProgress) => {
     due = false;
+    counted = "";
     const body = controls.wish({focus});
     if (controls.tiers.example) {
       controls.tiers.fit(await cacheSize(body, signal));
@@ -39,9 +41,17 @@ export function profileTab() {
     const answer = await matrices("profile", body, {signal, onProgress});
     if (!body.weights) addWeights(answer, (await get("architecture", {signal})).cache.weights_bytes);
     result.show(answer, body);
+    counted = JSON.stringify(body);
   });
-  // Nobody has asked for such a run: the cursor stays where it is.
-  const unasked = () => state.model !== null && analyze({focus: false});
+  const isCounted = () => {
+    try {
+      return JSON.stringify(controls.wish({focus: false})) === counted;
+    } catch {
+      return false;  // the run says what is wrong
+    }
+  };
+  // Nobody has asked for such a run: the cursor stays where it is, and what is shown already stays as it is.
+  const unasked = () => state.model !== null && !isCounted() && analyze({focus: false});
   const controls =
     new ProfileControls(work, {analyze: () => analyze({focus: true}), soon: debounce(unasked, SETTLE)});
   const body = el(
@@ -58,6 +68,7 @@ export function profileTab() {
   body.addEventListener("shown", refresh);
   events.addEventListener("model", () => {
     due = true;
+    counted = "";
     result.clear();
     refresh();
   });

@@ -191,7 +191,11 @@ void remove_stale_files(const Result& result, const fs::path& folder, const Resu
   } catch (const std::exception&) {
     return;  // not kvviz's, or of a later one: nothing is known of its files
   }
-  if (earlier.command != result.command) return;
+  const auto same = [&](const char* key) {
+    const auto of = [&](const ordered_json& all) { return all.contains(key) ? all.at(key) : ordered_json(); };
+    return of(earlier.provenance) == of(result.provenance);
+  };
+  if (earlier.command != result.command || (same("model_sha256") && same("text_sha256"))) return;
   const auto kept = figures_and_tables(result, files.csv);
   for (const fs::path& file : figures_and_tables(earlier, true)) {
     const bool own =

@@ -52,7 +52,8 @@ struct ResultFiles {
 };
 
 /// Removes the figures and CSV tables that the result which `folder` has of this command lists and this one
-/// will not write: they would pass for its own. Only files of graphs/ and results/<command>/.
+/// will not write, where that was of another model or text: they would pass for its own. Only files of
+/// graphs/ and results/<command>/.
 void remove_stale_files(const Result& result, const std::filesystem::path& folder, const ResultFiles& files);
 
 /// Writes `folder`/results/<command>.json, and with csv `folder`/results/<command>/<table>.csv. Each file
