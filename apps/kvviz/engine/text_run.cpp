@@ -256,16 +256,12 @@ void TextRun::measure(const Measuring& measuring, const std::function<nlohmann::
     nlohmann::json record;
     try {
       record = one_text(work, index, call_.quiet || !one);
-    } catch (const OutOfMemory& error) {
-      if (beside_others) {
+    } catch (const DataError& error) {
+      if (beside_others && dynamic_cast<const OutOfMemory*>(&error) != nullptr) {
         const std::lock_guard lock(mutex);
         alone.push_back(index);
         return;
       }
-      if (!goes_on) throw;
-      name.stage = failed_stage;
-      record = error.what();
-    } catch (const DataError& error) {
       if (!goes_on) throw;
       name.stage = failed_stage;
       record = error.what();
