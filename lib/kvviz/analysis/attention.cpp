@@ -86,7 +86,7 @@ HeadClass class_of(const AttentionHead& head, double uniform, const AttentionOpt
 }
 
 AttentionHead head_of(const AttentionLayer& layer, int64_t index, std::span<const int64_t> exposed,
-                      const AttentionOptions& options) {
+                      double uniform, const AttentionOptions& options) {
   const kernels::HeadAttention& measured = layer.heads[index];
   AttentionHead head;
   head.head = static_cast<int>(index);
@@ -102,7 +102,7 @@ AttentionHead head_of(const AttentionLayer& layer, int64_t index, std::span<cons
   head.distance_relative = distance_relative(layer, measured);
   head.small_share = mean_of(std::span(measured.small_share));
   head.top_mass = measured.top_mass;
-  head.head_class = class_of(head, uniform_sink_mass(layer), options);
+  head.head_class = class_of(head, uniform, options);
   fill_keys(layer, measured, exposed, head);
   return head;
 }
@@ -234,10 +234,11 @@ AttentionResult attention(std::span<const AttentionLayer> layers, const Attentio
     const AttentionLayer& layer = layers[l];
     check(layer, l);
     const std::vector<int64_t> exposed = exposures(layer);
+    const double uniform = uniform_sink_mass(layer);
     const size_t first = result.heads.size(), count = layer.heads.size(),
                  group = count / static_cast<size_t>(layer.kv_heads);
     for (size_t h = 0; h < count; ++h) {
-      result.heads.push_back(head_of(layer, static_cast<int64_t>(h), exposed, options));
+      result.heads.push_back(head_of(layer, static_cast<int64_t>(h), exposed, uniform, options));
       result.heads.back().layer = static_cast<int>(l);
     }
     const Heads own = Heads(result.heads).subspan(first, count);

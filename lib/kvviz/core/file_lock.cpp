@@ -33,8 +33,8 @@ int open_for_lock(const fs::path& path) {
 // Between being opened and being locked a file may have been renamed or taken away: who locks what is there
 // now would not notice.
 bool still_there(int descriptor, const fs::path& path) {
-  struct stat locked {
-  }, there{};
+  struct stat locked {};
+  struct stat there {};
   return fstat(descriptor, &locked) == 0 && stat(path.c_str(), &there) == 0 &&
          locked.st_dev == there.st_dev && locked.st_ino == there.st_ino;
 }

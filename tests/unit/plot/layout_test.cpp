@@ -42,6 +42,24 @@ TEST_CASE("[layout] panels of a column and of a row have their axes in line") {
   CHECK(layout.panels[0].plot.height == layout.panels[1].plot.height);
 }
 
+TEST_CASE("[layout] an axis says where a bar stands for several") {
+  Series bars{"", {}, {}};
+  bars.stroke = Stroke::impulses;
+  for (int i = 0; i < 20000; ++i) bars.x.push_back(i), bars.y.push_back(1);
+  const auto label_of = [](const Series& series) {
+    Figure figure;
+    figure.panels.resize(1);
+    figure.panels[0].x.label = "token";
+    figure.panels[0].marks.emplace_back(Lines{{series}});
+    return lay_out(figure, {}).panels[0].panel.x.label;
+  };
+  const std::string label = label_of(bars);
+  CHECK(label.starts_with("token (longest of 1"));  // 20,000 bars in some 1,400 pixels
+  CHECK(label.ends_with(" per bar)"));
+  bars.x.resize(500), bars.y.resize(500);
+  CHECK(label_of(bars) == "token");
+}
+
 TEST_CASE("[layout] a large heat map is pooled and its axis says so") {
   Figure figure;
   figure.panels = {heat_panel(126, 32768)};

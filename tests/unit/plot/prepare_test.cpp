@@ -122,7 +122,10 @@ TEST_CASE("[thinning] keeps the extremes of every pixel, and gaps") {
   CHECK(std::count_if(out.y.begin(), out.y.end(), [](double y) { return std::isnan(y); }) == 1);
   CHECK(std::is_sorted(out.x.begin(), out.x.end()));
   CHECK(thinned({"", {0, 1}, {2, 3}}, 700).x.size() == 2);
+  CHECK(bars_per_pixel(series, 700) == 1);  // a line, which keeps both ends of a pixel's values
   series.stroke = Stroke::impulses;
+  CHECK(bars_per_pixel(series, 700) == 47);
+  CHECK(bars_per_pixel(series, 32768) == 1);
   const Series bars = thinned(series, 700);
   CHECK(bars.x.size() == 700);
   CHECK(*std::max_element(bars.y.begin() + 1, bars.y.end()) == 1e6);

@@ -158,6 +158,19 @@ TEST_CASE("[console] a summary's text is whole: it goes on below itself") {
   CHECK(summary_to_console(result, 10).starts_with("Plan    " + method + "\n        and\n        " + method));
 }
 
+TEST_CASE(
+    "[console] a summary keeps to narrow terminals: a label without room for its value stands above it") {
+  Result result;
+  result.summary = {{"n", int64_t{1}, "tokens", "Length"},
+                    {"s", 0.5, "", "Sink heads: share of query heads with alpha_1 > 0.3 at T = 64"}};
+  CHECK(summary_to_console(result, 40) ==
+        "Length  1 token\n"
+        "Sink heads: share of query heads with\n"
+        "  alpha_1 > 0.3 at T = 64\n"
+        "        0.5000\n");
+  CHECK(summary_to_console(result, 100).find("T = 64  0.5000\n") != std::string::npos);
+}
+
 TEST_CASE("[console] the width without a terminal is that of COLUMNS, 100 else") {
   const auto width_with = [](const char* columns) {
     setenv("COLUMNS", columns, 1);
