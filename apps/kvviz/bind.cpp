@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/policy/policy.hpp"
 #include "kvviz/report/gate.hpp"
 #include "kvviz/result_names.hpp"
 
@@ -199,7 +200,7 @@ void bind(CLI::App& app, EvictionOptions& o) {
       ->group(group);
   app.add_option("--lag", o.lag, "lagkv: tokens of a partition")->check(at_least(1))->group(group);
   app.add_option("--future", o.future, "expected_attention: positions ahead that are averaged over")
-      ->check(at_least(1))
+      ->check(between(1, policy::most_future))
       ->group(group);
   app.add_option("--epsilon", o.epsilon, "expected_attention: added to the expected weight")
       ->check(at_least(0))

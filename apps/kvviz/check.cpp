@@ -94,10 +94,16 @@ void check_cache_alone(const CLI::App& command, const CallOptions& call) {
   }
 }
 
+/// None of `names` was chosen, whatever its value.
+void check_without_effect(const CLI::App& command, const CallOptions& call,
+                          std::initializer_list<const char*> names, const char* why) {
+  for (const char* name : names)
+    require<UsageError>(!is_chosen(*command.get_option(name), call.typed), name, " has no effect ", why);
+}
+
 void check_seed(const TextsOptions& texts, const CLI::App& command, const CallOptions& call) {
-  require<UsageError>(
-      texts.probe != TextsOptions{}.probe || !is_chosen(*command.get_option("--seed"), call.typed),
-      "--seed has no effect without --probe, whose tokens are drawn");
+  if (texts.probe == TextsOptions{}.probe)
+    check_without_effect(command, call, {"--seed"}, "without --probe, whose tokens are drawn");
 }
 
 /// An option of `analyze` and the parts of --focus that it changes something of.
@@ -203,19 +209,17 @@ void check(const TextsOptions& o, const OutputOptions& output) {
                       "--wikitext-dir has no effect with --prompts");
 }
 
-void check(const CompressOptions& o) {
+void check(const CompressOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
-  const CompressOptions defaults;
   require<UsageError>(!o.streaming || (o.windows == 1 && o.prefix_tokens == 0),
                       "--streaming codes every token when it is written; it takes no --windows or "
                       "--prefix-tokens");
   if (o.cache.empty()) return;
-  require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model && !o.streaming &&
-                          o.windows == 1 && o.prefix_tokens == 0 && !o.recommend && o.kivi_table == 0,
-                      "--cache is coded as it is, without a model; it takes no text, --model, --streaming, "
-                      "--windows, --prefix-tokens, --recommend or --kivi-table");
-  require<UsageError>(o.key_basis == defaults.key_basis,
-                      "a cache file holds its keys in one basis already; it takes no --key-basis");
+  check_cache_alone(command, o.call);
+  check_without_effect(command, o.call,
+                       {"--streaming", "--windows", "--prefix-tokens", "--recommend", "--kivi-table"},
+                       "with --cache: there is no model whose loss could be measured");
+  check_without_effect(command, o.call, {"--key-basis"}, "with --cache, whose keys are in one basis already");
 }
 
 void check(const SimulateOptions& o) {
@@ -277,7 +281,7 @@ void check(const PruneOptions& o) {
                       "--windows");
 }
 
-void check(const TuckerOptions& o) {
+void check(const TuckerOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
   const std::pair<const char*, const std::optional<int64_t>&> ranks[] = {
       {"--head-rank", o.head_rank}, {"--token-rank", o.token_rank}, {"--channel-rank", o.channel_rank}};
@@ -287,14 +291,9 @@ void check(const TuckerOptions& o) {
   require<UsageError>(!o.key_basis || o.sides != "values",
                       "--key-basis has no effect with --sides values, which leaves the keys as they are");
   if (o.cache.empty()) return;
-  const TuckerOptions defaults;
-  require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model &&
-                          o.prefix_tokens == 0 && o.windows == 1,
-                      "--cache is decomposed as it is, without a model; it takes no text, --model, "
-                      "--prefix-tokens or --windows");
-  require<UsageError>(!o.sweep && !o.no_sensitivity,
-                      "a cache file has no model whose loss could be measured; it takes no --sweep or "
-                      "--no-sensitivity");
+  check_cache_alone(command, o.call);
+  check_without_effect(command, o.call, {"--prefix-tokens", "--windows", "--sweep", "--no-sensitivity"},
+                       "with --cache: there is no model whose loss could be measured");
 }
 
 void check(const GenerationOptions& o) {

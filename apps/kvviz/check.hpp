@@ -21,11 +21,11 @@ bool asks_for_attention(const AnalyzeOptions& options, const CLI::App& command);
 /// Nothing that takes a result from a shard.
 void check(const TextsOptions& options, const OutputOptions& output);
 /// Windows or streaming, a cache file or texts.
-void check(const CompressOptions& options);
+void check(const CompressOptions& options, const CLI::App& command);
 void check(const SimulateOptions& options);
 
 /// Ranks are 1 or more; a cache file comes without a text and without what needs a model.
-void check(const TuckerOptions& options);
+void check(const TuckerOptions& options, const CLI::App& command);
 void check(const SinksOptions& options);
 
 /// Something to remove, and no options that contradict each other.

@@ -61,9 +61,9 @@ Action declare_compress(CLI::App& app) {
   bind(app, o->eviction);
   app.remove_option(app.get_option("--per-query-head"));  // a cache holds keys by KV head
   bind(app, o->output);
-  return [o](const CallOptions& call) {
-    check(*o);
+  return [o, &app](const CallOptions& call) {
     o->call = call;
+    check(*o, app);
     return run_in_engine(*o);
   };
 }

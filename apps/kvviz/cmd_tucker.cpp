@@ -50,9 +50,9 @@ Action declare_tucker(CLI::App& app) {
                "the SVD of each head in the same bytes")
       ->group(group);
   bind(app, o->output);
-  return [o](const CallOptions& call) {
-    check(*o);
+  return [o, &app](const CallOptions& call) {
     o->call = call;
+    check(*o, app);
     return run_in_engine(*o);
   };
 }

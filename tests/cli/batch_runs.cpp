@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/process.hpp"
 #include "kvviz/core/atomic_file.hpp"
@@ -90,6 +91,14 @@ void check_failing_text(const Words& given) {
   CHECK(rows[0].at("text") == 1);
   CHECK(holds(rows[0].at("name").get<std::string>(), "line 2"));
   CHECK(holds(rows[0].at("reason").get<std::string>(), "UTF-8"));
+  // What speaks of single texts counts the one that failed, too.
+  for (const auto& [name, table] : result.at("tables").items()) {
+    if (!name.ends_with("_texts") || name.ends_with("_over_texts") || name == "failed_texts") continue;
+    std::set<int64_t> texts;
+    for (const auto& row : table.at("rows")) texts.insert(row.at("text").get<int64_t>());
+    const std::set<int64_t> measured{0, 2};
+    CHECK_MESSAGE(texts == measured, name);
+  }
   const Finished strict = run_kvviz(with(arguments, {"--strict", "--out", "strict"}), folder.path());
   CHECK(strict.code == 1);
   CHECK(holds(strict.err, "line 2"));

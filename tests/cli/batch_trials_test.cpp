@@ -89,6 +89,16 @@ TEST_CASE("[batch] compress, prune, tucker: a text that fails is named, and the 
   test::check_failing_text({"tucker", "--no-sensitivity"});
 }
 
+TEST_CASE("[batch] prune: a metric that one text is too short for is the mean of the others") {
+  const test::TemporaryFolder folder;
+  const std::string sentence = "The lamp was lit , and the old keeper went up the stairs . ";
+  std::ofstream(folder / "texts") << "Go on .\n" << sentence << sentence << sentence << '\n';
+  const json result =
+      test::result_of({"prune", "--sweep", "heads", "--prompts", "texts", "--no-timings"}, folder.path());
+  CHECK(result["summary"]["texts"] == 2);
+  for (const json& one : result["tables"]["prune_sweep"]["rows"]) CHECK(one["cka_excess"].is_number());
+}
+
 TEST_CASE("[batch] options that ask too much of one text make it fail, of every text are refused") {
   const test::TemporaryFolder folder;
   const std::string sentence = "The lamp was lit , and the old keeper went up the stairs . ";

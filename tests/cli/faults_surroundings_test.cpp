@@ -3,10 +3,13 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cli/fault_rows.hpp"
 #include "cli/running.hpp"
+#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "support/errors.hpp"
 
@@ -74,6 +77,29 @@ TEST_CASE("[faults] without gnuplot nothing is computed that would be lost, and 
   }
   test::proved({"gnuplot is not installed",
                 "refused before the model is read; with `--no-plots` it is not missed", "1"});
+}
+
+TEST_CASE("[faults] a gnuplot that fails costs the figures and no numbers") {
+  const TemporaryFolder folder, programs;
+  const std::vector<std::string> analyze{"analyze", "--focus", "layers", "--seq-len", "16", "--out", "out"};
+  CHECK(Running(analyze, folder.path()).wait().code == 0);
+  CHECK(fs::exists(folder / "out/graphs/layers/layer_statistics.png"));
+  const std::string before = read_file(folder / "out/results/analyze.json");
+  std::ofstream(programs / "gnuplot") << "#!/bin/sh\necho broken >&2\nexit 1\n";
+  fs::permissions(programs / "gnuplot", fs::perms::owner_all);
+  const Finished done =
+      Running(analyze, folder.path(), [&] { setenv("PATH", programs.path().c_str(), 1); }).wait();
+  CHECK(done.code == 1);
+  CHECK(test::holds(done.err, "gnuplot failed on"));
+  CHECK(test::holds(done.err, "broken"));
+  CHECK(test::holds(done.err, "the numbers are complete in out/results/analyze.json"));
+  CHECK(test::holds(done.out, "Result: out/results/analyze.json"));
+  const auto after = nlohmann::json::parse(read_file(folder / "out/results/analyze.json"));
+  CHECK(after.at("figures").empty());
+  CHECK(after.at("tables") == nlohmann::json::parse(before).at("tables"));
+  CHECK_FALSE(fs::exists(folder / "out/graphs/layers/layer_statistics.png"));
+  test::proved({"gnuplot fails on a figure",
+                "the numbers are written all the same; no figure is kept, an earlier one neither", "1"});
 }
 
 TEST_CASE("[faults] the locale changes no byte") {

@@ -128,6 +128,33 @@ TEST_CASE("[simulate batch] each text's row is the run of that text alone; the s
   CHECK(number(h2o, "delta_nll") == doctest::Approx(change / predictions).epsilon(1e-9));
 }
 
+TEST_CASE(
+    "[simulate batch] bytes over texts are the mean of each text's, also where some pass a sliding window") {
+  const test::TemporaryFolder folder;
+  fs::copy(KVVIZ_DATA "/models/demo", folder / "model", fs::copy_options::recursive);
+  auto config = json::parse(read_file(folder / "model/config.json"));
+  config["model_type"] = "mistral";
+  config["architectures"] = {"MistralForCausalLM"};
+  config["sliding_window"] = 20;
+  write_file(folder / "model/config.json", config.dump());
+  write_prompts(folder / "p.txt", {1, 4});
+  const json all = test::result_of({"simulate", "--model", "model", "--prompts", "p.txt", "--policies",
+                                    "full,window", "--budget", "8", "--no-timings"},
+                                   folder.path());
+  double bytes = 0;
+  for (const int text : {0, 1}) {
+    const json one = row(all, "simulate_texts", {{"text", text}, {"policy", "full"}});
+    const double tokens = std::min(number(one, "tokens"), 20.0);
+    CHECK(number(one, "resident_bytes") == tokens * 2 * 4 * config["num_key_value_heads"].get<double>() *
+                                               config["head_dim"].get<double>() *
+                                               config["num_hidden_layers"].get<double>());
+    bytes += number(one, "resident_bytes") / 2;
+  }
+  for (const char* policy : {"full", "window"})
+    CHECK(number(row(all, "simulate", {{"policy", policy}}), "full_bytes") == bytes);
+  CHECK(number(row(all, "simulate", {{"policy", "full"}}), "resident_bytes") == bytes);
+}
+
 TEST_CASE("[simulate batch] the eviction log of two texts is that of each, one after the other") {
   const auto log = [](const char* samples) {
     const test::TemporaryFolder folder;

@@ -101,6 +101,18 @@ TEST_CASE("[simulate] streaming_llm without sinks is window; a budget of everyth
   }
 }
 
+TEST_CASE("[simulate] the sum over the query heads of a KV head decides as their mean") {
+  const test::TemporaryFolder folder;
+  const auto run = [&](const char* how) {
+    return test::result_of({"simulate", "--samples", "0", "--seq-len", "200", "--policies",
+                            "lru,snapkv,window", "--budget", "40", "--no-timings", "--gqa-agg", how},
+                           folder.path());
+  };
+  const json mean = run("mean"), sum = run("sum"), most = run("max");
+  CHECK(sum["tables"] == mean["tables"]);
+  CHECK(most["tables"] != mean["tables"]);
+}
+
 TEST_CASE("[simulate] two runs and any number of threads give the same bytes") {
   const test::TemporaryFolder folder;
   const auto bytes = [&](const char* threads) {

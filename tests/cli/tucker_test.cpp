@@ -185,7 +185,7 @@ TEST_CASE("[tucker] a cache file: the same decomposition, no loss, and the reaso
   };
   CHECK(holds(cache({"--sweep"}), "no model"));
   CHECK(holds(cache({"--no-sensitivity"}), "no model"));
-  CHECK(holds(cache({"--prompt", "a"}), "takes no text"));
+  CHECK(holds(cache({"--prompt", "a"}), "--prompt has no effect with --cache"));
   CHECK(holds(cache({"--windows", "2"}), "--windows"));
   const auto basis =
       run_kvviz({"tucker", "--cache", "caches/cache.h5", "--key-basis", "pre_rope"}, folder.path());

@@ -35,7 +35,15 @@ std::vector<FigureFile> draw(std::vector<figures::NamedFigure> figures, const Ou
   render.canvas = {plot::parse_format(output.format), output.plot_scale};
   render.keep_scripts = output.keep_plot_scripts;
   render.processes = std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency()));
-  const auto files = plot::render(jobs, plot::Theme{}, render);
+  std::vector<std::filesystem::path> files;
+  try {
+    files = plot::render(jobs, plot::Theme{}, render);
+  } catch (const plot::DrawError&) {
+    std::error_code ignored;  // neither some of the figures nor earlier ones pass for this result's
+    for (const plot::RenderJob& job : jobs)
+      std::filesystem::remove(plot::picture_file(job, render.canvas.format), ignored);
+    throw;
+  }
   std::vector<FigureFile> written;
   for (size_t i = 0; i < files.size(); ++i)
     written.push_back({files[i].lexically_relative(output.out).string(), jobs[i].figure.title});
@@ -156,7 +164,12 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   checks.insert(checks.end(), delivery.checks.begin(), delivery.checks.end());
   for (auto& figure : delivery.figures)
     if (figure.figure.subtitle.empty()) figure.figure.subtitle = delivery.subtitle;
-  if (!output.no_plots) result.figures = draw(std::move(delivery.figures), output);
+  std::string undrawn;  // the numbers are put out all the same: the run was long
+  try {
+    if (!output.no_plots) result.figures = draw(std::move(delivery.figures), output);
+  } catch (const plot::DrawError& error) {
+    undrawn = error.what();
+  }
   const std::string name = cat("results/", result.command, ".h5");
   if (delivery.write_arrays) {
     delivery.write_arrays(output.out / name);
@@ -181,6 +194,8 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
     std::printf("\n%s", to_console(report.checks, terminal_width(STDOUT_FILENO)).c_str());
   std::fputs(complaints(report.checks).c_str(), stderr);
   if (for_github(output)) std::fputs(github_annotations(report).c_str(), stderr);
+  require(undrawn.empty(), undrawn, "\nno figure was kept; the numbers are complete in ",
+          files.front().lexically_normal().string());
   return exit_code(report.checks);
 }
 

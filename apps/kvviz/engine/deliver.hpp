@@ -50,7 +50,8 @@ struct Delivery {
 /// to the folder. Checks the gates, draws the figures, writes the files, prints the summary and reports the
 /// checks: on the console, as --junit and as annotations. Returns the exit code of the checks. What a gate
 /// could not be decided for is an error (1 or 2) that leaves all files written: the run was long, the gate is
-/// soon put right.
+/// soon put right. So is a figure that cannot be drawn, which leaves none; it is thrown when all else is
+/// done.
 int deliver(Result result, Delivery delivery, const OutputOptions& output);
 
 /// "gpt2", from a path or a hub id.

@@ -7,6 +7,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/prune_decode.hpp"
 #include "kvviz/engine/prune_metrics.hpp"
+#include "kvviz/stats/mean.hpp"
 
 namespace kvviz {
 namespace {
@@ -214,19 +215,21 @@ analysis::SweepStudy gather_sweep(const TextRun& texts, std::span<const SweepTar
   std::vector<TrialName> names;
   for (const SweepTarget& target : targets) names.push_back(name_of(target.named));
   TrialOutcomes sums(names);
-  for (analysis::SweepItem& item : study.items) item.metrics.resize(study.metrics.size(), 0);
-  const auto count = static_cast<double>(texts.measured());
+  std::vector<std::vector<stats::Mean>> metrics(study.items.size(),
+                                                std::vector<stats::Mean>(study.metrics.size()));
   texts.each([&](const TextRun::Record& text) {
     const auto record = text.body.get<PruneRecord>();
     sums.add(record.trials);
     study.tokens += record.tokens;
     for (size_t i = 0; i < study.items.size(); ++i)
-      for (size_t m = 0; m < study.metrics.size(); ++m)
-        study.items[i].metrics[m] += record.metrics[i][m] / count;
+      for (size_t m = 0; m < study.metrics.size(); ++m) metrics[i][m].add(record.metrics[i][m]);
   });
   auto outcomes = sums.outcomes(trial_options(o));
   set_full(study, outcomes.front());
-  for (size_t i = 0; i < study.items.size(); ++i) study.items[i].outcome = std::move(outcomes[i]);
+  for (size_t i = 0; i < study.items.size(); ++i) {
+    study.items[i].outcome = std::move(outcomes[i]);
+    for (const stats::Mean& metric : metrics[i]) study.items[i].metrics.push_back(metric.get());
+  }
   study.correlations = correlations_of(study);
   return study;
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/analyze.hpp"
 #include "kvviz/engine/batch_output.hpp"
@@ -74,15 +76,23 @@ TextRun::Request request_of(const AnalyzeOptions& options) {
           .out = options.output.out};
 }
 
+/// Of several texts only what all of them have is put out: no map, list or pattern of one.
+void check_several(const AnalyzeOptions& options) {
+  for (const char* name : {"--map-bins", "--patterns", "--top-keys"})
+    require<UsageError>(std::ranges::count(options.call.typed, name) == 0, name,
+                        " has no effect on several texts, whose tokens are not shown one by one");
+}
+
 int analyze_texts(const AnalyzeOptions& options, const Focus& focus, std::vector<Gate> gates) {
   TextRun texts(request_of(options));
   const int64_t context = texts.config().context;
-  require(options.generate < context, "--generate ", options.generate,
-          " needs more than the model's context of ", context, " tokens");
+  require<UsageError>(options.generate < context, "--generate ", options.generate,
+                      " needs more than the model's context of ", context, " tokens");
   Focus of_many = focus;
   of_many.each_token = false;
   const BatchLayout layout = analyze_layout();
   const bool one_text = texts.plan_texts() == 1;
+  if (!one_text) check_several(options);
   std::optional<Work> one;
   texts.measure({.doing = "analysing the texts", .more_tokens = options.generate},
                 [&](const TextRun::Work& text) {

@@ -133,7 +133,7 @@ std::vector<Table> tables_of(const SinkRun& run, const SinkFindings& findings) {
                          tables::sink_texts_table(run.study, summary.rule)};
   if (!summary.by_length.empty()) all.push_back(tables::sink_lengths_table(summary));
   all.push_back(tables::sink_sweep_table(summary));
-  all.push_back(tables::sink_across_layers_table(findings.all, findings.by_text));
+  all.push_back(tables::sink_across_layers_table(run.study, findings.all, findings.by_text));
   if (!run.layers.empty()) {
     all.push_back(tables::sink_tokens_table(run.layers));
     all.push_back(tables::sink_norms_table(run.layers));

@@ -11,9 +11,10 @@
 namespace kvviz {
 namespace {
 
+/// A sum is the mean times the heads: it orders keys alike, and as the mean it is a share of the weight,
+/// which rules with a threshold compare with.
 kernels::Aggregate aggregate_of(const std::string& name) {
-  if (name == "max") return kernels::Aggregate::max;
-  return name == "sum" ? kernels::Aggregate::sum : kernels::Aggregate::mean;
+  return name == "max" ? kernels::Aggregate::max : kernels::Aggregate::mean;
 }
 
 }  // namespace

@@ -18,17 +18,13 @@ double entry_bytes(const LayerConfig& layer) {
   return static_cast<double>(2 * layer.head_dim) * sizeof(float);
 }
 
-/// Of the full cache of one KV head of this layer.
-double full_bytes(const LayerConfig& layer, double tokens) {
-  return entry_bytes(layer) *
-         (layer.window > 0 ? std::min(tokens, static_cast<double>(layer.window)) : tokens);
-}
-
 double ratio(double part, double whole) {
   return whole > 0 ? part / whole : kNone;
 }
 
 }  // namespace
+
+OutcomeSum::OutcomeSum(const ModelConfig& config) : config_(&config), full_tokens_(config.layers.size()) {}
 
 void OutcomeSum::add(const SimulationRecord& text, const OutcomeRecord& one) {
   if (scored_.empty()) {
@@ -58,6 +54,10 @@ void OutcomeSum::add(const SimulationRecord& text, const OutcomeRecord& one) {
     sinks_held_[s] += one.sinks_held[s];
     heavy_held_[s] += one.heavy_held[s];
   }
+  for (size_t l = 0; l < full_tokens_.size(); ++l) {
+    const int64_t window = config_->layers[l].window;
+    full_tokens_[l] += window > 0 ? std::min(text.tokens, window) : text.tokens;
+  }
   metadata_ += one.metadata;
   peak_metadata_ += one.peak_metadata;
   tokens_ += text.tokens;
@@ -67,7 +67,8 @@ void OutcomeSum::add(const SimulationRecord& text, const OutcomeRecord& one) {
   scored_.push_back(one.scored);
 }
 
-analysis::PolicyOutcome OutcomeSum::outcome(const ModelConfig& config) const {
+analysis::PolicyOutcome OutcomeSum::outcome() const {
+  const ModelConfig& config = *config_;
   const auto texts = static_cast<double>(scored_.size());
   const policy::PolicyInfo info = policy::find_policy(policy_).info;
   analysis::PolicyOutcome o{.policy = policy_,
@@ -114,6 +115,10 @@ analysis::PolicyOutcome OutcomeSum::outcome(const ModelConfig& config) const {
   // Sets of query heads share the keys of their KV head where none are freed.
   const double sharing =
       sets / static_cast<double>(config.layers.size()) / static_cast<double>(config.layers.front().kv_heads);
+  // Of the full cache of one KV head of this layer.
+  const auto full_bytes = [&](size_t layer) {
+    return entry_bytes(config.layers[layer]) * static_cast<double>(full_tokens_[layer]) / texts;
+  };
   o.peak_entries = o.final_entries = o.budget_tokens = 0;
   for (size_t s = 0; s < sets_.size(); ++s) {
     analysis::SetOutcome& set = o.sets[s];
@@ -127,16 +132,16 @@ analysis::PolicyOutcome OutcomeSum::outcome(const ModelConfig& config) const {
     o.budget_tokens += set.budget;
     o.peak_entries += set.peak;
     o.final_entries += set.final_entries;
-    const LayerConfig& layer = config.layers[static_cast<size_t>(set.layer)];
-    o.logical_bytes += set.final_entries * entry_bytes(layer) / (info.evicts ? 1 : sharing);
-    o.resident_bytes += info.evicts && info.frees_memory ? set.peak * entry_bytes(layer)
-                                                         : full_bytes(layer, tokens) / sharing;
+    const auto layer = static_cast<size_t>(set.layer);
+    const double entry = entry_bytes(config.layers[layer]);
+    o.logical_bytes += set.final_entries * entry / (info.evicts ? 1 : sharing);
+    o.resident_bytes += info.evicts && info.frees_memory ? set.peak * entry : full_bytes(layer) / sharing;
   }
   o.metadata_bytes = static_cast<double>(metadata_) / texts;
   o.resident_bytes += static_cast<double>(peak_metadata_) / texts;
   for (double* const mean : {&o.budget_tokens, &o.peak_entries, &o.final_entries}) *mean /= sets;
-  for (const LayerConfig& layer : config.layers)
-    o.full_bytes += static_cast<double>(layer.kv_heads) * full_bytes(layer, tokens);
+  for (size_t l = 0; l < config.layers.size(); ++l)
+    o.full_bytes += static_cast<double>(config.layers[l].kv_heads) * full_bytes(l);
   o.budget_fraction = std::min(o.budget_tokens / tokens, 1.0);
   o.scan_seconds = seconds_;
   return o;
@@ -148,9 +153,9 @@ namespace {
 void add_text(analysis::SimulationStudy& study, const TextRun::Record& measured,
               const SimulationRecord& record, const ModelConfig& config) {
   for (const OutcomeRecord& one : record.outcomes) {
-    OutcomeSum alone;
+    OutcomeSum alone(config);
     alone.add(record, one);
-    const analysis::PolicyOutcome o = alone.outcome(config);
+    const analysis::PolicyOutcome o = alone.outcome();
     study.text_outcomes.push_back({.text = measured.index,
                                    .name = measured.text.name,
                                    .tokens = record.tokens,
@@ -197,7 +202,7 @@ SimulateRun gather_simulations(const TextRun& texts, const SimulateOptions& o) {
   texts.each([&](const TextRun::Record& measured) {
     auto record = measured.body.get<SimulationRecord>();
     if (sums.empty()) {
-      sums.resize(record.outcomes.size());
+      sums.assign(record.outcomes.size(), OutcomeSum(config));
       run.study.score_from = record.score_from;
       budget_table = record.budget_table;
     }
@@ -211,7 +216,7 @@ SimulateRun gather_simulations(const TextRun& texts, const SimulateOptions& o) {
     run.study.tokens += record.tokens;
     if (record.first) run.first = std::move(record.first);
   });
-  for (const OutcomeSum& sum : sums) run.study.outcomes.push_back(sum.outcome(config));
+  for (const OutcomeSum& sum : sums) run.study.outcomes.push_back(sum.outcome());
   analysis::mark_frontier(run.study.outcomes);
   if (run.first) {
     run.study.retention = run.first->retention;

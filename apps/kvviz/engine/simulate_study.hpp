@@ -13,10 +13,12 @@ namespace kvviz {
 /// One simulation over all texts, added up text by text.
 class OutcomeSum {
  public:
+  explicit OutcomeSum(const ModelConfig& config);
   void add(const SimulationRecord& text, const OutcomeRecord& outcome);
-  analysis::PolicyOutcome outcome(const ModelConfig& config) const;
+  analysis::PolicyOutcome outcome() const;
 
  private:
+  const ModelConfig* config_;
   std::string policy_, budget_;
   std::vector<BlockScores> scored_;
   double nll_full_ = 0, nll_ = 0;
@@ -24,6 +26,7 @@ class OutcomeSum {
   std::vector<int64_t> demands_, hits_;
   std::vector<analysis::SetOutcome> sets_;
   std::vector<int64_t> sinks_, sinks_held_, heavy_, heavy_held_;
+  std::vector<int64_t> full_tokens_;  ///< [layer] that a full cache holds at the end, of all texts
   int64_t metadata_ = 0, peak_metadata_ = 0, tokens_ = 0;
   double seconds_ = 0;
 };

@@ -100,7 +100,7 @@ SinkStudy read_sink_study(const std::filesystem::path& file) {
   study.lengths = read_values<int64_t>(file, lengths_name);
   const auto tokens = read_values<int64_t>(file, tokens_name);
   for (size_t i = 0; i < tokens.size(); ++i)
-    study.prompts.push_back({.name = cat("text ", i), .tokens = tokens[i]});
+    study.prompts.push_back({.name = cat("text ", i), .text = static_cast<int64_t>(i), .tokens = tokens[i]});
   const auto take = [&](const std::vector<double>& all, size_t row) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * layers.size());
     return std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(layers.size()));

@@ -133,6 +133,7 @@ SinkRun gather_sinks(const TextRun& texts, const SinksOptions& o) {
     }
     for (size_t l = 0; l < record.layers.size(); ++l) add(run.layers[l], record.layers[l], count);
     run.tokens.push_back(record.prompt.tokens);
+    record.prompt.text = measured.index;
     run.study.prompts.push_back(std::move(record.prompt));
   });
   run.origin = texts.origin();

@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include <cmath>
-
 #include "kvviz/analysis/generation.hpp"
 #include "kvviz/analysis/layer_data.hpp"
+#include "kvviz/stats/mean.hpp"
 
 namespace kvviz::analysis {
 
 // What generation() is put together from.
 
-/// A mean over what exists.
-class Mean {
- public:
-  void add(double x) {
-    if (std::isnan(x)) return;
-    sum_ += x;
-    ++count_;
-  }
-  double get() const { return count_ == 0 ? kNone : sum_ / static_cast<double>(count_); }
-
- private:
-  double sum_ = 0;
-  int64_t count_ = 0;
-};
+using stats::Mean;
 
 struct TokenRange {
   int64_t first = 0, end = 0;

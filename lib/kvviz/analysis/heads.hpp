@@ -20,7 +20,7 @@ struct HeadsOptions {
   static void fields(Self& s, V&& visit) {
     visit(s.small_eps, "small-eps", "an element is small below this multiple of its head's RMS");
     visit(s.center, "center", "subtract the mean over tokens before the spectra");
-    visit(s.prunable, "legacy-prunable-heads", "legacy: list heads whose sparsity is above this");
+    visit(s.prunable, "legacy-prunable-heads", "legacy: count heads whose sparsity is above this");
   }
 };
 void validate(const HeadsOptions& options);  ///< throws UsageError

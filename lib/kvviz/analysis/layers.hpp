@@ -15,7 +15,7 @@ struct LayersOptions {
   std::optional<LegacyThresholds> thresholds;  ///< of this cache, if known already
   template <class Self, class V>
   static void fields(Self& s, V&& visit) {
-    visit(s.prunable, "legacy-prunable-layers", "legacy: list layers whose sparsity is above this");
+    visit(s.prunable, "legacy-prunable-layers", "legacy: count layers whose sparsity is above this");
   }
 };
 void validate(const LayersOptions& options);  ///< throws UsageError

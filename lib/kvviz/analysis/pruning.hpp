@@ -50,7 +50,7 @@ struct SweepItem {
   int64_t first_channel = -1, last_channel = -1;  ///< of a sweep of channels
   std::optional<Half> half;                       ///< of a sweep of channels
   CacheOutcome outcome;                           ///< method: how it is called
-  std::vector<double> metrics;                    ///< of SweepStudy::metrics; kNone: it has none
+  std::vector<double> metrics;  ///< of SweepStudy::metrics, mean over the texts that have it; kNone: none
 };
 
 /// How well a number that is measured without removing anything orders the items by what removing them costs.

@@ -51,14 +51,15 @@ struct PolicyOutcome {
   int64_t retained_sinks = 0;     ///< sink keys of the full cache held at the end
   int64_t retained_heavy = 0;     ///< its heavy hitters held at the end
 
-  double evictions = 0;       ///< in all sets of all layers, per text
+  // Means over the texts of
+  double evictions = 0;       ///< in all sets of all layers
   double peak_entries = 0;    ///< per set: most keys attended to at one step, mean over sets
   double final_entries = 0;   ///< per set, at the end
   double logical_bytes = 0;   ///< keys and values of the entries held at the end, all sets
   double metadata_bytes = 0;  ///< positions and scores that the policy keeps beside them
   double resident_bytes = 0;  ///< most that has to stand in memory at once: payload and metadata
-  double full_bytes = 0;      ///< of the full cache
-  double scan_seconds = 0;    ///< of all texts; kNone: left out
+  double full_bytes = 0;      ///< the full cache at the end: of a layer min(tokens, sliding window) entries
+  double scan_seconds = 0;    ///< all texts together; kNone: left out
 
   std::vector<HeadOutcome> heads;  ///< [layers x query heads]
   std::vector<SetOutcome> sets;    ///< layer by layer

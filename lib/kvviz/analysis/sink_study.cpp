@@ -226,14 +226,6 @@ PromptSinks prompt_sinks(const std::string& name, std::span<const LayerSinks> la
   return prompt;
 }
 
-SinkStudy merge(SinkStudy a, const SinkStudy& b) {
-  require(a.heads == b.heads, "studies of different models cannot be merged: ", a.heads.size(), " and ",
-          b.heads.size(), " query heads, or other layers");
-  require(a.lengths == b.lengths, "studies of different --lengths cannot be merged");
-  a.prompts.insert(a.prompts.end(), b.prompts.begin(), b.prompts.end());
-  return a;
-}
-
 SinkSummary summarise(const SinkStudy& study, const SinkRule& rule, const SinkOptions& options) {
   require(!study.prompts.empty() && !study.heads.empty(), "[sinks] a study without texts or heads");
   SinkSummary summary{.rule = rule};

@@ -10,8 +10,7 @@
 namespace kvviz::analysis {
 
 // Sinks over many texts. A study keeps the scores of every text, so that every number below is recomputed
-// from them alone: a study of all texts and the merge of studies of its parts give the same numbers exactly,
-// and so does a study read back from a result.
+// from them alone: texts measured in parts, and a study read back from a result, give the same numbers.
 
 /// Numbers of keys of a head, as in HeadSinks.
 inline constexpr std::array sink_counts{"sink_keys", "column_sinks", "column_heavy"};
@@ -19,6 +18,7 @@ inline constexpr std::array sink_counts{"sink_keys", "column_sinks", "column_hea
 /// Scores of one text; heads layer by layer, query heads in order, as SinkStudy::heads.
 struct PromptSinks {
   std::string name;  ///< which text
+  int64_t text = 0;  ///< its index among those of the run, which counts those that failed too
   int64_t tokens = 0;
   std::array<std::vector<double>, sink_metric_count> score;  ///< [metric][head]
   std::vector<std::vector<double>>
@@ -41,9 +41,6 @@ struct SinkStudy {
 /// The scores of one text from its layers. Lengths beyond the text get kNone.
 PromptSinks prompt_sinks(const std::string& name, std::span<const LayerSinks> layers,
                          const SinkOptions& options, std::span<const int64_t> lengths);
-
-/// Texts of `b` after those of `a`. Throws DataError: other heads or lengths.
-SinkStudy merge(SinkStudy a, const SinkStudy& b);
 
 /// By which rule a head is a sink head.
 struct SinkRule {

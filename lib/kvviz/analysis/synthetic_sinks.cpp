@@ -168,6 +168,7 @@ SinkStudy synthetic_study(const SyntheticOptions& o) {
       score_of(prompt, SinkMetric::share0_later, i) = (tokens * share - 1) / (tokens - 1);
       score_of(prompt, SinkMetric::excess, i) = (share - uniform) / (1 - uniform);
     }
+    prompt.text = std::ssize(study.prompts);
     study.prompts.push_back(std::move(prompt));
   }
   return study;

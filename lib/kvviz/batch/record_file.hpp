@@ -48,7 +48,8 @@ class RecordFile {
   const Plan& plan() const { return stored_plan().plan; }
   /// Appends a record; of a name that is there already, the later one counts. Throws DataError, naming the
   /// file, when it cannot be written (full disk): the file is then as it was before. Every few seconds it
-  /// waits until the records are on the disk: when the machine fails, those before are there.
+  /// waits until the records are on the disk: when the machine fails, those before are there; that the disk
+  /// could not take them is thrown too, with the record in the file.
   void add(const RecordName& name, const nlohmann::json& body);
   bool has(const RecordName& name) const;
   /// nullopt: there is none. Throws DataError when it cannot be read.

@@ -8,9 +8,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <system_error>
+#include <vector>
 
 #include "kvviz/core/error.hpp"
 
@@ -95,14 +94,32 @@ std::string reason_against_writing(const fs::path& file) {
   return error == 0 ? "" : std::strerror(error);
 }
 
+void read_blocks(int descriptor, const fs::path& file, const std::function<void(std::string_view)>& use) {
+  std::vector<char> block(size_t{1} << 18);
+  for (ssize_t got = 1; got != 0;) {
+    got = read(descriptor, block.data(), block.size());
+    require(got >= 0 || errno == EINTR, "cannot read ", file.string(), ": ", errno_text);
+    if (got > 0) use({block.data(), static_cast<size_t>(got)});
+  }
+}
+
+void read_blocks(const fs::path& file, const std::function<void(std::string_view)>& use) {
+  struct Descriptor {
+    int number;
+    ~Descriptor() {
+      if (number >= 0) close(number);
+    }
+  };
+  const Descriptor descriptor{open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  require(descriptor.number >= 0, "cannot read ", file.string(), ": ", errno_text);
+  read_blocks(descriptor.number, file, use);
+}
+
 std::string read_file(const fs::path& file) {
   require(!fs::is_directory(file), file.string(), " is a folder; expected a file");
-  std::ifstream in(file, std::ios::binary);
-  require(in.good(), "cannot read ", file.string(), ": ", errno_text);
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  require(!in.bad(), "cannot read ", file.string(), ": ", errno_text);
-  return std::move(bytes).str();
+  std::string bytes;
+  read_blocks(file, [&](std::string_view block) { bytes += block; });
+  return bytes;
 }
 
 }  // namespace kvviz

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <string_view>
 
 #include "kvviz/core/interrupt.hpp"
@@ -40,6 +42,12 @@ std::string reason_against_writing(const std::filesystem::path& file);
 /// Throws DataError unless files can be made in `folder`, or in its nearest parent that exists: so that a
 /// long run does not end with it. Makes nothing. Some file systems say no only when they are written to.
 void require_writable(const std::filesystem::path& folder);
+
+/// Hands a file to `use` block by block: the whole one, or what is left of one that is open. Throws DataError
+/// naming it when it cannot be read, also where that begins in its middle.
+void read_blocks(const std::filesystem::path& file, const std::function<void(std::string_view)>& use);
+void read_blocks(int descriptor, const std::filesystem::path& file,
+                 const std::function<void(std::string_view)>& use);
 
 /// The whole file. Throws DataError naming the file when it cannot be read.
 std::string read_file(const std::filesystem::path& file);

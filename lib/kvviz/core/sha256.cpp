@@ -4,10 +4,10 @@
 #include <openssl/evp.h>
 
 #include <array>
-#include <fstream>
 #include <memory>
+#include <stdexcept>
 
-#include "kvviz/core/error.hpp"
+#include "kvviz/core/atomic_file.hpp"
 
 namespace kvviz {
 namespace {
@@ -48,16 +48,8 @@ std::string sha256(std::string_view bytes) {
 
 std::string sha256_files(const std::vector<std::filesystem::path>& files) {
   Digest digest;
-  std::vector<char> block(1 << 20);
-  for (const auto& file : files) {
-    std::ifstream in(file, std::ios::binary);
-    require(in.good(), "cannot read ", file.string());
-    while (in) {
-      in.read(block.data(), static_cast<std::streamsize>(block.size()));
-      digest.add(block.data(), static_cast<size_t>(in.gcount()));
-    }
-    require(in.eof(), "reading ", file.string(), " stopped before its end");
-  }
+  for (const auto& file : files)
+    read_blocks(file, [&](std::string_view block) { digest.add(block.data(), block.size()); });
   return digest.hex();
 }
 

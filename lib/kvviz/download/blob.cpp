@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/file_lock.hpp"
 #include "kvviz/download/blob_hash.hpp"
 
@@ -108,11 +109,10 @@ class Growing {
  private:
   void read_begin() {
     hash_.emplace(blob_.hash, blob_.size);
-    std::vector<char> buffer(size_t{1} << 20);
-    for (ssize_t got = 0; (got = read(descriptor_, buffer.data(), buffer.size())) > 0;) {
-      hash_->add({buffer.data(), static_cast<size_t>(got)});
-      size_ += got;
-    }
+    read_blocks(descriptor_, file_, [&](std::string_view block) {
+      hash_->add(block);
+      size_ += std::ssize(block);
+    });
     done_(size_);
     if (size_ > blob_.size) restart();
   }
@@ -257,12 +257,7 @@ int64_t fetch_blob(HttpClient& client, const ModelName& name, const Blob& blob, 
 bool keep_if_correct(const Blob& blob) {
   if (size_of(blob.path) < 0) return false;
   BlobHash hash(blob.hash, blob.size);
-  std::vector<char> buffer(size_t{1} << 20);
-  const int descriptor = open(blob.path.c_str(), O_RDONLY | O_CLOEXEC);
-  require(descriptor >= 0, "cannot read ", blob.path.string(), ": ", errno_text);
-  for (ssize_t got = 0; (got = read(descriptor, buffer.data(), buffer.size())) > 0;)
-    hash.add({buffer.data(), static_cast<size_t>(got)});
-  close(descriptor);
+  read_blocks(blob.path, [&](std::string_view block) { hash.add(block); });
   if (hash.finish() == blob.hash) return true;
   remove_file(blob.path);
   return false;

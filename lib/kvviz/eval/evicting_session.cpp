@@ -14,7 +14,7 @@ EvictingSession::EvictingSession(const Decoder& decoder, Simulation simulation, 
       simulation_(std::move(simulation)),
       options_(std::move(options)),
       most_tokens_(tokens),
-      rotary_(decoder.config(), tokens + options_.policy.future) {
+      rotary_(decoder.config(), tokens, options_.policy.future) {
   check_positions(options_.positions, decoder.config());
   require<UsageError>(!simulation_.policy.info.clairvoyant, "policy ", simulation_.policy.name,
                       " reads the future, and generated text has none yet");

@@ -11,8 +11,9 @@ namespace kvviz {
 /// simulate() computes layer by layer, for text that is not known in advance.
 class EvictingSession {
  public:
-  /// `tokens`: most tokens that will come, for budgets that are a fraction and for rotary tables. Throws
-  /// UsageError as simulate(), and for a clairvoyant policy.
+  /// `tokens`: most tokens that will come, for budgets that are a fraction and for rotary tables: under cache
+  /// positions keys are turned as in a text of that length. Throws UsageError as simulate(), and for a
+  /// clairvoyant policy.
   EvictingSession(const Decoder& decoder, Simulation simulation, SimulationOptions options, int64_t tokens);
 
   /// Runs the ids after those before. Hidden states after the final norm, [ids, hidden]. No gradients.

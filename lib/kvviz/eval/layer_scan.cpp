@@ -9,10 +9,11 @@
 
 namespace kvviz {
 
-RotaryTables::RotaryTables(const ModelConfig& config, int64_t positions) {
+RotaryTables::RotaryTables(const ModelConfig& config, int64_t tokens, int64_t ahead) {
+  const int64_t positions = tokens + ahead;
   if (config.position == PositionKind::alibi) table_ = kernels::RotaryTable{.positions = positions};
   if (config.position != PositionKind::rope) return;
-  RopeTable table = rope_table(config.rope, 0, positions);
+  RopeTable table = rope_table(config.rope, 0, positions, tokens);
   cosine_ = std::move(table.cos);
   sine_ = std::move(table.sin);
   table_ = kernels::RotaryTable{.cosine = cosine_.data_ptr<float>(),

@@ -8,11 +8,12 @@
 
 namespace kvviz {
 
-/// The tables that rotary policies and cache positions read, for `positions` positions; without a pair under
-/// ALiBi, whose distances alone go by position; nothing for learned positions.
+/// The tables that rotary policies and cache positions read: of a text of `tokens` positions, as the decoder
+/// turns one that it gets as a whole (frequencies may go by the length), and the `ahead` positions behind it;
+/// without a pair under ALiBi, whose distances alone go by position; nothing for learned positions.
 class RotaryTables {
  public:
-  RotaryTables(const ModelConfig& config, int64_t positions);
+  RotaryTables(const ModelConfig& config, int64_t tokens, int64_t ahead);
   const kernels::RotaryTable* get() const { return table_ ? &*table_ : nullptr; }
 
  private:

@@ -90,7 +90,7 @@ class SideBySide {
         simulations_(simulations),
         options_(options),
         tokens_(tokens),
-        rotary_(config, tokens + options.policy.future),
+        rotary_(config, tokens, options.policy.future),
         texts_(simulations.size()) {}
 
   at::Tensor attend(const LayerQkv& x) {

@@ -38,8 +38,7 @@ void aggregate_rows(const StepWeights& weights, int64_t columns, float factor, f
 
 void aggregate(const StepWeights& weights, int64_t columns, Aggregate how, float* out) {
   if (how == Aggregate::max) return aggregate_rows<true>(weights, columns, 1, out);
-  const float factor = how == Aggregate::mean ? 1 / static_cast<float>(weights.heads) : 1.0F;
-  aggregate_rows<false>(weights, columns, factor, out);
+  aggregate_rows<false>(weights, columns, 1 / static_cast<float>(weights.heads), out);
 }
 
 void add(const float* weight, int64_t columns, double* score) {

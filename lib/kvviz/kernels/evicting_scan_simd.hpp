@@ -5,7 +5,7 @@
 namespace kvviz::kernels {
 
 /// How the weights of the query heads that share a slot set become one number per key.
-enum class Aggregate { mean, max, sum };
+enum class Aggregate { mean, max };
 
 /// Rows of unnormalised weights, e = exp(logit - maximum), of the query heads of one step; row h starts at
 /// rows + h * stride (64-byte aligned) and its softmax is e * inverse[h].
@@ -43,7 +43,7 @@ struct HeldWeights {
 /// scores, positions and columns are 64-byte aligned and readable, and outputs writable, up to a multiple of
 /// 16 elements.
 struct EvictingScanSimd {
-  /// out[c] = mean, maximum or sum over the heads of e[h][c] inverse[h].
+  /// out[c] = mean or maximum over the heads of e[h][c] inverse[h].
   void (*aggregate)(const StepWeights& weights, int64_t columns, Aggregate how, float* out) = nullptr;
 
   /// score[c] += weight[c], in f64.

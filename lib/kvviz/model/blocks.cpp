@@ -76,17 +76,17 @@ at::Tensor mixture(const LayerWeights& layer, const at::Tensor& x, const ModelCo
   const at::Tensor rows = x.flatten(0, -2);
   auto [shares, chosen] = apply(layer.router, rows).softmax(-1).topk(experts.used, -1);
   if (experts.normalised) shares = shares.div(shares.sum(-1, true));
-  at::Tensor sum = at::zeros_like(rows);
+  const at::Tensor sum = at::zeros_like(rows);
   for (int64_t e = 0; e < experts.count; ++e) {
     const at::Tensor places = chosen.eq(e).nonzero();
     if (places.size(0) == 0) continue;
     const at::Tensor row = places.select(1, 0), rank = places.select(1, 1);
     const at::Tensor share = shares.index_select(0, row).gather(1, rank.unsqueeze(1));
     const Mlp& expert = layer.experts[static_cast<size_t>(e)];
-    sum = sum.index_add(0, row, mlp(expert, rows.index_select(0, row), config).mul(share));
+    sum.index_add_(0, row, mlp(expert, rows.index_select(0, row), config).mul(share));
   }
   if (experts.shared_dim > 0)
-    sum = sum.add(mlp(layer.shared_expert, rows, config).mul(apply(layer.shared_gate, rows).sigmoid()));
+    sum.add_(mlp(layer.shared_expert, rows, config).mul(apply(layer.shared_gate, rows).sigmoid()));
   return sum.view_as(x);
 }
 

@@ -115,6 +115,11 @@ void most_frequent(const Heatmap& map, Heatmap& out, const Pool& pool) {
   }
 }
 
+/// Scripts hold 8 digits (number()): a narrower range is a single value there.
+bool is_range(const Range& range) {
+  return range.high - range.low > std::max(1e-12, 1e-6 * std::max(std::abs(range.low), std::abs(range.high)));
+}
+
 enum class Spread { tight, half_step, margin };
 
 Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_zero) {
@@ -131,8 +136,7 @@ Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_
                high = axis.max ? on_axis(*axis.max, axis.scale) : kNan;
   if (std::isfinite(low)) range.low = low;
   if (std::isfinite(high)) range.high = high;
-  const double least = std::max(1e-12, 1e-9 * std::max(std::abs(range.low), std::abs(range.high)));
-  if (range.high - range.low > least) return range;
+  if (is_range(range)) return range;
   const double half = log || range.low == 0 ? 0.5 : 0.5 * std::abs(range.low);  // a single value
   if (std::isfinite(low) || (from_zero && range.low == 0)) return {range.low, range.low + 2 * half};
   if (std::isfinite(high) || (from_zero && range.high == 0)) return {range.high - 2 * half, range.high};
@@ -193,8 +197,7 @@ Range z_range(const Heatmap& map) {
     const double size = std::max(std::abs(range.low), std::abs(range.high));
     range = {-size, size};
   }
-  const double least = std::max(1e-12, 1e-9 * std::max(std::abs(range.low), std::abs(range.high)));
-  if (!(range.high - range.low > least)) {
+  if (!is_range(range)) {
     const double half = std::max(0.5 * std::abs(range.low), 1e-6);
     range = range.low == 0 ? Range{0, 1} : Range{range.low - half, range.low + half};
   }

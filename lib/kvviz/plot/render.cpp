@@ -52,14 +52,15 @@ void draw(const RenderJob& job, const std::filesystem::path& target, const Theme
   if (options.keep_scripts) write_file(job.file.string() + ".gp", script);
   AtomicFile file(target);
   const GnuplotRun run = run_gnuplot(options.gnuplot, script, file.temporary());
-  require(run.exit_code == 0, "gnuplot failed on ", target.string(), " (",
-          run.exit_code < 0 ? cat("signal ", -run.exit_code) : cat("exit code ", run.exit_code),
-          "): ", run.messages);
+  const bool failed = run.exit_code != 0;
   const std::string picture = read_file(file.temporary());
-  if (!is_complete(picture, options.canvas.format)) {
+  if (failed || !is_complete(picture, options.canvas.format)) {
     const std::string reason = reason_against_writing(file.temporary());
     require(reason.empty(), "cannot write ", target.string(), ": ", reason);
-    throw DataError(cat("gnuplot wrote no complete picture to ", target.string(),
+    require<DrawError>(!failed, "gnuplot failed on ", target.string(), " (",
+                       run.exit_code < 0 ? cat("signal ", -run.exit_code) : cat("exit code ", run.exit_code),
+                       "): ", run.messages);
+    throw DrawError(cat("gnuplot wrote no complete picture to ", target.string(),
                         " (is it without this format? install gnuplot-nox)", run.messages.empty() ? "" : ": ",
                         run.messages));
   }
@@ -73,13 +74,16 @@ void draw(const RenderJob& job, const std::filesystem::path& target, const Theme
 
 }  // namespace
 
+std::filesystem::path picture_file(const RenderJob& job, Format format) {
+  return job.file.string() + '.' + extension(format);
+}
+
 std::vector<std::filesystem::path> render(std::span<const RenderJob> jobs, const Theme& theme,
                                           const RenderOptions& options) {
   require<UsageError>(options.canvas.scale >= 0.2 && options.canvas.scale <= 10, "plot scale ",
                       options.canvas.scale, " is outside 0.2 .. 10");
   std::vector<std::filesystem::path> files;
-  for (const RenderJob& job : jobs)
-    files.push_back(job.file.string() + '.' + extension(options.canvas.format));
+  for (const RenderJob& job : jobs) files.push_back(picture_file(job, options.canvas.format));
   std::vector<std::exception_ptr> errors(jobs.size());
   std::atomic<size_t> next{0};
   const auto work = [&] {

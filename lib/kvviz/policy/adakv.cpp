@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
 
 #include "kvviz/policy/keep_best.hpp"
@@ -49,8 +48,7 @@ class SharedBudget : public kernels::EvictionRule {
   }
 
   static double score_of(kernels::SlotSet& set, int64_t column) {
-    const double score = set.scores()[static_cast<size_t>(column)];
-    return score == score ? score : std::numeric_limits<double>::infinity();  // as SlotSet::lowest()
+    return ordered(set.scores()[static_cast<size_t>(column)]);
   }
 
   /// The cut after a prompt: head h keeps round(n_h (1 - floor) + floor heavy) of the keys in between, n_h of

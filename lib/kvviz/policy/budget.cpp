@@ -10,6 +10,7 @@
 namespace kvviz::policy {
 
 Budget parse_budget(std::string_view text) {
+  constexpr int64_t most = int64_t{1} << 40;  // no text is so long, and sums of budgets do not overflow
   const auto fail = [&] {
     throw UsageError(cat("[budget] got '", text,
                          "', expected a number of tokens above 0 (256) or a kept fraction in (0, 1] (0.25)"));
@@ -18,7 +19,7 @@ Budget parse_budget(std::string_view text) {
   const char* const end = text.data() + text.size();
   if (const auto whole = std::from_chars(text.data(), end, budget.tokens);
       whole.ec == std::errc() && whole.ptr == end) {
-    if (budget.tokens <= 0) fail();
+    if (budget.tokens <= 0 || budget.tokens > most) fail();
     return budget;
   }
   budget.tokens = 0;

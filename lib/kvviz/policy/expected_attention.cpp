@@ -36,7 +36,7 @@ class ExpectedWeight : public Scorer {
         rotary_(context.rotary),
         keys_(dim_ + 1) {
     QueryModel model{.sum = Eigen::VectorXd::Zero(dim_), .products = Matrix::Zero(dim_, dim_)};
-    model.waiting.resize(options_.refresh, dim_);
+    model.waiting.resize(of_text(context, options_.refresh), dim_);
     models_.assign(static_cast<size_t>(context.owners[owner].query_heads), model);
     const std::vector<float>& slopes = context.shape.alibi_slopes;
     for (size_t g = 0; g < models_.size() && !slopes.empty(); ++g)

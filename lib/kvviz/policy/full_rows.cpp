@@ -34,7 +34,7 @@ std::span<const float> FullRows::next(const kernels::ScanStep& step, const kerne
     else
       total += row_;
   }
-  if (aggregate_ == kernels::Aggregate::mean) sum_ /= static_cast<float>(owner.query_heads);
+  if (aggregate_ != kernels::Aggregate::max) sum_ /= static_cast<float>(owner.query_heads);
   return {sum_.data(), static_cast<size_t>(keys)};
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <limits>
 
 #include "kvviz/policy/full_rows.hpp"
+#include "kvviz/policy/keep_best.hpp"
 #include "kvviz/policy/table.hpp"
 
 namespace kvviz::policy {
@@ -48,10 +48,7 @@ class FullRowHeavyHitters : public kernels::EvictionRule {
   static void shrink(Head& head, int64_t size, kernels::SlotSet& set) {
     if (std::ssize(head.heavy) <= size) return;
     const auto begin = head.heavy.begin(), end = head.heavy.end() - size;
-    const auto score = [&](int64_t key) {
-      const double sum = head.score[static_cast<size_t>(key)];
-      return sum == sum ? sum : std::numeric_limits<double>::infinity();  // as SlotSet::lowest()
-    };
+    const auto score = [&](int64_t key) { return ordered(head.score[static_cast<size_t>(key)]); };
     std::nth_element(begin, end - 1, head.heavy.end(), [&](int64_t a, int64_t b) {
       const double of_a = score(a), of_b = score(b);
       return of_a != of_b ? of_a < of_b : a < b;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kvviz/policy/keep_best.hpp"
 #include "kvviz/policy/table.hpp"
 
 namespace kvviz::policy {
@@ -18,7 +19,7 @@ class GlobalHeavyHitters : public kernels::EvictionRule {
       std::vector<int64_t> order(mass.size());
       std::iota(order.begin(), order.end(), int64_t{0});
       std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-        return mass[static_cast<size_t>(a)] > mass[static_cast<size_t>(b)];
+        return ordered(mass[static_cast<size_t>(a)]) > ordered(mass[static_cast<size_t>(b)]);
       });
       Head head{std::vector<bool>(mass.size()), split};
       int64_t chosen = 0;

@@ -2,7 +2,6 @@
 #include "kvviz/policy/keep_best.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace kvviz::policy {
 namespace {
@@ -54,10 +53,7 @@ int64_t drop_lowest(kernels::SlotSet& set, int64_t count, int64_t begin, int64_t
   for (int64_t column = 0; column < set.columns(); ++column) {
     const int64_t position = set.position(column);
     if (position < begin || position >= end) continue;
-    const double score = scores[static_cast<size_t>(column)];
-    // As SlotSet::lowest(): NaN is the highest score.
-    candidates.push_back(
-        {score == score ? score : std::numeric_limits<double>::infinity(), position, column});
+    candidates.push_back({ordered(scores[static_cast<size_t>(column)]), position, column});
   }
   const auto first = candidates.begin();
   const auto last = first + std::min<std::ptrdiff_t>(count, std::ssize(candidates));

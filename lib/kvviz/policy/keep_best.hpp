@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <limits>
 #include <vector>
 
 #include "kvviz/policy/policy.hpp"
 
 namespace kvviz::policy {
+
+/// A score as SlotSet::lowest() orders it: NaN is the highest.
+inline double ordered(double score) {
+  return score == score ? score : std::numeric_limits<double>::infinity();
+}
 
 /// Drops the `count` keys with the lowest scores among the positions [begin, end), all by the same scores;
 /// equal scores: the lowest position first. Returns how many there were.

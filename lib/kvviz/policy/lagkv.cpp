@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kvviz/policy/keep_best.hpp"
 #include "kvviz/policy/table.hpp"
 
 namespace kvviz::policy {
@@ -15,7 +16,8 @@ class LagRank : public Scorer {
   LagRank(const RuleContext& context, size_t owner)
       : dim_(context.shape.head_dim),
         sinks_(context.splits[owner].sinks),
-        lag_(std::clamp<int64_t>((context.splits[owner].budget() - sinks_) / 2, 1, context.options.lag)),
+        lag_(std::clamp<int64_t>((context.splits[owner].budget() - sinks_) / 2, 1,
+                                 of_text(context, context.options.lag))),
         keys_(static_cast<size_t>(2 * lag_ * dim_)),
         values_(keys_.size()) {}
 
@@ -34,7 +36,7 @@ class LagRank : public Scorer {
     std::vector<int64_t> order(score.size());
     std::iota(order.begin(), order.end(), int64_t{0});
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return score[static_cast<size_t>(a)] < score[static_cast<size_t>(b)];
+      return ordered(score[static_cast<size_t>(a)]) < ordered(score[static_cast<size_t>(b)]);
     });
     for (size_t rank = 0; rank < order.size(); ++rank) {
       const int64_t column = set.column_of(sinks_ + first + order[rank]);

@@ -34,6 +34,8 @@ void check_options(const PolicyOptions& options) {
   const auto at_least = [](const char* name, int64_t value, int64_t least) {
     require<UsageError>(value >= least, "[", name, "] got ", value, ", expected ", least, " or more");
   };
+  require<UsageError>(options.future <= most_future, "[future] got ", options.future, ", expected at most ",
+                      most_future);
   at_least("sinks", options.sinks.value_or(0), 0);
   at_least("recent", options.recent.value_or(0), 0);
   at_least("observation", options.observation, 1);

@@ -34,6 +34,8 @@ struct PolicyOptions {
   std::vector<int64_t> budgets{};  ///< [layers x kv_heads] instead of one for all; empty: none
 };
 
+inline constexpr int64_t most_future = 65536;
+
 /// What one slot set keeps: the first `sinks` tokens, the newest `recent`, and `heavy` chosen in between.
 struct Split {
   int64_t sinks = 0, recent = 0, heavy = 0;
@@ -51,7 +53,7 @@ struct RuleContext {
   std::span<const kernels::SlotOwner> owners;  ///< of the rule's decision group
   std::span<const Split> splits;               ///< what each owner keeps
   int64_t layer = 0;
-  int64_t tokens = 0;                            ///< of the whole text; 0: not known
+  int64_t tokens = 0;                            ///< of the whole text, at most; 0: not known
   const kernels::RotaryTable* rotary = nullptr;  ///< null: the model has no rotary positions
   /// Clairvoyant policies: full-attention weight that each token receives over the whole text, one span an
   /// owner.

@@ -50,7 +50,7 @@ class ObservedWeight : public Scorer {
 
   /// Mean (of `kernel_`, beyond the ends 0) or maximum over the neighbours in the cache.
   void pool(std::span<const int32_t> keys) {
-    const size_t half = static_cast<size_t>(kernel_) / 2;
+    const size_t half = std::min(static_cast<size_t>(kernel_) / 2, keys.size());
     padded_.assign(keys.size() + 2 * half, 0);
     for (size_t i = 0; i < keys.size(); ++i) padded_[i + half] = window_[static_cast<size_t>(keys[i])];
     pooled_.assign(keys.size(), 0);
@@ -73,7 +73,7 @@ class ObservedWeight : public Scorer {
 }  // namespace
 
 std::unique_ptr<Scorer> snapkv_scorer(const RuleContext& context, size_t owner) {
-  return std::make_unique<ObservedWeight>(context.options, context.splits[owner].recent);
+  return std::make_unique<ObservedWeight>(context.options, of_text(context, context.splits[owner].recent));
 }
 
 /// The weights from each of the last queries, and their sum.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <algorithm>
+
 #include "kvviz/policy/policy.hpp"
 
 namespace kvviz::policy {
@@ -26,6 +28,11 @@ PolicyInfo oracle_policy();
 
 std::unique_ptr<Scorer> snapkv_scorer(const RuleContext& context, size_t owner);
 Metadata snapkv_metadata(const RuleContext& context, size_t owner);
+
+/// A number of tokens from the options, no more than the text has: state is not sized beyond it.
+inline int64_t of_text(const RuleContext& context, int64_t tokens) {
+  return context.tokens > 0 ? std::min(tokens, context.tokens) : tokens;
+}
 
 inline constexpr int64_t position_bytes = sizeof(int32_t), score_bytes = sizeof(double),
                          weight_bytes = sizeof(float);

@@ -78,23 +78,17 @@ Table sink_layers_table(const SinkSummary& summary) {
 }
 
 Table sink_texts_table(const SinkStudy& study, const SinkRule& rule) {
-  struct Row {
-    int64_t index;
-    const PromptSinks* prompt;
-  };
-  std::vector<Row> rows;
-  for (const PromptSinks& prompt : study.prompts) rows.push_back({std::ssize(rows), &prompt});
+  using Row = PromptSinks;
   const auto decides = static_cast<size_t>(rule.metric);
   std::vector<Field<Row>> fields = {
-      {whole("text"), [](const Row& r) { return integer(r.index); }},
-      {{"name", "", ColumnType::text}, [](const Row& r) { return Cell(r.prompt->name); }},
-      {whole("tokens", "tokens"), [](const Row& r) { return integer(r.prompt->tokens); }},
-      {{"rate"}, [=](const Row& r) { return real(rate_of(r.prompt->score[decides], rule), no_score); }}};
+      {whole("text"), [](const Row& r) { return integer(r.text); }},
+      {{"name", "", ColumnType::text}, [](const Row& r) { return Cell(r.name); }},
+      {whole("tokens", "tokens"), [](const Row& r) { return integer(r.tokens); }},
+      {{"rate"}, [=](const Row& r) { return real(rate_of(r.score[decides], rule), no_score); }}};
   for (size_t m = 0; m < sink_metric_count; ++m)
-    fields.push_back({{sink_metrics()[m].name}, [m](const Row& r) {
-                        return real(mean_of(r.prompt->score[m]), "not defined for this text");
-                      }});
-  return make_table("sink_texts", {"text"}, fields, rows);
+    fields.push_back({{sink_metrics()[m].name},
+                      [m](const Row& r) { return real(mean_of(r.score[m]), "not defined for this text"); }});
+  return make_table("sink_texts", {"text"}, fields, study.prompts);
 }
 
 Table sink_lengths_table(const SinkSummary& summary) {
@@ -121,13 +115,15 @@ Table sink_sweep_table(const SinkSummary& summary) {
   return make_table("sink_sweep", {"threshold"}, fields, summary.sweep);
 }
 
-Table sink_across_layers_table(const AcrossLayers& all, std::span<const AcrossLayers> by_text) {
+Table sink_across_layers_table(const SinkStudy& study, const AcrossLayers& all,
+                               std::span<const AcrossLayers> by_text) {
   struct Row {
     std::string text;
     const AcrossLayers* across;
   };
   std::vector<Row> rows{{"all", &all}};
-  for (const AcrossLayers& across : by_text) rows.push_back({std::to_string(rows.size() - 1), &across});
+  for (size_t i = 0; i < by_text.size(); ++i)
+    rows.push_back({std::to_string(study.prompts[i].text), &by_text[i]});
   std::vector<Field<Row>> fields = {
       {{"text", "", ColumnType::text}, [](const Row& r) { return Cell(r.text); }},
       {whole("first_layer_sinks"), [](const Row& r) { return integer(r.across->first_sinks); }}};

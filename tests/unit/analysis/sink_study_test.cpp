@@ -32,36 +32,6 @@ std::vector<double> layer_scores(double mean, int64_t sinks, double threshold) {
   return {};
 }
 
-void add(std::vector<double>& all, const Spread& spread) {
-  all.insert(all.end(), {spread.mean, spread.sd, static_cast<double>(spread.count)});
-}
-
-/// Every number of a study, NaN as -1 so that equal numbers compare equal.
-std::vector<double> numbers_of(const SinkSummary& s, const AcrossLayers& a) {
-  std::vector<double> all{s.rate_of_mean, s.always,      s.never, s.correlation, a.p_later, a.low,
-                          a.high,         a.p_later_not, a.base,  a.lift,        a.phi,     a.phi_adjacent};
-  add(all, s.rate);
-  add(all, s.group_rate);
-  add(all, s.score);
-  for (const StudyHead& head : s.heads) {
-    all.push_back(head.sink_share);
-    for (const Spread& spread : head.score) add(all, spread);
-  }
-  for (const StudyLayer& layer : s.layers) {
-    all.insert(all.end(), {layer.rate, layer.rate_of_mean, layer.group_rate});
-    add(all, layer.score);
-  }
-  for (const LengthPoint& point : s.by_length) {
-    add(all, point.rate);
-    add(all, point.alpha);
-  }
-  for (const ThresholdPoint& point : s.sweep)
-    all.insert(all.end(), {point.threshold, point.rate, point.rate_of_mean, point.group_rate});
-  std::ranges::replace_if(
-      all, [](double x) { return std::isnan(x); }, -1.0);
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("[sink_study] published layer tables average to the published totals") {
@@ -193,24 +163,6 @@ TEST_CASE("[sink_study] the sweep holds the rule's threshold and falls") {
     found = found || (summary.sweep[i].threshold == 0.73 && summary.sweep[i].rate == summary.rate.mean);
   }
   CHECK(found);
-}
-
-TEST_CASE("[sink_study] merging two halves gives the whole, exactly") {
-  SinkStudy whole = synthetic_study({.lengths = {5, 10, 15, 20, 25}});
-  whole.lengths = {4, 8};
-  for (PromptSinks& prompt : whole.prompts) prompt.alpha_at.assign(2, prompt.score[1]);
-  SinkStudy first = whole, second = whole;
-  first.prompts.resize(2);
-  second.prompts.erase(second.prompts.begin(), second.prompts.begin() + 2);
-  const SinkStudy merged = merge(first, second);
-  const SinkRule rule{SinkMetric::share0, 0.8};
-  CHECK(numbers_of(summarise(merged, rule, {}), across_layers(merged, rule)) ==
-        numbers_of(summarise(whole, rule, {}), across_layers(whole, rule)));
-  SinkStudy other_heads = whole, other_lengths = whole;
-  other_heads.heads.back().kv_head += 1;
-  other_lengths.lengths.back() += 1;
-  CHECK(test::holds(test::message_of<DataError>([&] { merge(other_heads, whole); }), "different models"));
-  CHECK(test::holds(test::message_of<DataError>([&] { merge(other_lengths, whole); }), "--lengths"));
 }
 
 TEST_CASE("[sink_study] lengths: alpha of prefixes, nothing behind the text") {

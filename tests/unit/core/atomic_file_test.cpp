@@ -7,6 +7,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/mapped_file.hpp"
+#include "support/errors.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace kvviz;
@@ -38,6 +39,11 @@ TEST_CASE("[atomic_file] what cannot be written or read is named") {
   CHECK_THROWS_WITH_AS(write_file(folder.path() / "file/below", "x"), doctest::Contains("file"), DataError);
   CHECK_THROWS_WITH_AS(read_file(folder.path() / "none"), doctest::Contains("none"), DataError);
   CHECK_THROWS_WITH_AS(read_file(folder.path()), doctest::Contains("is a folder"), DataError);
+}
+
+TEST_CASE("[atomic_file] what cannot be read is not taken for the end of the file") {
+  CHECK(test::holds(test::message_of<DataError>([] { read_file("/proc/self/mem"); }),
+                    "cannot read /proc/self/mem: Input/output error"));
 }
 
 TEST_CASE("[mapped_file] bytes of a file, an empty file, and what is no file") {

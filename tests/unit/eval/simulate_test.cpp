@@ -89,7 +89,7 @@ at::Tensor by_log(const Decoder& decoder, std::span<const int32_t> ids, const Si
           if (!seen[t][p]) continue;
           at::Tensor key = x.key[0][kv][p];
           if (rotates) {
-            const RopeTable at_rank = rope_table(rope, std::ssize(keys), 1);
+            const RopeTable at_rank = rope_table(rope, std::ssize(keys), 1, tokens);
             key = rotate(x.key_pre_rope[0][kv][p].view({1, 1, 1, -1}), at_rank, rope).flatten();
           }
           places.push_back(by_rank ? std::ssize(keys) : p);
@@ -98,7 +98,7 @@ at::Tensor by_log(const Decoder& decoder, std::span<const int32_t> ids, const Si
         }
         at::Tensor query = x.query[0][h][t];
         if (rotates) {
-          const RopeTable at_rank = rope_table(rope, std::ssize(keys) - 1, 1);
+          const RopeTable at_rank = rope_table(rope, std::ssize(keys) - 1, 1, tokens);
           query = rotate(x.query_pre_rope[0][h][t].view({1, 1, 1, -1}), at_rank, rope).flatten();
         }
         const at::Tensor logits = at::matmul(at::stack(keys), query).mul(x.spec.scale);
@@ -118,7 +118,8 @@ at::Tensor by_log(const Decoder& decoder, std::span<const int32_t> ids, const Si
 }  // namespace
 
 TEST_CASE("[simulate] every policy computes what its own eviction log says") {
-  for (const char* name : {"llama_gqa", "gpt2", "mistral", "bloom_6_heads"}) {
+  for (const char* name :
+       {"llama_gqa", "gpt2", "mistral", "bloom_6_heads", "llama_dynamic_rope", "phi3_longrope"}) {
     CAPTURE(name);
     const LoadedModel model = load_model(models / name);
     const auto ids = text(model.decoder.config());

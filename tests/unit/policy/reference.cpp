@@ -60,7 +60,7 @@ std::vector<double> aggregate(const Rows& heads, kernels::Aggregate how) {
   for (size_t p = 0; p < out.size(); ++p) {
     for (const std::vector<double>& head : heads)
       out[p] = how == kernels::Aggregate::max ? std::max(out[p], head[p]) : out[p] + head[p];
-    if (how == kernels::Aggregate::mean) out[p] /= static_cast<double>(heads.size());
+    if (how != kernels::Aggregate::max) out[p] /= static_cast<double>(heads.size());
   }
   return out;
 }

@@ -80,8 +80,6 @@ void compare_everywhere(const char* policy, const MakeDecide& make,
         options.policy.aggregate = kernels::Aggregate::max;
         if (change) change(options.policy);
         compare(policy, text, options, make, count);
-        options.policy.aggregate = kernels::Aggregate::sum;
-        compare(policy, text, options, make, count);
       }
       text.shape.window = 18;
       RunOptions options = grid_options(11, 40, 1);

@@ -118,7 +118,7 @@ TEST_CASE("[tables] sink texts: rate by the rule, means over the heads that have
   PromptSinks text{.name = "a text", .tokens = 64};
   for (auto& scores : text.score) scores.assign(4, kNone);
   text.score[static_cast<size_t>(SinkMetric::alpha)] = {0.3, 0.5, 0.875, kNone};
-  study.prompts = {text, {.name = "a text", .tokens = 10, .score = {}}};
+  study.prompts = {text, {.name = "a text", .text = 2, .tokens = 10, .score = {}}};  // text 1 failed
   for (auto& scores : study.prompts[1].score) scores.assign(4, kNone);
   study.prompts[1].score[static_cast<size_t>(SinkMetric::share0)] = {0.25, 0.5, 0.75, 1};
 
@@ -131,7 +131,7 @@ TEST_CASE("[tables] sink texts: rate by the rule, means over the heads that have
   CHECK(number_in(cell(table, 0, "rate")).value() == doctest::Approx(2.0 / 3));  // 0.3 is not above 0.3
   CHECK(number_in(cell(table, 0, "alpha")).value() == doctest::Approx(1.675 / 3));
   CHECK(reason(table, 0, "share0") == "not defined for this text");
-  CHECK(cell(table, 1, "text") == Cell{int64_t{1}});
+  CHECK(cell(table, 1, "text") == Cell{int64_t{2}});
   CHECK(reason(table, 1, "rate") == "no text has this score");
   CHECK(cell(table, 1, "share0") == Cell{0.625});
 
@@ -171,13 +171,15 @@ TEST_CASE("[tables] across layers: all texts first, then each, every null with i
   AcrossLayers one_layer{.reason = "the model has one layer"};
   AcrossLayers silent = across();
   silent.base = 0, silent.p_later = 0, silent.lift = kNone;
-  const Table table =
-      tables::sink_across_layers_table(across(), std::vector<AcrossLayers>{none, alone, one_layer, silent});
+  SinkStudy study;
+  for (const int64_t text : {0, 1, 3, 4}) study.prompts.push_back({.text = text});
+  const Table table = tables::sink_across_layers_table(
+      study, across(), std::vector<AcrossLayers>{none, alone, one_layer, silent});
   check_form(table, "sink_across_layers", {"text"});
   REQUIRE(table.rows.size() == 5);
   CHECK(cell(table, 0, "text") == Cell{std::string("all")});
   CHECK(cell(table, 1, "text") == Cell{std::string("0")});
-  CHECK(cell(table, 4, "text") == Cell{std::string("3")});
+  CHECK(cell(table, 4, "text") == Cell{std::string("4")});
   CHECK(cell(table, 0, "first_layer_sinks") == Cell{int64_t{3}});
   CHECK(cell(table, 0, "p_later") == Cell{0.5});
   CHECK(cell(table, 0, "p_later_low") == Cell{0.25});

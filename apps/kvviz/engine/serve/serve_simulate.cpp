@@ -129,9 +129,9 @@ ordered_json result_of(const Asked& asked, const SimulationRecord& record) {
   auto policies = ordered_json::array();
   ordered_json full;
   for (const OutcomeRecord& one : record.outcomes) {
-    OutcomeSum sum;
+    OutcomeSum sum(config);
     sum.add(record, one);
-    const analysis::PolicyOutcome outcome = sum.outcome(config);
+    const analysis::PolicyOutcome outcome = sum.outcome();
     full = {{"ppl", number_or_null(outcome.ppl - outcome.delta_ppl)},
             {"nll", number_or_null(outcome.nll - outcome.delta_nll)},
             {"bytes", number_or_null(outcome.full_bytes)}};

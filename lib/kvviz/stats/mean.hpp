@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "kvviz/stats/moments.hpp"
+
+namespace kvviz::stats {
+
+/// The mean of the numbers that exist, in fp64: NaN is left out; kNone without any.
+class Mean {
+ public:
+  void add(double x) {
+    if (std::isnan(x)) return;
+    sum_ += x;
+    ++count_;
+  }
+  double get() const { return count_ == 0 ? kNone : sum_ / static_cast<double>(count_); }
+
+ private:
+  double sum_ = 0;
+  int64_t count_ = 0;
+};
+
+}  // namespace kvviz::stats
