@@ -79,6 +79,21 @@ TEST_CASE("[batch] prompts: every .txt file of a folder is a text, in the order 
   CHECK(holds(refused({"sinks", "--prompts", "texts"}, folder.path(), 1), "texts holds no *.txt file"));
 }
 
+TEST_CASE("[batch] articles that are joined to reach --seq-len share tokens, and a line says so") {
+  const test::TemporaryFolder folder;
+  fs::copy(KVVIZ_DATA "/models/demo", folder / "model", fs::copy_options::recursive);
+  auto config = nlohmann::json::parse(read_file(folder / "model/config.json"));
+  config["max_position_embeddings"] = 8192;
+  std::ofstream(folder / "model/config.json") << config.dump();
+  const auto said = [&](const char* length) {
+    return run_kvviz({"sinks", "--model", "model", "--samples", "0-2", "--seq-len", length, "--no-plots"},
+                     folder.path())
+        .err;
+  };
+  CHECK(holds(said("3000"), "2 of 3 texts are shorter than --seq-len 3000"));
+  CHECK_FALSE(holds(said("300"), "shorter"));
+}
+
 TEST_CASE("[batch] resume refuses another run's records, says what differs, and leaves them") {
   const test::TemporaryFolder folder;
   const fs::path records = folder / "results/sinks.records";

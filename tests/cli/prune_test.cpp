@@ -137,8 +137,10 @@ TEST_CASE("[prune] sweeps: every part once, as on its own, with metrics that ana
     CHECK(metric["pairs"] == 16);
   }
   const double p = number(metrics.front(), "p_value");
-  CHECK(number(heads["summary"], "best_metric_p") == p);
-  if (p < 0.05)
+  const double best = number(heads["summary"], "best_metric_p");
+  CHECK(best >= p);  // the best of 13 has to be better than one alone
+  CHECK(best < 1);
+  if (best < 0.05)
     CHECK(heads["summary"]["best_metric"] == metrics.front()["metric"]);
   else
     CHECK(heads["summary"]["best_metric"].is_null());

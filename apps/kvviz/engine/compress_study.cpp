@@ -149,6 +149,16 @@ nlohmann::json measure_compress(const TextRun::Work& work, std::span<const Cache
   return record;
 }
 
+/// The sum over the predictions of a text of the share of the keys each sees that were coded: of a window
+/// behind p tokens the query at t sees t + 1 keys.
+double coded_shares(const batch::PlannedText& text, const CompressOptions& o) {
+  double sum = 0;
+  for (const TrialWindow& window : windows_of(text.name, text.tokens, trial_options(o)))
+    for (int64_t t = window.prefix; t < window.end - 1; ++t)
+      sum += static_cast<double>(window.prefix) / static_cast<double>(t + 1);
+  return sum;
+}
+
 CompressFindings gather_compress(const TextRun& texts, std::span<const CachePlan> plans,
                                  const CompressOptions& o) {
   const ModelConfig& config = texts.config();
@@ -160,16 +170,19 @@ CompressFindings gather_compress(const TextRun& texts, std::span<const CachePlan
   study.texts = texts.measured();
   if (o.kivi_table > 0) found.kivi = kivi_study(o.kivi_table, config.layers.size());
   TrialOutcomes outcomes(names_of(plans));
+  double coded = 0;
   texts.each([&](const TextRun::Record& text) {
     const auto record = text.body.get<CompressRecord>();
     outcomes.add(record.trials);
     std::ranges::move(text_outcomes(text, record.trials), std::back_inserter(study.by_text));
     if (found.kivi) add_text(*found.kivi, record.kivi, texts.measured());
     study.tokens += text.text.tokens;
+    coded += o.streaming ? 0 : coded_shares(text.text, o);
   });
   study.outcomes = outcomes.outcomes(trial_options(o));
   study.full_nll = study.outcomes.front().nll - study.outcomes.front().delta_nll;
   study.full_ppl = study.outcomes.front().ppl - study.outcomes.front().delta_ppl;
+  study.coded_share = o.streaming ? 1 : coded / static_cast<double>(study.outcomes.front().predictions);
   analysis::mark_frontier(study.outcomes);
   return found;
 }

@@ -71,6 +71,7 @@ std::vector<Fact> facts_of(const analysis::CompressionStudy& s) {
   const std::vector<Fact> of_model{
       {"when", s.when, "", "The cache is coded"},
       {"predictions", integer(first.predictions), "", "Predictions behind them"},
+      {"coded_share", real(s.coded_share), "", "Share of the keys they see that are coded, mean"},
       {"full_ppl", real(s.full_ppl), "", "Their perplexity with the cache as it is"},
       {"full_nll", real(s.full_nll), "nats", "Their negative log-likelihood"}};
   facts.insert(facts.end(), of_model.begin(), of_model.end());

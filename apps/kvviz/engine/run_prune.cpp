@@ -59,8 +59,7 @@ std::vector<Fact> facts_of(const analysis::PruningStudy& study) {
                    real(100 * (last.outcome.f16_bytes - last.outcome.bytes()) / last.outcome.f16_bytes), "%",
                    "  bytes saved"});
   facts.push_back({"ppl", real(last.outcome.ppl), "", "  perplexity with what is left"});
-  facts.push_back(
-      {"delta_ppl_percent", real(100 * last.outcome.delta_ppl / study.full_ppl), "%", "  increase of it"});
+  facts.push_back({"delta_ppl_percent", real(last.outcome.delta_ppl_percent()), "%", "  increase of it"});
   const auto add_time = [&](const std::string& key, const analysis::DecodeTime& time, const char* label) {
     facts.push_back({key + "_ms", real(time.median, "not measured"), "ms", label});
     facts.push_back({key + "_q1_ms", real(time.lower, "not measured"), "ms", "    first quartile"});
@@ -81,21 +80,22 @@ std::vector<Fact> facts_of(const analysis::SweepStudy& study) {
   std::vector<Fact> facts = common_facts(study, order.front()->outcome);
   const auto add = [&](const std::string& key, const analysis::SweepItem& item, const std::string& label) {
     facts.push_back({key, item.outcome.method, "", label});
-    facts.push_back({key + "_delta_ppl_percent", real(100 * item.outcome.delta_ppl / study.full_ppl), "%",
+    facts.push_back({key + "_delta_ppl_percent", real(item.outcome.delta_ppl_percent()), "%",
                      "  increase of the perplexity without it"});
   };
   add("cheapest", *order.front(), "Costs least to remove");
   add("dearest", *order.back(), "Costs most to remove");
   const analysis::SweepCorrelation* best = best_correlation(study);
   const char* none = "fewer than 3 were removed, or all are alike";
-  const double p = best == nullptr ? analysis::kNone : best->loss.p_value;
+  const double p = best_p_value(study);
   const bool known = p < analysis::rank_significance;
   if (best != nullptr && !known) none = "none with p < 0.05";
   facts.push_back(
       {"best_metric", known ? Cell(best->metric) : Cell(Null{none}), "", "Metric that orders them best"});
   facts.push_back({"best_metric_rho", known ? Cell(best->loss.rho) : Cell(Null{none}), "",
                    "  its rank correlation with the loss"});
-  facts.push_back({"best_metric_p", real(p, none), "", "  p of the strongest correlation"});
+  facts.push_back(
+      {"best_metric_p", real(p, none), "", "  p of the strongest correlation, of all metrics tried"});
   return facts;
 }
 

@@ -17,17 +17,20 @@ std::vector<std::string> budgets_of(const analysis::SimulationStudy& study) {
   return budgets;
 }
 
-/// The policy to ship at each budget, in words: the one that loses least without knowing the future and saves
-/// memory.
+/// The policy to ship at each budget, in words: the one that changes the perplexity least without knowing the
+/// future and saves memory.
 std::vector<Fact> best_facts(const analysis::SimulationStudy& study) {
   std::vector<Fact> facts;
   for (const std::string& budget : budgets_of(study)) {
     const analysis::PolicyOutcome* best = analysis::best_at(study.outcomes, budget);
     if (best == nullptr) continue;
     const std::string key = "best_at_" + tables::budget_name(budget);
-    facts.push_back({key, best->policy, "", cat("Loses least at budget ", budget)});
-    facts.push_back({key + "_delta_ppl_percent", 100 * best->delta_ppl / study.full_ppl, "%",
+    facts.push_back({key, best->policy, "", cat("Changes least at budget ", budget)});
+    facts.push_back({key + "_delta_ppl_percent", tables::real(best->delta_ppl_percent()), "%",
                      "  its increase of the perplexity"});
+    facts.push_back({key + "_delta_ppl_percent_se",
+                     tables::real(best->delta_ppl_percent_se(), "a single block"), "%",
+                     "  the standard error of that"});
   }
   return facts;
 }

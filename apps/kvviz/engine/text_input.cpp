@@ -57,7 +57,8 @@ TextIds read_articles(const text::TextCollection& articles, const TextOptions& o
           " tokens");
   source.description = cat(o.wikitext_dir.empty() ? "sample text " : "WikiText article ", o.wikitext_index,
                            ", ", articles.articles()[static_cast<size_t>(o.wikitext_index)].title);
-  if (next - o.wikitext_index > 1) source.description += cat(", and the next ", next - o.wikitext_index - 1);
+  source.more_articles = next - o.wikitext_index - 1;
+  if (source.more_articles > 0) source.description += cat(", and the next ", source.more_articles);
   return source;
 }
 
@@ -138,6 +139,7 @@ TextInput to_input(TextIds source, const TextOptions& o, const Tokenizer& tokeni
   std::iota(input.tokens.positions.begin(), input.tokens.positions.end(), 0);
   input.sha256 = hash_of(source.ids);
   input.tokens.ids = std::move(source.ids);
+  input.more_articles = source.more_articles;
   input.description = std::move(source.description);
   return input;
 }

@@ -18,9 +18,10 @@ namespace kvviz {
 /// again.
 struct TextInput {
   TokenInfo tokens;
-  bool bos = false;         ///< whether a BOS was put first
-  std::string description;  ///< "sample text 0, Lighthouse", "prompt", "file x.txt"
-  std::string sha256;       ///< of the token ids as little-endian int32
+  bool bos = false;           ///< whether a BOS was put first
+  std::string description;    ///< "sample text 0, Lighthouse", "prompt", "file x.txt"
+  std::string sha256;         ///< of the token ids as little-endian int32
+  int64_t more_articles = 0;  ///< that follow its own and have part in it, to reach --seq-len
 };
 
 /// SHA-256 of token ids as little-endian int32.
@@ -37,6 +38,7 @@ struct TextIds {
   std::vector<int32_t> ids;
   std::string description;
   bool article = false;  ///< cut where --seq-len does not say how long it is to be
+  int64_t more_articles = 0;
 };
 
 /// The text as the options want it. Throws as read_text().

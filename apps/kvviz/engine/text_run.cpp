@@ -126,6 +126,7 @@ TextRun::TextRun(const Request& request)
 void TextRun::look_at_texts(const Request& request) {
   plan_.texts.resize(static_cast<size_t>(source_.size));
   const bool goes_on = source_.size > 1 && !batch_.strict;
+  std::atomic<int64_t> overlapping{0};
   kernels::parallel_for(source_.size, [&](int64_t i) {
     batch::PlannedText& text = plan_.texts[static_cast<size_t>(i)];
     try {
@@ -135,6 +136,7 @@ void TextRun::look_at_texts(const Request& request) {
               .sha256 = input.sha256,
               .failure = "",
               .bos = input.bos};
+      if (input.more_articles > 0 && i + 1 < source_.size) ++overlapping;
       if (request.check) request.check(text);
     } catch (const DataError& error) {
       if (!goes_on) throw;
@@ -145,6 +147,13 @@ void TextRun::look_at_texts(const Request& request) {
   const auto good = std::ranges::find(plan_.texts, "", &batch::PlannedText::failure);
   require(good != plan_.texts.end(), "none of the ", plan_texts(),
           " texts can be used; the first: ", plan_.texts.front().failure);
+  if (overlapping > 0 && !call_.quiet)
+    std::fprintf(
+        stderr,
+        "kvviz: %lld of %lld texts are shorter than --seq-len %lld and go on into the next: texts share "
+        "tokens, and standard errors, which take them for independent, come out too small\n",
+        static_cast<long long>(overlapping), static_cast<long long>(plan_texts()),
+        static_cast<long long>(request.texts.text.seq_len));
 }
 
 void TextRun::open_records() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kvviz/analysis/legacy.hpp"
+#include "kvviz/analysis/loss_percent.hpp"
 
 namespace kvviz::analysis {
 
@@ -42,14 +43,9 @@ struct CacheOutcome {
   double bytes_per_token() const { return bytes() / tokens; }
   double ratio() const { return f16_bytes / bytes(); }  ///< below 1: an expansion
   /// Increase of the perplexity, % of that with the cache as it is, and its standard error.
-  double delta_ppl_percent() const { return 100 * delta_ppl / (ppl - delta_ppl); }
-  double delta_ppl_percent_se() const { return 100 * delta_ppl_se / (ppl - delta_ppl); }
-  /// How far the perplexity may have moved, %: |increase| and one standard error. What makes a text likelier
-  /// by chance has changed the model as much as what makes it less likely; it does not count as a gain.
-  double change_percent() const {
-    const double se = delta_ppl_percent_se();
-    return std::fabs(delta_ppl_percent()) + (std::isnan(se) ? 0 : se);
-  }
+  double delta_ppl_percent() const { return ppl_percent(ppl, delta_ppl); }
+  double delta_ppl_percent_se() const { return ppl_percent_error(ppl, delta_ppl, delta_nll_se); }
+  double change_percent() const { return ppl_change_percent(ppl, delta_ppl, delta_nll_se); }
 };
 
 /// One change on one text: what tells which texts suffer.

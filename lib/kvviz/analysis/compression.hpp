@@ -18,6 +18,7 @@ struct CompressionStudy {
   std::string key_basis;          ///< "after RoPE", "before RoPE"
   std::string when;               ///< "after the prefix", "as it is written"; empty: a cache file
   double full_ppl = kNone, full_nll = kNone;
+  double coded_share = kNone;  ///< of the keys that a prediction sees, those that were coded; mean
   std::vector<CacheOutcome> outcomes;
   std::vector<TextOutcome> by_text;              ///< of each text all outcomes; empty: a cache file
   std::optional<Recommendation> recommendation;  ///< absent: not asked for, or nothing is within the limit

@@ -62,8 +62,8 @@ struct GenerationStage {
   int64_t tokens = 0, generated = 0;
   int64_t bytes = 0;  ///< f16_bytes()
   StageHalf key, value;
-  /// Drift of as many tokens drawn independently from the prompt, about: sqrt(1/n + 1/(P - 1)). Neighbouring
-  /// tokens are alike, so that text lies above it even where nothing has changed.
+  /// Drift of as many new tokens drawn independently as the prompt's, about: sqrt(1/n + 1/(P - 1)).
+  /// Neighbouring tokens are alike, so that text lies above it even where nothing has changed.
   double chance = kNone;
 };
 

@@ -43,4 +43,17 @@ const SweepCorrelation* best_correlation(const SweepStudy& study) {
   return best;
 }
 
+double best_p_value(const SweepStudy& study) {
+  const SweepCorrelation* best = best_correlation(study);
+  if (best == nullptr) return kNone;
+  std::vector<std::vector<double>> metrics(study.metrics.size());
+  std::vector<double> loss;
+  for (const SweepItem& item : study.items) {
+    if (item.half != best->half) continue;
+    loss.push_back(item.outcome.delta_nll);
+    for (size_t m = 0; m < metrics.size(); ++m) metrics[m].push_back(item.metrics[m]);
+  }
+  return std::min(1.0, (best->half ? 2 : 1) * stats::strongest_p_value(metrics, loss));
+}
+
 }  // namespace kvviz::analysis

@@ -82,4 +82,8 @@ std::vector<const SweepItem*> by_loss(const SweepStudy& study);
 /// That with the largest |rho| with delta_nll; null: none is defined.
 const SweepCorrelation* best_correlation(const SweepStudy& study);
 
+/// p of it, as that of the best of all metrics (stats::strongest_p_value); of a sweep of channels, where it
+/// may be of the keys or of the values, twice that of the metrics of its half, at most 1 (Bonferroni).
+double best_p_value(const SweepStudy& study);
+
 }  // namespace kvviz::analysis

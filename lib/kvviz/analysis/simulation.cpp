@@ -52,7 +52,7 @@ const PolicyOutcome* best_at(std::span<const PolicyOutcome> outcomes, const std:
   for (const PolicyOutcome& outcome : outcomes) {
     if (outcome.budget != budget || outcome.clairvoyant || !std::isfinite(outcome.delta_nll)) continue;
     if (outcome.resident_bytes >= outcome.full_bytes) continue;
-    if (best == nullptr || outcome.delta_nll < best->delta_nll) best = &outcome;
+    if (best == nullptr || outcome.change_percent() < best->change_percent()) best = &outcome;
   }
   return best;
 }

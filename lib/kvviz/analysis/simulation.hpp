@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kvviz/analysis/legacy.hpp"
+#include "kvviz/analysis/loss_percent.hpp"
 
 namespace kvviz::analysis {
 
@@ -64,6 +65,11 @@ struct PolicyOutcome {
   std::vector<HeadOutcome> heads;  ///< [layers x query heads]
   std::vector<SetOutcome> sets;    ///< layer by layer
   bool on_frontier = false;        ///< no policy that can be shipped does as well with fewer bytes, or better
+
+  /// Increase of the perplexity, % of the full cache's, and its standard error.
+  double delta_ppl_percent() const { return ppl_percent(ppl, delta_ppl); }
+  double delta_ppl_percent_se() const { return ppl_percent_error(ppl, delta_ppl, delta_nll_se); }
+  double change_percent() const { return ppl_change_percent(ppl, delta_ppl, delta_nll_se); }
 };
 
 /// One text under one policy at one budget: what PolicyOutcome says of all of them.
@@ -120,7 +126,8 @@ std::vector<std::string> policies_by_loss(std::span<const PolicyOutcome> outcome
 /// Whether what the policy evicts stays in memory, hidden by a mask: it saves nothing.
 bool keeps_memory(const PolicyOutcome& outcome);
 
-/// Of the outcomes at a budget that can be shipped and save memory, the one with the least loss; null: none.
+/// Of the outcomes at a budget that can be shipped and save memory, the one with the least change_percent();
+/// null: none.
 const PolicyOutcome* best_at(std::span<const PolicyOutcome> outcomes, const std::string& budget);
 
 /// The smallest budget of a policy, in tokens, whose loss stays within a limit.

@@ -46,12 +46,13 @@ int64_t judged_texts(std::span<const BlockScores> texts) {
   return std::ranges::count_if(texts, [](const BlockScores& text) { return text.predictions > 0; });
 }
 
-std::vector<Cluster> clusters_of(std::span<const BlockScores> texts) {
+enum class ClusterOf { text, block };
+
+std::vector<Cluster> clusters_of(std::span<const BlockScores> texts, ClusterOf unit) {
   std::vector<Cluster> clusters;
-  const bool blocks = judged_texts(texts) == 1;
   for (const BlockScores& text : texts) {
     for (size_t b = 0; b < text.nll.size(); ++b) {
-      if (b == 0 || blocks) clusters.emplace_back();
+      if (b == 0 || unit == ClusterOf::block) clusters.emplace_back();
       const auto first = static_cast<int64_t>(b) * block_predictions;
       Cluster& cluster = clusters.back();
       cluster.count += static_cast<double>(std::min(block_predictions, text.predictions - first));
@@ -141,10 +142,11 @@ void from_json(const nlohmann::json& json, BlockScores& scores) {
 }
 
 QualityLoss quality_loss(std::span<const BlockScores> texts) {
-  const std::vector<Cluster> clusters = clusters_of(texts);
-  require(!clusters.empty(), "no prediction is left to judge: the texts are too short");
+  const std::vector<Cluster> by_text = clusters_of(texts, ClusterOf::text),
+                             by_block = clusters_of(texts, ClusterOf::block);
+  require(!by_text.empty(), "no prediction is left to judge: the texts are too short");
   Cluster all;
-  for (const Cluster& cluster : clusters) {
+  for (const Cluster& cluster : by_text) {
     all.count += cluster.count;
     all.full += cluster.full;
     all.test += cluster.test;
@@ -156,9 +158,13 @@ QualityLoss quality_loss(std::span<const BlockScores> texts) {
   loss.ppl_full = std::exp(loss.nll_full);
   loss.ppl = std::exp(loss.nll);
   loss.delta_nll = loss.nll - loss.nll_full;
-  loss.delta_nll_se = clustered_error(clusters, 1, 1);
+  // fmax: a single text has no error between texts.
+  const auto error = [&](double a, double b) {
+    return std::fmax(clustered_error(by_text, a, b), clustered_error(by_block, a, b));
+  };
+  loss.delta_nll_se = error(1, 1);
   loss.delta_ppl = loss.ppl - loss.ppl_full;
-  loss.delta_ppl_se = clustered_error(clusters, loss.ppl, loss.ppl_full);
+  loss.delta_ppl_se = error(loss.ppl, loss.ppl_full);
   int64_t agrees = 0;
   for (const BlockScores& text : texts) {
     loss.kl += text.kl;

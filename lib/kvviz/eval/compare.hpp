@@ -58,12 +58,19 @@ struct QualityLoss {
 };
 
 /// Means over all predictions of every text. (Those of a cache that has not lost anything yet differ by
-/// nothing and would only dilute the rest: judge them apart.) Texts without any do not count. Standard errors
-/// are of the paired difference, clustered: the clusters are the texts, or, when a single text counts, its
-/// blocks. With m clusters of sums S_c over n_c of N predictions, se^2 = m/(m-1) sum_c (S_c - n_c mean)^2 /
-/// N^2, where S_c sums nll - nll_full for delta_nll, and, by the delta method on exp(mean nll) - exp(mean
-/// nll_full), ppl nll - ppl_full nll_full for delta_ppl. NaN with fewer than two clusters. Throws DataError
-/// when no prediction is left.
+/// nothing and would only dilute the rest: judge them apart.) Texts without any do not count.
+///
+/// Standard errors are of the paired difference, clustered. With m clusters of sums S_c over n_c of N
+/// predictions, se^2 = m/(m-1) sum_c (S_c - n_c mean)^2 / N^2, where S_c sums nll - nll_full for delta_nll,
+/// and, by the delta method on exp(mean nll) - exp(mean nll_full), ppl nll - ppl_full nll_full for delta_ppl.
+/// The clusters are once the texts and once the blocks, and the larger error counts: two or three texts may
+/// agree by chance, blocks of one text may depend on each other. NaN with a single block. Blocks of 32 are
+/// too short where losses stretch over hundreds of tokens: on single texts of 512 WikiText tokens the error
+/// of an eviction or a low rank comes out up to a fifth too small (against blocks of 128), that of a
+/// quantiser not. With few texts intervals take Student's t of texts - 1, not 2: +- 2 se held the mean of 60
+/// texts in 71 % of all pairs of texts and 87 % of all fours with errors between texts alone.
+///
+/// Throws DataError when no prediction is left.
 QualityLoss quality_loss(std::span<const BlockScores> texts);
 
 /// The same of the predictions number `from` to before `end` of every text.

@@ -92,8 +92,8 @@ plot::Panel drift_panel(const GenerationResult& cache) {
       stage_panel(cache, "Drift of the generated tokens from the prompt", "distance of means / spread",
                   {part(keys_label(cache), &GenerationStage::key, plot::colours::key),
                    part("values", &GenerationStage::value, plot::colours::value),
-                   dashed(over_stages(cache, "as many drawn from the prompt, about", plot::colours::neutral,
-                                      [](const auto& s) { return s.chance; }))});
+                   dashed(over_stages(cache, "as many new ones like the prompt's, about",
+                                      plot::colours::neutral, [](const auto& s) { return s.chance; }))});
   panel.y.min = 0;
   return panel;
 }
@@ -120,8 +120,8 @@ plot::Panel attention_panel(const GenerationStudy& study) {
     return thin(line(study, label, colour, [&](size_t i) { return mean_shares(study.steps[i]).*part; }));
   };
   plot::Series uniform =
-      thin(line(study, "prompt, if all keys were alike", plot::colours::neutral,
-                [&](size_t i) { return study.steps[i].uniform.first + study.steps[i].uniform.prompt; }));
+      thin(line(study, "rest of the prompt, if all keys were alike", plot::colours::neutral,
+                [&](size_t i) { return study.steps[i].uniform.prompt; }));
   uniform.stroke = plot::Stroke::dashed;
   panel.marks.emplace_back(plot::Lines{{share("first token", &AttentionShares::first, plot::colours::sink),
                                         share("rest of the prompt", &AttentionShares::prompt, kPrompt),

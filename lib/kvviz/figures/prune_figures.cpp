@@ -30,18 +30,18 @@ plot::Panel bar_panel(const std::string& title, const std::string& label, plot::
   return panel;
 }
 
-plot::Panel loss_panel(const PruningStudy& study, const std::vector<const PruneVariant*>& variants) {
+plot::Panel loss_panel(const std::vector<const PruneVariant*>& variants) {
   plot::Bars::Group loss{.label = ""};
   for (const PruneVariant* v : variants) {
-    loss.values.push_back(100 * v->outcome.delta_ppl / study.full_ppl);
-    loss.errors.push_back(100 * v->outcome.delta_ppl_se / study.full_ppl);
+    loss.values.push_back(v->outcome.delta_ppl_percent());
+    loss.errors.push_back(v->outcome.delta_ppl_percent_se());
   }
   plot::Panel panel =
       bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
   panel.note = "Lower is better. Bars: paired standard error.";
   for (size_t i = 0; i < variants.size(); ++i) {
-    const double percent = 100 * variants[i]->outcome.delta_ppl / study.full_ppl;
-    const double error = 100 * variants[i]->outcome.delta_ppl_se / study.full_ppl;
+    const double percent = variants[i]->outcome.delta_ppl_percent();
+    const double error = variants[i]->outcome.delta_ppl_percent_se();
     const double top = std::max(percent, 0.0) + (std::isfinite(error) ? error : 0);
     panel.marks.emplace_back(plot::Note{static_cast<double>(i), top, percent_label(percent), true});
   }
@@ -94,7 +94,7 @@ plot::Figure variants_figure(const PruningStudy& study) {
   figure.title = "What does a smaller cache cost?";
   if (variants.empty()) variants.push_back(&study.variants.front());
   if (variants.size() > 1) figure.caption = "all: the removals to its left together.";
-  figure.panels = {loss_panel(study, variants), bytes_panel(variants)};
+  figure.panels = {loss_panel(variants), bytes_panel(variants)};
   if (timed) figure.panels.push_back(time_panel(variants));
   figure.height = 120 + 360 * static_cast<int>(figure.panels.size());
   return figure;

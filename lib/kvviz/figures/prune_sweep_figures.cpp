@@ -178,7 +178,7 @@ std::string answer(const SweepStudy& study) {
   if (order.empty()) return {};
   const auto text = [&](const SweepItem& item) {
     return fmt::format("{} ({} perplexity)", item.outcome.summary,
-                       percent_label(100 * item.outcome.delta_ppl / study.full_ppl));
+                       percent_label(item.outcome.delta_ppl_percent()));
   };
   return fmt::format("Cheapest: {}. Dearest: {}.", text(*order.front()), text(*order.back()));
 }

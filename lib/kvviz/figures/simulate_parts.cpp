@@ -111,12 +111,12 @@ plot::Colour budget_colour(size_t budget, size_t budgets) {
   return plot::colour_at(plot::ColourMap::diverging, lightest + place * (darkest - lightest));
 }
 
-double loss_percent(const SimulationStudy& study, const PolicyOutcome& outcome) {
-  return 100 * outcome.delta_ppl / study.full_ppl;
+double loss_percent(const SimulationStudy&, const PolicyOutcome& outcome) {
+  return outcome.delta_ppl_percent();
 }
 
-double loss_error(const SimulationStudy& study, const PolicyOutcome& outcome) {
-  return 100 * outcome.delta_ppl_se / study.full_ppl;
+double loss_error(const SimulationStudy&, const PolicyOutcome& outcome) {
+  return outcome.delta_ppl_percent_se();
 }
 
 double memory_percent(const PolicyOutcome& outcome) {

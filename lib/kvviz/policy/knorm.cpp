@@ -6,11 +6,14 @@
 namespace kvviz::policy {
 namespace {
 
-/// -|k|: keys of small norm get much attention.
+/// -|k|: keys of small norm get much attention. Before RoPE, which keeps norms but for rounding: so the keys
+/// of a token are equal in the first layer wherever they stand, and the rule for ties decides.
 class SmallNorm : public Scorer {
  public:
   void observe(const kernels::ScanStep& step, kernels::SlotSet& set) override {
-    const float* const key = step.input.k.at(set.owner().kv_head, step.row);
+    const kernels::HeadsView& keys =
+        step.input.key_pre_rope.data != nullptr ? step.input.key_pre_rope : step.input.k;
+    const float* const key = keys.at(set.owner().kv_head, step.row);
     double sum = 0;
     for (int64_t c = 0; c < step.shape.head_dim; ++c)
       sum += static_cast<double>(key[c]) * static_cast<double>(key[c]);

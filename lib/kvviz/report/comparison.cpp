@@ -110,9 +110,13 @@ Table compare_tables(const Table& a, const Table& b) {
   }
   std::map<std::vector<std::string>, const std::vector<Cell>*> rows;
   for (const auto& row : b.rows) rows.emplace(key_of(row, key_b), &row);
+  const auto name_a = std::ranges::find(a.columns, "name", &Column::name) - a.columns.begin(),
+             name_b = std::ranges::find(b.columns, "name", &Column::name) - b.columns.begin();
+  const bool named = name_a < std::ssize(a.columns) && name_b < std::ssize(b.columns);
   for (const auto& row : a.rows) {
     const auto match = rows.find(key_of(row, key_a));
     if (match == rows.end()) continue;
+    if (named && row[static_cast<size_t>(name_a)] != (*match->second)[static_cast<size_t>(name_b)]) continue;
     std::vector<Cell> cells;
     for (const size_t column : key_a) cells.push_back(row[column]);
     for (const auto& [x, y] : numbers) {

@@ -10,8 +10,9 @@ namespace kvviz {
 Table compare_summaries(const Result& a, const Result& b);
 
 /// Rows of two tables that have the same key, in a's order: the key, then every number column of both twice,
-/// "x_a" and "x_b". Its name is "comparison_" + theirs. Without a common row the table is empty. Throws
-/// DataError when the keys differ in their columns.
+/// "x_a" and "x_b". Rows of which the column "name" says that they are not of the same (another text under
+/// one index) are left out, as are rows and columns that one table lacks. Its name is "comparison_" + theirs.
+/// Without a common row the table is empty. Throws DataError when the keys differ in their columns.
 Table compare_tables(const Table& a, const Table& b);
 
 /// Throws DataError unless the results can be compared: the same command and, where they name one, the same

@@ -33,4 +33,13 @@ struct RankCorrelation {
 RankCorrelation rank_correlation(std::span<const double> a, std::span<const double> b,
                                  const PermutationOptions& options = {});
 
+/// p of the strongest of several rank correlations with the same numbers `b`: the share of the pairings in
+/// which the largest |rho| of all columns is at least the largest at hand (Westfall & Young 1993, the maximum
+/// statistic): so that of a dozen unrelated columns one is not called related in every third case. Pairings
+/// as in rank_correlation(). Where a column lacks numbers its rho is of the others, with their ranks among
+/// all of b. kNone where no column has a rho. Cost: permutations x pairs x columns. Throws as
+/// rank_correlation().
+double strongest_p_value(std::span<const std::vector<double>> columns, std::span<const double> b,
+                         const PermutationOptions& options = {});
+
 }  // namespace kvviz::stats

@@ -114,17 +114,16 @@ Table generation_steps_table(const GenerationStudy& study) {
       {word("text"), [](const Row& r) { return Cell(r.of->text); }},
       {{"probability"}, [](const Row& r) { return real(r.of->probability); }}};
   add_shares(fields, [](const Row& r) { return r.attention; });
-  fields.insert(
-      fields.end(),
-      {{{"uniform_prompt"}, [](const Row& r) { return real(r.of->uniform.first + r.of->uniform.prompt); }},
-       {{"k_distance"}, [](const Row& r) { return real(r.token.k_distance, no_drift); }},
-       {{"v_distance"}, [](const Row& r) { return real(r.token.v_distance, no_drift); }},
-       {{"k_norm_relative"}, [](const Row& r) { return real(r.token.k_norm, no_drift); }},
-       {{"v_norm_relative"}, [](const Row& r) { return real(r.token.v_norm, no_drift); }},
-       {whole("bytes", "bytes"), [](const Row& r) { return integer(r.of->bytes); }},
-       {{"seconds", "s"}, [](const Row& r) { return real(r.of->seconds, no_timings); }},
-       {{"tokens_per_second", "tokens/s"},
-        [](const Row& r) { return real(per_second(r.of->seconds), no_timings); }}});
+  fields.insert(fields.end(),
+                {{{"uniform_prompt"}, [](const Row& r) { return real(r.of->uniform.prompt); }},
+                 {{"k_distance"}, [](const Row& r) { return real(r.token.k_distance, no_drift); }},
+                 {{"v_distance"}, [](const Row& r) { return real(r.token.v_distance, no_drift); }},
+                 {{"k_norm_relative"}, [](const Row& r) { return real(r.token.k_norm, no_drift); }},
+                 {{"v_norm_relative"}, [](const Row& r) { return real(r.token.v_norm, no_drift); }},
+                 {whole("bytes", "bytes"), [](const Row& r) { return integer(r.of->bytes); }},
+                 {{"seconds", "s"}, [](const Row& r) { return real(r.of->seconds, no_timings); }},
+                 {{"tokens_per_second", "tokens/s"},
+                  [](const Row& r) { return real(per_second(r.of->seconds), no_timings); }}});
   return make_table("generation_steps", {"step"}, fields, rows);
 }
 
@@ -225,15 +224,15 @@ std::vector<Fact> generation_facts(const GenerationStudy& study) {
       {"attention_prompt", real(mean.prompt, no_token), "", "... on the rest of the prompt"},
       {"attention_generated", real(mean.generated, no_token), "", "... on generated tokens before their own"},
       {"attention_self", real(mean.self, no_token), "", "... on their own"},
-      {"uniform_prompt", real(uniform.first + uniform.prompt, no_token), "",
-       "Share of the prompt among the keys that they see"},
+      {"uniform_prompt", real(uniform.prompt, no_token), "",
+       "Share of the rest of the prompt among the keys that they see"},
       {"k_distance", real(end.key.drift.distance, no_drift), "",
        "Distance of generated keys from the prompt's mean (1: as the prompt's own)"},
       {"v_distance", real(end.value.drift.distance, no_drift), "", "The same of values"},
       {"k_drift", real(end.key.drift.drift, no_drift), "",
        "Distance of their mean from it, keys, in spreads of the prompt"},
       {"v_drift", real(end.value.drift.drift, no_drift), "", "The same of values"},
-      {"drift_chance", real(end.chance, no_drift), "", "Of as many tokens drawn from the prompt, about"},
+      {"drift_chance", real(end.chance, no_drift), "", "Of as many new tokens like the prompt's, about"},
       {"cache_bytes", integer(end.bytes), "bytes", "Keys and values at the end, in f16"},
       {"bytes_per_token", integer(f16_bytes(study.cache.shape, 1)), "bytes", "... of one token"},
       {"prefill_tokens_per_second",

@@ -25,16 +25,16 @@ double saved_percent(const CacheOutcome& o) {
 
 /// Columns that both studies have. `outcome`: of a row.
 template <class Row, class Get>
-void add_loss(std::vector<Field<Row>>& fields, Get outcome, double full_ppl) {
+void add_loss(std::vector<Field<Row>>& fields, Get outcome) {
   const auto number = [&](const char* name, const char* unit, double CacheOutcome::*value,
                           const char* reason = "not measured") {
     fields.push_back({{name, unit}, [=](const Row& r) { return real(outcome(r).*value, reason); }});
   };
   fields.push_back({{"saved_percent", "%"}, [=](const Row& r) { return real(saved_percent(outcome(r))); }});
-  fields.push_back({{"delta_ppl_percent", "%"},
-                    [=](const Row& r) { return real(100 * outcome(r).delta_ppl / full_ppl); }});
+  fields.push_back(
+      {{"delta_ppl_percent", "%"}, [=](const Row& r) { return real(outcome(r).delta_ppl_percent()); }});
   fields.push_back({{"delta_ppl_percent_se", "%"},
-                    [=](const Row& r) { return real(100 * outcome(r).delta_ppl_se / full_ppl, no_error); }});
+                    [=](const Row& r) { return real(outcome(r).delta_ppl_percent_se(), no_error); }});
   number("kl", "nats", &CacheOutcome::kl);
   number("top1_agreement", "", &CacheOutcome::top1_agreement);
   number("delta_nll", "nats", &CacheOutcome::delta_nll);
@@ -70,7 +70,7 @@ Table prune_table(const PruningStudy& study) {
   using Row = PruneVariant;
   const auto outcome = [](const Row& r) -> const CacheOutcome& { return r.outcome; };
   std::vector<Field<Row>> fields{{word("removed"), [](const Row& r) { return Cell(r.outcome.method); }}};
-  add_loss(fields, outcome, study.full_ppl);
+  add_loss(fields, outcome);
   const auto timed = [&](const char* name, DecodeTime Row::*time, double DecodeTime::*value) {
     fields.push_back({{name, "ms"}, [=](const Row& r) { return real(r.*time.*value, untimed(r)); }});
   };
@@ -135,7 +135,7 @@ Table prune_sweep_table(const SweepStudy& study) {
   using Row = const SweepItem*;
   const auto outcome = [](Row r) -> const CacheOutcome& { return r->outcome; };
   std::vector<Field<Row>> fields{{word("removed"), [](Row r) { return Cell(r->outcome.method); }}};
-  add_loss(fields, outcome, study.full_ppl);
+  add_loss(fields, outcome);
   fields.push_back({whole("layer"), [](Row r) { return integer(r->layer); }});
   if (study.kind == SweepKind::heads)
     fields.push_back({whole("head"), [](Row r) { return integer(r->head); }});

@@ -118,8 +118,10 @@ Table simulate_table(const SimulationStudy& study) {
                                       {"delta_ppl", "", &Row::delta_ppl, no_text}};
   add_numbers<Row>(fields, perplexities);
   fields.push_back({{"delta_ppl_se"}, error_of(&Row::delta_ppl_se)});
-  fields.push_back({{"delta_ppl_percent", "%"}, [full = study.full_ppl](const Row& r) {
-                      return real(100 * r.delta_ppl / full, no_text);
+  fields.push_back(
+      {{"delta_ppl_percent", "%"}, [](const Row& r) { return real(r.delta_ppl_percent(), no_text); }});
+  fields.push_back({{"delta_ppl_percent_se", "%"}, [](const Row& r) {
+                      return real(r.delta_ppl_percent_se(), r.predictions > 0 ? one_cluster : no_text);
                     }});
   const Number<Row> quality[] = {{"delta_nll_all", "nats", &Row::delta_nll_all, "no prediction"},
                                  {"kl", "nats", &Row::kl, no_text},
@@ -174,9 +176,8 @@ Table simulate_by_budget_table(const SimulationStudy& study) {
                           return real(value(*outcome), reason);
                         }});
   };
-  const double percent = 100 / study.full_ppl;
-  add("delta_ppl", "%", no_text, [=](const PolicyOutcome& o) { return percent * o.delta_ppl; });
-  add("se", "%", one_cluster, [=](const PolicyOutcome& o) { return percent * o.delta_ppl_se; });
+  add("delta_ppl", "%", no_text, [](const PolicyOutcome& o) { return o.delta_ppl_percent(); });
+  add("se", "%", one_cluster, [](const PolicyOutcome& o) { return o.delta_ppl_percent_se(); });
   add("recall", "", not_measured, [](const PolicyOutcome& o) { return o.recall; });
   return make_table("simulate_by_budget", {"policy"}, fields, rows);
 }

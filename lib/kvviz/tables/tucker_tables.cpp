@@ -2,6 +2,7 @@
 #include "kvviz/tables/tucker_tables.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/tables/cache_outcome_tables.hpp"
@@ -111,8 +112,9 @@ std::string ranks_text(const std::array<std::vector<double>, 3>& modes) {
   for (const std::vector<double>& mode : modes) {
     if (mode.empty()) continue;
     const auto [least, most] = std::ranges::minmax(mode);
-    text += cat(text.empty() ? "" : " x ", shortest(least));
-    if (most > least) text += cat(" to ", shortest(most));
+    const auto shown = [](double mean) { return shortest(std::round(10 * mean) / 10); };  // over texts
+    text += cat(text.empty() ? "" : " x ", shown(least));
+    if (most > least) text += cat(" to ", shown(most));
   }
   return text;
 }

@@ -66,7 +66,12 @@ TEST_CASE("[frontier] of codecs: bytes with metadata against the loss") {
       {.method = "b", .ppl = 22, .delta_ppl = 2, .payload_bytes = 8, .metadata_bytes = 1, .tokens = 1},
       // A gain changes as much as a loss, and what is not known is not small.
       {.method = "gain", .ppl = 18, .delta_ppl = -2, .payload_bytes = 12, .tokens = 1},
-      {.method = "unsure", .ppl = 20, .delta_ppl = 0, .delta_ppl_se = 3, .payload_bytes = 12, .tokens = 1}};
+      {.method = "unsure",
+       .delta_nll_se = 0.15,
+       .ppl = 20,
+       .delta_ppl = 0,
+       .payload_bytes = 12,
+       .tokens = 1}};
   mark_frontier(all);
   CHECK(all[0].on_frontier);
   CHECK_FALSE(all[1].on_frontier);

@@ -67,7 +67,13 @@ double error_of(const Clusters& clusters, double a, double b) {
   return std::sqrt(squares * m / (m - 1)) / count;
 }
 
-void check_loss(const QualityLoss& loss, const Clusters& clusters) {
+/// The error is the larger of those between texts and between blocks.
+void check_loss(const QualityLoss& loss, const std::vector<PairedScores>& texts, int64_t from, int64_t end) {
+  const Clusters clusters = clusters_of(texts, from, end, std::numeric_limits<int64_t>::max()),
+                 blocks = clusters_of(texts, from, end, 32);
+  const auto error = [&](double a, double b) {
+    return std::fmax(error_of(clusters, a, b), error_of(blocks, a, b));
+  };
   double full = 0, test = 0, kl = 0, most = 0, agrees = 0, count = 0;
   for (const auto& cluster : clusters)
     for (const Prediction& p : cluster) {
@@ -83,10 +89,10 @@ void check_loss(const QualityLoss& loss, const Clusters& clusters) {
   CHECK(loss.nll_full == near(full / count));
   CHECK(loss.nll == near(test / count));
   CHECK(loss.delta_nll == near((test - full) / count));
-  CHECK(loss.delta_nll_se == near(error_of(clusters, 1, 1)));
+  CHECK(loss.delta_nll_se == near(error(1, 1)));
   CHECK(loss.ppl_full == near(std::exp(full / count)));
   CHECK(loss.ppl == near(std::exp(test / count)));
-  CHECK(loss.delta_ppl_se == near(error_of(clusters, std::exp(test / count), std::exp(full / count))));
+  CHECK(loss.delta_ppl_se == near(error(std::exp(test / count), std::exp(full / count))));
   CHECK(loss.kl == near(kl / count));
   CHECK(loss.kl_max == most);
   CHECK(loss.top1_agreement == near(agrees / count));
@@ -102,17 +108,17 @@ constexpr int64_t all = std::numeric_limits<int64_t>::max();
 
 }  // namespace
 
-TEST_CASE("[block_scores] the loss of several texts is that of all their predictions, texts as clusters") {
+TEST_CASE("[block_scores] the loss of several texts is that of all their predictions") {
   std::mt19937_64 random(7);
   std::vector<PairedScores> texts;
   for (const int64_t predictions : {70, 33, 5, 64, 128}) texts.push_back(random_scores(random, predictions));
-  check_loss(quality_loss(blocks_of(texts, 0, all)), clusters_of(texts, 0, all, all));
+  check_loss(quality_loss(blocks_of(texts, 0, all)), texts, 0, all);
   // One text ends before the first that counts.
   const QualityLoss late = quality_loss(blocks_of(texts, 9, all));
   CHECK(late.texts == 4);
-  check_loss(late, clusters_of(texts, 9, all, all));
-  check_loss(quality_loss(blocks_of(texts, 3, 40)), clusters_of(texts, 3, 40, all));
-  check_loss(quality_loss(texts, 3, 40), clusters_of(texts, 3, 40, all));
+  check_loss(late, texts, 9, all);
+  check_loss(quality_loss(blocks_of(texts, 3, 40)), texts, 3, 40);
+  check_loss(quality_loss(texts, 3, 40), texts, 3, 40);
 }
 
 TEST_CASE("[block_scores] of a single text that counts, blocks of 32 predictions are the clusters") {
@@ -121,11 +127,22 @@ TEST_CASE("[block_scores] of a single text that counts, blocks of 32 predictions
     const std::vector<PairedScores> texts{{}, random_scores(random, predictions), {}};
     const QualityLoss loss = quality_loss(blocks_of(texts, 0, all));
     CHECK(loss.texts == 1);
-    check_loss(loss, clusters_of(texts, 0, all, 32));
+    check_loss(loss, texts, 0, all);
   }
   const std::vector<PairedScores> longer{random_scores(random, 100)};
-  check_loss(quality_loss(blocks_of(longer, 11, 90)), clusters_of(longer, 11, 90, 32));
+  check_loss(quality_loss(blocks_of(longer, 11, 90)), longer, 11, 90);
   CHECK(std::isnan(quality_loss(blocks_of(longer, 0, 32)).delta_nll_se));
+}
+
+TEST_CASE("[block_scores] two texts that agree by chance are no surer than their blocks") {
+  std::mt19937_64 random(3);
+  const PairedScores one = random_scores(random, 256);
+  const QualityLoss alone = quality_loss(std::vector<PairedScores>{one}),
+                    twice = quality_loss(std::vector<PairedScores>{one, one});
+  CHECK(alone.delta_nll_se > 0);
+  // Between the texts there is no difference at all; of 16 blocks each counts half as much as of 8.
+  CHECK(twice.delta_nll_se ==
+        doctest::Approx(alone.delta_nll_se * std::sqrt(16.0 / 15 / (8.0 / 7) / 2)).epsilon(1e-9));
 }
 
 TEST_CASE("[block_scores] numbers of a block by hand") {

@@ -34,7 +34,7 @@ CompressionStudy study(int families, int members, int layers) {
                      .tokens = 256};
       o.ppl = 38 + o.delta_ppl;
       o.delta_nll = o.delta_ppl / 38;
-      o.delta_ppl_se = 0.1 * std::abs(o.delta_ppl);
+      o.delta_nll_se = 0.1 * std::abs(o.delta_ppl) / o.ppl;
       for (int l = 0; l < layers; ++l)
         o.layers.push_back({.layer = l, .output_error = 0.01 * (l + 1) * (m + 1)});
       s.outcomes.push_back(std::move(o));

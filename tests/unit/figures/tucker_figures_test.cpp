@@ -74,7 +74,7 @@ TuckerStudy study(const Size& s, bool has_model, bool sweep) {
   const auto outcome = [&](double loss, double bytes) {
     CacheOutcome o{.predictions = 2040, .payload_bytes = bytes, .f16_bytes = 262144, .tokens = 256};
     if (has_model)
-      o.delta_ppl = loss * 0.38, o.ppl = 38 + o.delta_ppl, o.delta_ppl_se = std::fabs(loss) * 0.05;
+      o.delta_ppl = loss * 0.38, o.ppl = 38 + o.delta_ppl, o.delta_nll_se = std::fabs(loss) * 0.05 / o.ppl;
     return o;
   };
   for (const auto family : tucker_families)

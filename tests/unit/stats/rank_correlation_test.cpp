@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <random>
 
 #include "kvviz/core/error.hpp"
 #include "support/close.hpp"
@@ -13,6 +14,8 @@ using namespace kvviz;
 using namespace kvviz::stats;
 
 namespace {
+
+using Columns = std::vector<std::vector<double>>;
 
 /// Ranks by counting: 1 + those below + half of the others that are equal.
 std::vector<double> counted_ranks(const std::vector<double>& x) {
@@ -100,4 +103,49 @@ TEST_CASE("[rank_correlation] what has none") {
   CHECK(std::isnan(few.rho));
   CHECK(rank_correlation(x, std::vector<double>{1, none, 5, 7}).rho == doctest::Approx(1));
   CHECK_THROWS_AS(rank_correlation(x, std::vector<double>{1}), UsageError);
+}
+
+TEST_CASE("[rank_correlation] the strongest of several: one alone, copies, and chance") {
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal;
+  const auto noise = [&](size_t n) {
+    std::vector<double> x(n);
+    for (double& one : x) one = normal(random);
+    return x;
+  };
+  const std::vector<double> a = noise(40), b = noise(40), few_a = noise(6), few_b = noise(6);
+  const PermutationOptions options{.permutations = 1000};
+  CHECK(strongest_p_value(Columns{a}, b, options) == rank_correlation(a, b, options).p_value);
+  CHECK(strongest_p_value(Columns{few_a}, few_b) == rank_correlation(few_a, few_b).p_value);
+  std::vector<double> turned = a;
+  for (double& x : turned) x = -3 * x;
+  CHECK(strongest_p_value(Columns{a, turned, a}, b, options) == rank_correlation(a, b, options).p_value);
+  CHECK(std::isnan(strongest_p_value(Columns{std::vector<double>(40, 2.0)}, b, options)));
+
+  // Of 13 columns that say nothing the strongest is below 0.05 in 5 % of all cases, not in 1 - 0.95^13.
+  int significant = 0, naive = 0;
+  constexpr int cases = 200;
+  for (int i = 0; i < cases; ++i) {
+    std::vector<std::vector<double>> columns;
+    for (int c = 0; c < 13; ++c) columns.push_back(noise(24));
+    const std::vector<double> loss = noise(24);
+    significant += strongest_p_value(columns, loss, {.permutations = 199}) < 0.05 ? 1 : 0;
+    double least = 1;
+    for (const auto& column : columns)
+      least = std::min(least, rank_correlation(column, loss, {.permutations = 199}).p_value);
+    naive += least < 0.05 ? 1 : 0;
+  }
+  CHECK(significant <= 22);  // 10 +- 4 sd
+  CHECK(significant >= 1);
+  CHECK(naive > 60);
+}
+
+TEST_CASE("[rank_correlation] the strongest of columns that lack numbers") {
+  const std::vector<double> b{1, 2, 3, 4, 5, 6, 7, 8};
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<std::vector<double>> columns{{none, 2, 3, 4, 5, 6, 7, 8}, {4, 1, 3, 2, 8, 5, 7, 6}};
+  // The first is in order where it has numbers, as few pairings of eight leave seven of them.
+  const double p = strongest_p_value(columns, b, {.permutations = 50000});
+  CHECK(p > 2.0 / 40320 - 1e-12);
+  CHECK(p < 0.01);
 }
