@@ -64,6 +64,7 @@ double error_of(const Clusters& clusters, double a, double b) {
     squares += residual * residual;
   }
   const auto m = static_cast<double>(clusters.size());
+  if (m < 2) return std::numeric_limits<double>::quiet_NaN();
   return std::sqrt(squares * m / (m - 1)) / count;
 }
 

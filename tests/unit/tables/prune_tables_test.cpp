@@ -14,6 +14,7 @@ CacheOutcome outcome(const std::string& name, double delta_nll) {
           .texts = 1,
           .predictions = 9,
           .delta_nll = delta_nll,
+          .ppl = 20 + 20 * delta_nll,
           .delta_ppl = 20 * delta_nll,
           .kl = delta_nll * delta_nll,
           .payload_bytes = 60,
