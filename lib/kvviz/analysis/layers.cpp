@@ -7,25 +7,13 @@
 #include "kvviz/analysis/layer_data.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/stats/moments.hpp"
 
 namespace kvviz::analysis {
 namespace {
 
 using Rows = std::span<const HeadRow>;
-
-/// Mean over the rows that have the number; kNone when none has.
-template <class Get>
-double mean_of(Rows rows, const Get& get) {
-  double sum = 0, count = 0;
-  for (const HeadRow& row : rows) {
-    const double value = get(row);
-    if (std::isnan(value)) continue;
-    sum += value;
-    ++count;
-  }
-  return count > 0 ? sum / count : kNone;
-}
 
 LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   stats::Moments m;
@@ -45,8 +33,9 @@ LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   result.participation_ratio = stats::participation_ratio(m);
   result.excess_kurtosis = stats::excess_kurtosis(m);
   result.zero_share = static_cast<double>(m.zeros) / static_cast<double>(m.count);
-  result.effective_rank = mean_of(rows, [&](const HeadRow& row) { return (row.*half).effective_rank; });
-  result.stable_rank = mean_of(rows, [&](const HeadRow& row) { return (row.*half).stable_rank; });
+  result.effective_rank =
+      stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).effective_rank; });
+  result.stable_rank = stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).stable_rank; });
   result.legacy = {below / static_cast<double>(m.count), result.mean_abs, stats::std_sample(m)};
   return result;
 }
@@ -89,9 +78,9 @@ LayerRow layer_row(const LayerKv& layer, int index, Rows rows) {
                .bytes = layer.bytes(),
                .key = half_of(rows, &HeadRow::key),
                .value = half_of(rows, &HeadRow::value)};
-  row.cka = mean_of(rows, [](const HeadRow& r) { return r.cka; });
-  row.cka_chance = mean_of(rows, [](const HeadRow& r) { return r.cka_chance; });
-  row.cka_excess = mean_of(rows, [](const HeadRow& r) { return r.cka_excess; });
+  row.cka = stats::mean_over(rows, [](const HeadRow& r) { return r.cka; });
+  row.cka_chance = stats::mean_over(rows, [](const HeadRow& r) { return r.cka_chance; });
+  row.cka_excess = stats::mean_over(rows, [](const HeadRow& r) { return r.cka_excess; });
   return row;
 }
 

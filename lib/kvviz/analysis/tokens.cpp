@@ -8,6 +8,7 @@
 #include "kvviz/analysis/layer_data.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/stats/moments.hpp"
 
 namespace kvviz::analysis {
@@ -55,22 +56,9 @@ std::vector<double> relative(const std::vector<double>& norms) {
   return result;
 }
 
-/// Sums over the layers that have the number, and how many do.
-class OptionalMean {
- public:
-  void add(double value) {
-    if (std::isnan(value)) return;
-    sum_ += value;
-    ++count_;
-  }
-  double value() const { return count_ > 0 ? sum_ / count_ : kNone; }
-
- private:
-  double sum_ = 0, count_ = 0;
-};
-
+/// Over the layers that have the number.
 struct TokenSums {
-  OptionalMean k_relative, v_relative, received, value_weighted;
+  stats::Mean k_relative, v_relative, received, value_weighted;
 };
 
 void add_layer(const LayerTokens& layer, const HalfTokens& key, const HalfTokens& value, TokensResult& result,
@@ -112,10 +100,10 @@ void finish_row(const TokensResult& result, const TokenSums& sum, TokenRow& row)
         &row.legacy_v_magnitude, &row.legacy_k_norm, &row.legacy_v_norm}) {
     *value /= n;
   }
-  row.k_norm_relative = sum.k_relative.value();
-  row.v_norm_relative = sum.v_relative.value();
-  row.received = sum.received.value();
-  row.value_weighted = sum.value_weighted.value();
+  row.k_norm_relative = sum.k_relative.get();
+  row.v_norm_relative = sum.v_relative.get();
+  row.received = sum.received.get();
+  row.value_weighted = sum.value_weighted.get();
   row.legacy_k_sparsity_std = layer_std(result, row, &LayerTokens::legacy_k_sparsity, row.legacy_k_sparsity);
   row.legacy_v_sparsity_std = layer_std(result, row, &LayerTokens::legacy_v_sparsity, row.legacy_v_sparsity);
   row.legacy_energy = row.legacy_k_norm * row.legacy_v_norm;
