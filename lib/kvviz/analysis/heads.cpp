@@ -94,15 +94,10 @@ LegacyHeadConsistency consistency(int head, const std::vector<HeadRow>& rows) {
     if (row.head == head) own.push_back(&row);
   }
   const auto n = static_cast<double>(own.size());
-  const HeadRow *most = own.front(), *least = own.front();
   for (const HeadRow* row : own) {
     c.k_sparsity_mean += row->key.legacy.sparsity / n;
     c.v_sparsity_mean += row->value.legacy.sparsity / n;
-    if (row->key.legacy.sparsity > most->key.legacy.sparsity) most = row;
-    if (row->key.legacy.sparsity < least->key.legacy.sparsity) least = row;
   }
-  c.max_k_sparse_layer = most->layer;
-  c.min_k_sparse_layer = least->layer;
   if (own.size() < 2) return c;
   double k = 0, v = 0;
   for (const HeadRow* row : own) {

@@ -66,7 +66,6 @@ struct LegacyHeadConsistency {
   int head = 0;
   double k_sparsity_mean = 0, k_sparsity_std = kNone;  ///< std with divisor layers - 1, kNone for one layer
   double v_sparsity_mean = 0, v_sparsity_std = kNone;
-  int max_k_sparse_layer = 0, min_k_sparse_layer = 0;  ///< the first one of equals
 };
 
 struct HeadsResult {

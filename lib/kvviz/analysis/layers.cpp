@@ -121,7 +121,6 @@ LayersResult layers(const KvView& cache, const LayersOptions& options, const Hea
     result.bytes += layer.bytes();
     first += count;
   }
-  result.legacy_memory_mib = static_cast<double>(result.bytes) / (1024.0 * 1024.0);
   result.legacy_prunable = prunable_layers(result.rows, options.prunable);
   return result;
 }

@@ -82,18 +82,7 @@ void add_layer(const LayerTokens& layer, const HalfTokens& key, const HalfTokens
   }
 }
 
-/// Standard deviation over the layers of one row of the [layer][token] tables.
-double layer_std(const TokensResult& result, const TokenRow& row, std::vector<double> LayerTokens::*table,
-                 double mean) {
-  double sum = 0;
-  for (const LayerTokens& layer : result.layers) {
-    if (row.token >= layer.first_token)
-      sum += std::pow((layer.*table)[row.token - layer.first_token] - mean, 2);
-  }
-  return std::sqrt(sum / row.layers);
-}
-
-void finish_row(const TokensResult& result, const TokenSums& sum, TokenRow& row) {
+void finish_row(const TokenSums& sum, TokenRow& row) {
   const double n = row.layers;
   for (double* value :
        {&row.k_norm, &row.v_norm, &row.legacy_k_sparsity, &row.legacy_v_sparsity, &row.legacy_k_magnitude,
@@ -104,8 +93,6 @@ void finish_row(const TokensResult& result, const TokenSums& sum, TokenRow& row)
   row.v_norm_relative = sum.v_relative.get();
   row.received = sum.received.get();
   row.value_weighted = sum.value_weighted.get();
-  row.legacy_k_sparsity_std = layer_std(result, row, &LayerTokens::legacy_k_sparsity, row.legacy_k_sparsity);
-  row.legacy_v_sparsity_std = layer_std(result, row, &LayerTokens::legacy_v_sparsity, row.legacy_v_sparsity);
   row.legacy_energy = row.legacy_k_norm * row.legacy_v_norm;
 }
 
@@ -124,16 +111,6 @@ void score_legacy(std::vector<TokenRow>& rows) {
     row.legacy_importance = 0.35 * row.legacy_k_norm_normalized + 0.35 * row.legacy_v_norm_normalized +
                             0.30 * row.legacy_energy_normalized;
   }
-}
-
-std::vector<int64_t> order_by(const std::vector<TokenRow>& rows, double TokenRow::*score) {
-  std::vector<int64_t> order(rows.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, std::greater{}, [&](int64_t t) {
-    const double value = rows[t].*score;
-    return std::isnan(value) ? -std::numeric_limits<double>::infinity() : value;
-  });
-  return order;
 }
 
 void check(const TokenAttention& attention, const KvView& cache) {
@@ -182,10 +159,9 @@ TokensResult tokens(const KvView& cache, const TokensOptions& options, const Tok
     add_layer(layer, key, value, result, sums);
     result.layers.push_back(std::move(layer));
   }
-  for (TokenRow& row : result.rows) finish_row(result, sums[row.token], row);
+  for (TokenRow& row : result.rows) finish_row(sums[row.token], row);
   score_legacy(result.rows);
   if (attention != nullptr) result.order = attention->ranking;
-  result.legacy_order = order_by(result.rows, &TokenRow::legacy_importance);
   return result;
 }
 

@@ -24,7 +24,4 @@ struct TokenScores {
 /// a logit is NaN.
 TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<const int32_t> ids);
 
-/// The most likely next token after the last hidden state (first of equals).
-int32_t next_token(const Decoder& decoder, const at::Tensor& hidden);
-
 }  // namespace kvviz
