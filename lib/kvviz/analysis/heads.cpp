@@ -39,7 +39,8 @@ HeadHalf element_stats(std::span<const float> x, const HeadsOptions& options, do
   std::ranges::copy(stats::top_energy(x, top), half.top_energy.begin());
   half.small_share = m.sum_sq == 0 ? 1 : share(stats::count_below(x, options.small_eps * half.rms), m.count);
   half.zero_share = share(m.zeros, m.count);
-  half.legacy = {share(stats::count_below(x, tau), m.count), half.mean_abs, stats::std_sample(m)};
+  half.legacy_below = stats::count_below(x, tau);
+  half.legacy = {share(half.legacy_below, m.count), half.mean_abs, stats::std_sample(m)};
   half.moments = m;
   return half;
 }

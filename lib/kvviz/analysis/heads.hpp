@@ -45,7 +45,8 @@ struct HeadHalf {
   std::array<int64_t, 3> components{0, 0,
                                     0};  ///< (s) least number of components with 90, 95, 99 % of the energy
   LegacyStats legacy;
-  stats::Moments moments;  ///< the sums behind these, for merging
+  int64_t legacy_below = 0;  ///< elements with |x| < tau: legacy.sparsity as a count, for merging
+  stats::Moments moments;    ///< the sums behind the others, for merging
 };
 
 struct HeadRow {

@@ -17,11 +17,11 @@ using Rows = std::span<const HeadRow>;
 
 LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   stats::Moments m;
-  double below = 0;
+  int64_t below = 0;
   for (const HeadRow& row : rows) {
     const HeadHalf& head = row.*half;
     m = stats::merge(m, head.moments);
-    below += std::round(head.legacy.sparsity * static_cast<double>(head.moments.count));
+    below += head.legacy_below;
   }
   LayerHalf result;
   result.mean = stats::mean(m);
@@ -36,7 +36,8 @@ LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   result.effective_rank =
       stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).effective_rank; });
   result.stable_rank = stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).stable_rank; });
-  result.legacy = {below / static_cast<double>(m.count), result.mean_abs, stats::std_sample(m)};
+  result.legacy = {static_cast<double>(below) / static_cast<double>(m.count), result.mean_abs,
+                   stats::std_sample(m)};
   return result;
 }
 
