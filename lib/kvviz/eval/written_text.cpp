@@ -2,11 +2,9 @@
 #include "kvviz/eval/written_text.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-
-#include <algorithm>
 
 #include "kvviz/model/rope.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 
@@ -25,8 +23,7 @@ at::Tensor WrittenText::pass(const Write& write, const Probe& probe) const {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = decoder_.config();
   const bool rotates = basis_ == KeyBasis::pre_rope && config.position == PositionKind::rope;
-  const at::Tensor input = at::empty({1, std::ssize(ids_)}, at::kLong);
-  std::ranges::copy(ids_, input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids_);
   const RopeTable turns = rotates ? rope_table(config.rope, 0, std::ssize(ids_)) : RopeTable{};
   const auto attend = [&](const LayerQkv& x) {
     const LayerKv layer{.key = (rotates ? x.key_pre_rope : x.key)[0].contiguous(),
