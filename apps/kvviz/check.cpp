@@ -28,14 +28,6 @@ bool has_focus(const AnalyzeOptions& o, const std::vector<std::string>& names) {
                              [&](const std::string& focus) { return std::ranges::count(names, focus) > 0; });
 }
 
-bool same(const analysis::SyntheticOptions& a, const analysis::SyntheticOptions& b) {
-  return a.layers == b.layers && a.heads == b.heads && a.kv_heads == b.kv_heads && a.lengths == b.lengths &&
-         a.base_first == b.base_first && a.base_last == b.base_last && a.tendency_a == b.tendency_a &&
-         a.tendency_b == b.tendency_b && a.slope == b.slope && a.floor == b.floor && a.noise == b.noise &&
-         a.p_min == b.p_min && a.p_max == b.p_max && a.sink_a == b.sink_a && a.sink_b == b.sink_b &&
-         a.other_a == b.other_a && a.other_b == b.other_b;
-}
-
 bool asks_for_a_text(const TextsOptions& o) {
   return !texts_given(o.text).empty() || !o.prompts.empty() || !o.samples.empty() || o.probe != "natural";
 }
@@ -48,7 +40,7 @@ void check_synthetic(const SinksOptions& o) {
   const SinksOptions defaults;
   const bool random = !o.synthetic.empty(), fitted = !o.synthetic_fit.empty();
   require<UsageError>(!(random && fitted), "got --synthetic and --synthetic-fit; give one of them");
-  require<UsageError>(random || same(o.random, defaults.random),
+  require<UsageError>(random || o.random == defaults.random,
                       "got an option of the random model without --synthetic");
   if (!random && !fitted) return;
   require<UsageError>(!asks_for_texts(o.texts) && o.model.model == defaults.model.model && !o.reuse.evaluate,

@@ -19,7 +19,6 @@ void read_metadata(const GgufFile& file) {
     test::survives([&] { file.texts(key); });
     test::survives([&] { file.integers(key); });
     test::survives([&] { file.numbers(key); });
-    test::survives([&] { file.booleans(key); });
   }
 }
 

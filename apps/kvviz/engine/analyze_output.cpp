@@ -11,6 +11,7 @@
 #include "kvviz/figures/heads_figures.hpp"
 #include "kvviz/figures/layers_figures.hpp"
 #include "kvviz/figures/tokens_figures.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/tables/analyze_tables.hpp"
 #include "kvviz/tables/fields.hpp"
 #include "kvviz/tables/generation_tables.hpp"
@@ -23,19 +24,6 @@ using tables::real;
 
 constexpr size_t shown_maps = 6;
 
-template <class Rows, class Get>
-double mean_over(const Rows& rows, Get get) {
-  double sum = 0;
-  int64_t count = 0;
-  for (const auto& row : rows) {
-    const double value = get(row);
-    if (std::isnan(value)) continue;
-    sum += value;
-    ++count;
-  }
-  return count == 0 ? analysis::kNone : sum / static_cast<double>(count);
-}
-
 void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
   if (!subject.scores) {
     const Null none{subject.has_model || subject.cache.tokens.ids.size() == 1
@@ -45,7 +33,8 @@ void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
     return;
   }
   const auto& scores = *subject.scores;
-  const double right = mean_over(scores.top1, [](unsigned char hit) { return static_cast<double>(hit); });
+  const double right =
+      stats::mean_over(scores.top1, [](unsigned char hit) { return static_cast<double>(hit); });
   facts.push_back({"mean_nll", scores.mean_nll(), "nats", "Mean negative log-likelihood of a token"});
   facts.push_back({"perplexity", scores.perplexity(), "", "Perplexity of the text under the model"});
   facts.push_back({"top1_accuracy", right, "", "Share of tokens predicted right"});
@@ -54,7 +43,7 @@ void add_prediction_facts(std::vector<Fact>& facts, const Subject& subject) {
 void add_cache_facts(std::vector<Fact>& facts, const Analyses& a, const Focus& focus) {
   if (a.layers) {
     const auto& rows = a.layers->rows;
-    const auto mean = [&](auto get) { return real(mean_over(rows, get)); };
+    const auto mean = [&](auto get) { return real(stats::mean_over(rows, get)); };
     facts.push_back({"k_hoyer", mean([](const auto& r) { return r.key.hoyer; }), "",
                      "Hoyer sparsity of the keys (0 dense, 1 sparse), mean over layers"});
     facts.push_back({"v_hoyer", mean([](const auto& r) { return r.value.hoyer; }), "",
@@ -95,10 +84,10 @@ void add_attention_facts(std::vector<Fact>& facts, const Subject& subject,
        cat("Sink heads: share of query heads with alpha_1 > ", a.sink_eps, " at T = ", a.sink_tokens)});
   facts.push_back({"alpha_1", real(a.alpha_1, why), "",
                    cat("Mean attention on the first token, first ", a.sink_tokens, " queries")});
-  facts.push_back({"sink_mass", real(mean_over(a.layers, [](const auto& l) { return l.sink_mass; })), "",
-                   "Mean attention on the first token, all queries"});
+  facts.push_back({"sink_mass", real(stats::mean_over(a.layers, [](const auto& l) { return l.sink_mass; })),
+                   "", "Mean attention on the first token, all queries"});
   facts.push_back({"entropy_normalized",
-                   real(mean_over(a.layers, [](const auto& l) { return l.entropy_normalized; })), "",
+                   real(stats::mean_over(a.layers, [](const auto& l) { return l.entropy_normalized; })), "",
                    "Attention entropy relative to uniform, mean"});
   if (!a.top_keys.empty()) {
     const auto& top = a.top_keys.front();

@@ -13,12 +13,9 @@ namespace {
 /// Columns of a table by their names.
 class Columns {
  public:
-  Columns(const Result& result, const std::string& table) {
-    const auto at = std::ranges::find(result.tables, table, &Table::name);
-    if (at != result.tables.end()) table_ = &*at;
-  }
+  Columns(const Result& result, const std::string& table) : table_(find_table(result, table)) {}
   bool has(const std::string& column) const {
-    return table_ != nullptr && place(column) < table_->columns.size();
+    return table_ != nullptr && column_of(*table_, column).has_value();
   }
   /// NaN where there is no number. Of the rows of `side`, where it is not empty.
   std::vector<double> numbers(const std::string& column, const std::string& side = {}) const {
@@ -38,11 +35,8 @@ class Columns {
   }
 
  private:
-  size_t place(const std::string& column) const {
-    return static_cast<size_t>(std::ranges::find(table_->columns, column, &Column::name) -
-                               table_->columns.begin());
-  }
-  const Table* table_ = nullptr;
+  size_t place(const std::string& column) const { return column_of(*table_, column).value(); }
+  const Table* table_;
 };
 
 std::vector<figures::TextNumbers> text_numbers(const Result& result, const BatchLayout& layout) {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/trimmed.hpp"
 
 namespace kvviz {
 namespace {
@@ -15,12 +16,6 @@ constexpr std::array<std::string_view, 4> swept_policies{"streaming_llm", "h2o",
 constexpr std::array<std::string_view, 5> swept_pairs{"streaming_llm:0.5 + q8_0", "streaming_llm:0.25 + q8_0",
                                                       "streaming_llm:0.25 + q4_0", "h2o:0.25 + q8_0",
                                                       "h2o:0.25 + q4_0"};
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(' ');
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
 
 std::vector<std::string_view> parts_of(std::string_view text, char sign) {
   std::vector<std::string_view> parts;

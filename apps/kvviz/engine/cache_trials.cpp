@@ -9,6 +9,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
+#include "kvviz/core/seconds_since.hpp"
 #include "kvviz/engine/loss_fields.hpp"
 #include "kvviz/eval/written_text.hpp"
 
@@ -158,7 +159,7 @@ void run_window(const Decoder& decoder, const SplitText& split, std::span<const 
   for (size_t i = 0; i < trials.size(); ++i) {
     const auto start = Clock::now();
     const auto changed = trials[i].change(split);
-    all[i].sums.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    all[i].sums.seconds += seconds_since(start);
     add_change(all[i].sums, changed, split.cache().layers);
     const ContinuedRun run = split.run(changed);
     add_errors(all[i].sums, run, trials[i].by_head);
@@ -178,7 +179,7 @@ void run_written(const Decoder& decoder, const WrittenText& text, std::span<cons
     const ContinuedRun run = text.run([&](size_t layer, const LayerKv& kv) {
       const auto start = Clock::now();
       changed.push_back(trials[i].write(layer, kv));
-      all[i].sums.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+      all[i].sums.seconds += seconds_since(start);
       cache.push_back(kv);
       return std::pair{changed.back().key, changed.back().value};
     });

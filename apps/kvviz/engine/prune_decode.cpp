@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "kvviz/core/progress.hpp"
+#include "kvviz/core/seconds_since.hpp"
 
 namespace kvviz {
 namespace {
@@ -16,7 +17,7 @@ constexpr int64_t warm_up_steps = 8;
 double timed_step(const Decoder& decoder, ChangedSession& session, std::span<const int32_t> id) {
   const auto start = std::chrono::steady_clock::now();
   decoder.logits(session.extend(id));
-  return 1000 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return 1000 * seconds_since(start);
 }
 
 /// Linear between order statistics.

@@ -9,6 +9,7 @@
 #include "kvviz/analysis/layers.hpp"
 #include "kvviz/eval/changed_session.hpp"
 #include "kvviz/model/session.hpp"
+#include "kvviz/stats/mean.hpp"
 
 namespace kvviz {
 namespace {
@@ -113,14 +114,7 @@ std::vector<std::vector<double>> head_numbers(const Prefix& prefix, const KvCach
 
 /// Means over the block's channels in all heads of the layer; kNone where none has the number.
 std::vector<double> block_numbers(const analysis::ChannelsResult& channels, const SweepItem& item) {
-  struct Mean {
-    double sum = 0, count = 0;
-    void add(double x) {
-      if (std::isfinite(x)) sum += x, ++count;
-    }
-    double value() const { return count > 0 ? sum / count : analysis::kNone; }
-  };
-  Mean square, mean_abs, abs_max, ratio, variation, sparsity;
+  stats::Mean square, mean_abs, abs_max, ratio, variation, sparsity;
   for (const analysis::HeadChannels& head : channels.rows) {
     if (head.layer != item.layer) continue;
     const analysis::ChannelHalf& half = item.half == Half::key ? head.key : head.value;
@@ -134,8 +128,8 @@ std::vector<double> block_numbers(const analysis::ChannelsResult& channels, cons
       sparsity.add(half.legacy[i].sparsity);
     }
   }
-  return {mean_abs.value(), std::sqrt(square.value()), abs_max.value(),
-          ratio.value(),    variation.value(),         sparsity.value()};
+  return {mean_abs.get(), std::sqrt(square.get()), abs_max.get(),
+          ratio.get(),    variation.get(),         sparsity.get()};
 }
 
 std::vector<std::vector<double>> numbers(const Prefix& prefix, int64_t tokens,

@@ -16,15 +16,10 @@
 namespace kvviz {
 namespace {
 
-const Table* find(const Result& result, const std::string& name) {
-  const auto at = std::ranges::find(result.tables, name, &Table::name);
-  return at == result.tables.end() ? nullptr : &*at;
-}
-
 std::vector<Table> tables_of(const Result& a, const Result& b) {
   std::vector<Table> all{compare_summaries(a, b)};
   for (const Table& table : a.tables) {
-    const Table* other = find(b, table.name);
+    const Table* other = find_table(b, table.name);
     if (other == nullptr || table.key.empty()) continue;
     Table joined = compare_tables(table, *other);
     if (!joined.rows.empty()) all.push_back(std::move(joined));
@@ -37,9 +32,8 @@ std::string text_of(const Result& result, const char* key) {
 }
 
 double number_of(const Result& result, const std::string& key) {
-  const auto at = std::ranges::find(result.summary, key, &Fact::key);
-  if (at == result.summary.end()) return analysis::kNone;
-  return number_in(at->value).value_or(analysis::kNone);
+  const Fact* fact = find_fact(result, key);
+  return fact == nullptr ? analysis::kNone : number_in(fact->value).value_or(analysis::kNone);
 }
 
 // Options that only random numbers have.
@@ -65,8 +59,8 @@ std::string label_of(const Result& result) {
 }
 
 std::string metric_of(const Result& result) {
-  const auto at = std::ranges::find(result.summary, "metric", &Fact::key);
-  const auto* name = at == result.summary.end() ? nullptr : std::get_if<std::string>(&at->value);
+  const Fact* fact = find_fact(result, "metric");
+  const auto* name = fact == nullptr ? nullptr : std::get_if<std::string>(&fact->value);
   return name == nullptr ? "" : *name;
 }
 

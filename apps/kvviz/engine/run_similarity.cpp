@@ -9,6 +9,7 @@
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/similarity_arrays.hpp"
 #include "kvviz/figures/similarity_figures.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/tables/fields.hpp"
 #include "kvviz/tables/similarity_tables.hpp"
 #include "kvviz/tensor/runtime.hpp"
@@ -71,14 +72,6 @@ SimilarityResult similarity_of(const Subject& subject, const SimilarityOptions& 
   return analysis::similarity(subject.cache.view(), attention, o.similarity);
 }
 
-/// Mean of the numbers that exist.
-double mean_of(const std::vector<double>& values) {
-  double sum = 0, count = 0;
-  for (const double value : values)
-    if (!std::isnan(value)) sum += value, ++count;
-  return count > 0 ? sum / count : analysis::kNone;
-}
-
 void add_side(std::vector<Fact>& facts, const SimilarityResult& result, Half half) {
   const SimilaritySide& side = result.side(half);
   const std::string key = half == Half::key ? "k_" : "v_", of = half == Half::key ? "keys" : "values";
@@ -89,12 +82,12 @@ void add_side(std::vector<Fact>& facts, const SimilarityResult& result, Half hal
   for (const auto& row : side.channels) channels.push_back(row.excess);
   const char* no_layer =
       result.layer_reason.empty() ? result.cka_reason.c_str() : result.layer_reason.c_str();
-  facts.push_back({key + "layer_excess", real(mean_of(neighbours), no_layer), "",
+  facts.push_back({key + "layer_excess", real(stats::mean_over(neighbours), no_layer), "",
                    cat("CKA above chance of neighbouring layers, ", of, ", mean")});
-  facts.push_back({key + "layer_r2", real(mean_of(r2), result.prediction_reason.c_str()), "",
+  facts.push_back({key + "layer_r2", real(stats::mean_over(r2), result.prediction_reason.c_str()), "",
                    cat("R^2 of a layer's ", of, " predicted from the layer before, held-out tokens, mean")});
-  facts.push_back({key + "channel_excess", real(mean_of(channels), "nothing varies over the tokens"), "",
-                   cat("Mean |r| of the channels of a head above chance, ", of)});
+  facts.push_back({key + "channel_excess", real(stats::mean_over(channels), "nothing varies over the tokens"),
+                   "", cat("Mean |r| of the channels of a head above chance, ", of)});
 }
 
 std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& result) {
@@ -113,9 +106,10 @@ std::vector<Fact> facts_of(const Subject& subject, const SimilarityResult& resul
   const auto n = std::ssize(result.query_heads);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = i + 1; j < n; ++j) attention.push_back(result.attention[i * n + j]);
-  facts.push_back({"attention_similarity",
-                   real(mean_of(attention), n == 1 ? "one query head" : "a cache file holds no queries"), "",
-                   "Query heads: 1 - Jensen-Shannon distance of where they look, mean over pairs"});
+  facts.push_back(
+      {"attention_similarity",
+       real(stats::mean_over(attention), n == 1 ? "one query head" : "a cache file holds no queries"), "",
+       "Query heads: 1 - Jensen-Shannon distance of where they look, mean over pairs"});
   facts.push_back({"savings", "upper bounds at no measured loss, not to be added up", "",
                    "What the table savings holds"});
   return facts;

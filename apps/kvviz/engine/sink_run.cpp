@@ -2,12 +2,12 @@
 #include "kvviz/engine/sink_run.hpp"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 #include "kvviz/attention/attention.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/model/token_ids.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
 
 namespace kvviz {
@@ -99,8 +99,7 @@ nlohmann::json measure_sinks(const TextRun::Work& work, const SinksOptions& o, i
     return out;
   };
   const auto& ids = work.text.tokens.ids;
-  const at::Tensor input = at::empty({1, static_cast<int64_t>(ids.size())}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   work.runner.model.decoder.hidden(input, {}, attend);
   record.prompt = analysis::prompt_sinks(work.text.description, record.layers, o.sinks, o.lengths);
   for (LayerSinks& layer : record.layers) {

@@ -113,14 +113,4 @@ Subject run_model(const Runner& runner, const TextInput& text, const RunRequest&
   return subject;
 }
 
-SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> texts) {
-  SubjectOrigin origin = origin_of(runner, texts.front());
-  if (texts.size() == 1) return origin;
-  origin.text = cat(texts.size(), " texts, ", texts.front().description, " to ", texts.back().description);
-  std::string hashes;
-  for (const TextInput& text : texts) hashes += text.sha256 + '\n';
-  origin.text_sha256 = sha256(hashes);
-  return origin;
-}
-
 }  // namespace kvviz

@@ -84,7 +84,5 @@ Subject measure_cache(const std::filesystem::path& file, const CacheRequest& req
 
 SubjectOrigin origin_of(const Runner& runner);
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text);
-/// Of several texts as one.
-SubjectOrigin origin_of_all(const Runner& runner, std::span<const TextInput> texts);
 
 }  // namespace kvviz

@@ -196,19 +196,4 @@ TextSource open_texts(const TextsOptions& o, const Tokenizer& tokenizer, const M
           .read = [text](int64_t) { return *text; }};
 }
 
-std::vector<TextInput> read_texts(const TextsOptions& o, const Tokenizer& tokenizer, const ModelConfig& model,
-                                  const CallOptions& call) {
-  const TextSource source = open_texts(o, tokenizer, model, call);
-  std::vector<TextInput> all;
-  for (int64_t i = 0; i < source.size; ++i) all.push_back(source.read(i));
-  return all;
-}
-
-int64_t longest(std::span<const TextInput> texts) {
-  int64_t most = 0;
-  for (const TextInput& text : texts)
-    most = std::max(most, static_cast<int64_t>(std::ssize(text.tokens.ids)));
-  return most;
-}
-
 }  // namespace kvviz

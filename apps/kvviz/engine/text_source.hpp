@@ -27,11 +27,4 @@ TextSource open_texts(const TextsOptions& options, const Tokenizer& tokenizer, c
 /// Whether the options name the one text of a run themselves: no range, file or probe of several.
 bool names_one_text(const TextsOptions& options);
 
-/// All of them at once. Throws as open_texts() and read_text().
-std::vector<TextInput> read_texts(const TextsOptions& options, const Tokenizer& tokenizer,
-                                  const ModelConfig& model, const CallOptions& call);
-
-/// Tokens of the longest text.
-int64_t longest(std::span<const TextInput> texts);
-
 }  // namespace kvviz

@@ -11,8 +11,8 @@ namespace kvviz::analysis {
 /// Collects the legacy tables of channel indices, layer after layer.
 class LegacyChannelSums {
  public:
-  /// `dims`: the largest head_dim of keys and values; `tokens`: of any layer.
-  LegacyChannelSums(int64_t dims, int64_t tokens);
+  /// `dims`: the largest head_dim of keys and values.
+  explicit LegacyChannelSums(int64_t dims);
 
   /// One layer and its heads' rows.
   void add(const LayerData& data, std::span<const HeadChannels> rows);
@@ -22,13 +22,11 @@ class LegacyChannelSums {
   struct Side {
     std::vector<std::vector<double>> importance;  // [layer][dimension]
     std::vector<double> below, elements;          // [dimension]
-    std::vector<double> pattern, pattern_layers;  // [token][dimension]
   };
   void add_side(const HalfData& half, std::span<const HeadChannels> rows, ChannelHalf HeadChannels::*member,
                 Side& side) const;
-  std::vector<std::vector<double>> patterns(const Side& side, double& largest) const;
 
-  int64_t dims_, tokens_;
+  int64_t dims_;
   Side key_, value_;
 };
 

@@ -23,15 +23,13 @@ std::vector<double> relative_to_median(const std::vector<double>& values) {
 ChannelHalf half_of(const stats::ColumnStats& s) {
   ChannelHalf half;
   half.abs_max = s.abs_max;
-  const auto n = static_cast<double>(s.rows), first = static_cast<double>(s.skipped), rest = n - first;
+  const auto n = static_cast<double>(s.rows), rest = n - static_cast<double>(s.skipped);
   for (size_t c = 0; c < s.sum.size(); ++c) {
     half.rms.push_back(std::sqrt(s.sum_sq[c] / n));
     const bool varies = s.m2[c] > stats::kNoVariance * s.sum_sq[c];
     half.excess_kurtosis.push_back(varies ? n * s.m4[c] / (s.m2[c] * s.m2[c]) - 3 : kNone);
     const bool has_rest = rest > 0 && s.abs_rest[c] > 0;
     half.variation.push_back(has_rest ? std::sqrt(s.abs_rest_m2[c] / rest) / (s.abs_rest[c] / rest) : kNone);
-    half.first_ratio.push_back(has_rest && first > 0 ? s.abs_first[c] / first / (s.abs_rest[c] / rest)
-                                                     : kNone);
     half.legacy.push_back({static_cast<double>(s.below[c]) / n, (s.abs_first[c] + s.abs_rest[c]) / n,
                            s.rows > 1 ? std::sqrt(s.m2[c] / (n - 1)) : kNone});
   }
@@ -113,11 +111,11 @@ void validate(const ChannelsOptions& options) {
 
 ChannelsResult channels(const KvView& cache, const ChannelsOptions& options) {
   validate(options);
-  const int64_t tokens = token_count(cache);
+  token_count(cache);
   check_rotary(cache);
   ChannelsResult result;
   result.thresholds = thresholds_of(cache, options);
-  LegacyChannelSums legacy(largest_dim(cache), tokens);
+  LegacyChannelSums legacy(largest_dim(cache));
   for (size_t l = 0; l < cache.layers.size(); ++l) {
     const LayerData data = load(cache.layers[l]);
     const std::vector<HeadChannels> rows =

@@ -35,8 +35,6 @@ struct ChannelHalf {
   std::vector<double> excess_kurtosis;  ///< over the tokens; kNone without variance
   std::vector<double>
       variation;  ///< std / mean of |x| over the tokens after skip_first; kNone when empty or 0
-  std::vector<double>
-      first_ratio;  ///< mean |x| of the skipped first tokens / of the others; kNone when undefined
   std::vector<LegacyStats> legacy;
 };
 
@@ -73,30 +71,14 @@ struct ChannelPatterns {
 struct LegacyDimension {
   int64_t dimension = 0;
   double k_sparsity = 0, v_sparsity = 0, overall_sparsity = 0;
-  double k_dense_ratio = 0, v_dense_ratio = 0;
-};
-struct LegacyDimensionImportance {
-  int64_t dimension = 0;
-  double k_importance = 0, v_importance = 0, combined_importance = 0;
-};
-struct LegacyPatternVariance {
-  int64_t dimension = 0;
-  double k_variance = 0, v_variance = 0, combined_variance = 0;
 };
 
-/// Where head_dim differs between layers, a dimension is averaged over the layers that have it (kNone: none
+/// Where head_dim differs between layers, a dimension is pooled over the layers that have it (kNone: none
 /// does).
 struct LegacyChannels {
   std::vector<LegacyDimension> dimensions;                      ///< by dimension (P7)
   std::vector<std::vector<double>> k_importance, v_importance;  ///< [layer][dimension] 1 - sparsity (H2)
-  std::vector<LegacyDimensionImportance> importance;            ///< by combined importance descending
-  std::vector<std::vector<double>> k_patterns, v_patterns;      ///< [dimension][token] mean |x| (P10)
-  double k_pattern_max = 0, v_pattern_max = 0;  ///< largest pattern value: P10 shows pattern / largest
-  std::vector<LegacyPatternVariance> patterns;  ///< by combined variance descending
-  std::vector<int> selected_layers;             ///< the at most 5 layers that the original looked at
-  int64_t prunable_selected = 0;  ///< its count: (layer, head, channel) with K or V sparsity above `prunable`
-  int64_t prunable_keys = 0, prunable_values = 0;  ///< the count over all layers, keys and values apart
-  int64_t key_channels = 0, value_channels = 0;    ///< (layer, head, channel) in the cache
+  int64_t prunable_keys = 0, prunable_values = 0;               ///< channels with a sparsity above `prunable`
 };
 
 struct ChannelsResult {

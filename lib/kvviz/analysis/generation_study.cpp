@@ -47,10 +47,16 @@ AttentionShares attention_shares(std::span<const double> weights, int64_t prompt
 }
 
 AttentionShares uniform_shares(int64_t keys, int64_t prompt, int64_t window) {
-  const int64_t first = window > 0 ? std::max<int64_t>(0, keys - window) : 0;
-  std::vector<double> weights(static_cast<size_t>(keys), 0.0);
-  std::fill(weights.begin() + first, weights.end(), 1 / static_cast<double>(keys - first));
-  return attention_shares(weights, prompt);
+  assert(prompt >= 1 && keys > prompt);
+  const int64_t seen = window > 0 ? std::min(keys, window) : keys;
+  const auto share = [&](int64_t first, int64_t end) {
+    const int64_t of_them = std::max<int64_t>(end - std::max(first, keys - seen), 0);
+    return static_cast<double>(of_them) / static_cast<double>(seen);
+  };
+  return {.first = share(0, 1),
+          .prompt = share(1, prompt),
+          .generated = share(prompt, keys - 1),
+          .self = share(keys - 1, keys)};
 }
 
 AttentionShares mean_shares(const GenerationStep& step) {

@@ -39,7 +39,8 @@ HeadHalf element_stats(std::span<const float> x, const HeadsOptions& options, do
   std::ranges::copy(stats::top_energy(x, top), half.top_energy.begin());
   half.small_share = m.sum_sq == 0 ? 1 : share(stats::count_below(x, options.small_eps * half.rms), m.count);
   half.zero_share = share(m.zeros, m.count);
-  half.legacy = {share(stats::count_below(x, tau), m.count), half.mean_abs, stats::std_sample(m)};
+  half.legacy_below = stats::count_below(x, tau);
+  half.legacy = {share(half.legacy_below, m.count), half.mean_abs, stats::std_sample(m)};
   half.moments = m;
   return half;
 }
@@ -94,15 +95,10 @@ LegacyHeadConsistency consistency(int head, const std::vector<HeadRow>& rows) {
     if (row.head == head) own.push_back(&row);
   }
   const auto n = static_cast<double>(own.size());
-  const HeadRow *most = own.front(), *least = own.front();
   for (const HeadRow* row : own) {
     c.k_sparsity_mean += row->key.legacy.sparsity / n;
     c.v_sparsity_mean += row->value.legacy.sparsity / n;
-    if (row->key.legacy.sparsity > most->key.legacy.sparsity) most = row;
-    if (row->key.legacy.sparsity < least->key.legacy.sparsity) least = row;
   }
-  c.max_k_sparse_layer = most->layer;
-  c.min_k_sparse_layer = least->layer;
   if (own.size() < 2) return c;
   double k = 0, v = 0;
   for (const HeadRow* row : own) {

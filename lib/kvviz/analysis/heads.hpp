@@ -45,7 +45,8 @@ struct HeadHalf {
   std::array<int64_t, 3> components{0, 0,
                                     0};  ///< (s) least number of components with 90, 95, 99 % of the energy
   LegacyStats legacy;
-  stats::Moments moments;  ///< the sums behind these, for merging
+  int64_t legacy_below = 0;  ///< elements with |x| < tau: legacy.sparsity as a count, for merging
+  stats::Moments moments;    ///< the sums behind the others, for merging
 };
 
 struct HeadRow {
@@ -66,7 +67,6 @@ struct LegacyHeadConsistency {
   int head = 0;
   double k_sparsity_mean = 0, k_sparsity_std = kNone;  ///< std with divisor layers - 1, kNone for one layer
   double v_sparsity_mean = 0, v_sparsity_std = kNone;
-  int max_k_sparse_layer = 0, min_k_sparse_layer = 0;  ///< the first one of equals
 };
 
 struct HeadsResult {

@@ -7,6 +7,7 @@
 #include "kvviz/analysis/layer_data.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/stats/moments.hpp"
 
 namespace kvviz::analysis {
@@ -14,26 +15,13 @@ namespace {
 
 using Rows = std::span<const HeadRow>;
 
-/// Mean over the rows that have the number; kNone when none has.
-template <class Get>
-double mean_of(Rows rows, const Get& get) {
-  double sum = 0, count = 0;
-  for (const HeadRow& row : rows) {
-    const double value = get(row);
-    if (std::isnan(value)) continue;
-    sum += value;
-    ++count;
-  }
-  return count > 0 ? sum / count : kNone;
-}
-
 LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   stats::Moments m;
-  double below = 0;
+  int64_t below = 0;
   for (const HeadRow& row : rows) {
     const HeadHalf& head = row.*half;
     m = stats::merge(m, head.moments);
-    below += std::round(head.legacy.sparsity * static_cast<double>(head.moments.count));
+    below += head.legacy_below;
   }
   LayerHalf result;
   result.mean = stats::mean(m);
@@ -45,9 +33,11 @@ LayerHalf half_of(Rows rows, HeadHalf HeadRow::*half) {
   result.participation_ratio = stats::participation_ratio(m);
   result.excess_kurtosis = stats::excess_kurtosis(m);
   result.zero_share = static_cast<double>(m.zeros) / static_cast<double>(m.count);
-  result.effective_rank = mean_of(rows, [&](const HeadRow& row) { return (row.*half).effective_rank; });
-  result.stable_rank = mean_of(rows, [&](const HeadRow& row) { return (row.*half).stable_rank; });
-  result.legacy = {below / static_cast<double>(m.count), result.mean_abs, stats::std_sample(m)};
+  result.effective_rank =
+      stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).effective_rank; });
+  result.stable_rank = stats::mean_over(rows, [&](const HeadRow& row) { return (row.*half).stable_rank; });
+  result.legacy = {static_cast<double>(below) / static_cast<double>(m.count), result.mean_abs,
+                   stats::std_sample(m)};
   return result;
 }
 
@@ -89,9 +79,9 @@ LayerRow layer_row(const LayerKv& layer, int index, Rows rows) {
                .bytes = layer.bytes(),
                .key = half_of(rows, &HeadRow::key),
                .value = half_of(rows, &HeadRow::value)};
-  row.cka = mean_of(rows, [](const HeadRow& r) { return r.cka; });
-  row.cka_chance = mean_of(rows, [](const HeadRow& r) { return r.cka_chance; });
-  row.cka_excess = mean_of(rows, [](const HeadRow& r) { return r.cka_excess; });
+  row.cka = stats::mean_over(rows, [](const HeadRow& r) { return r.cka; });
+  row.cka_chance = stats::mean_over(rows, [](const HeadRow& r) { return r.cka_chance; });
+  row.cka_excess = stats::mean_over(rows, [](const HeadRow& r) { return r.cka_excess; });
   return row;
 }
 
@@ -132,7 +122,6 @@ LayersResult layers(const KvView& cache, const LayersOptions& options, const Hea
     result.bytes += layer.bytes();
     first += count;
   }
-  result.legacy_memory_mib = static_cast<double>(result.bytes) / (1024.0 * 1024.0);
   result.legacy_prunable = prunable_layers(result.rows, options.prunable);
   return result;
 }

@@ -52,7 +52,6 @@ struct LayersResult {
   LegacyThresholds thresholds;
   std::vector<int> legacy_prunable;  ///< layers, by K then V sparsity descending
   int64_t bytes = 0;                 ///< of the whole cache
-  double legacy_memory_mib = 0;      ///< bytes / 2^20
 };
 
 /// Per layer statistics from the heads' (heads() of the same cache, whose thresholds hold here; ranks and CKA

@@ -23,6 +23,7 @@ struct SyntheticOptions {
   double noise = 0.05, p_min = 0.05, p_max = 0.98;
   double sink_a = 15, sink_b = 2, other_a = 2, other_b = 5;
   uint64_t seed = 1;
+  bool operator==(const SyntheticOptions&) const = default;
 };
 void validate(const SyntheticOptions& options);
 

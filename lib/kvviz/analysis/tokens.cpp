@@ -8,6 +8,7 @@
 #include "kvviz/analysis/layer_data.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/stats/moments.hpp"
 
 namespace kvviz::analysis {
@@ -55,22 +56,9 @@ std::vector<double> relative(const std::vector<double>& norms) {
   return result;
 }
 
-/// Sums over the layers that have the number, and how many do.
-class OptionalMean {
- public:
-  void add(double value) {
-    if (std::isnan(value)) return;
-    sum_ += value;
-    ++count_;
-  }
-  double value() const { return count_ > 0 ? sum_ / count_ : kNone; }
-
- private:
-  double sum_ = 0, count_ = 0;
-};
-
+/// Over the layers that have the number.
 struct TokenSums {
-  OptionalMean k_relative, v_relative, received, value_weighted;
+  stats::Mean k_relative, v_relative, received, value_weighted;
 };
 
 void add_layer(const LayerTokens& layer, const HalfTokens& key, const HalfTokens& value, TokensResult& result,
@@ -94,30 +82,17 @@ void add_layer(const LayerTokens& layer, const HalfTokens& key, const HalfTokens
   }
 }
 
-/// Standard deviation over the layers of one row of the [layer][token] tables.
-double layer_std(const TokensResult& result, const TokenRow& row, std::vector<double> LayerTokens::*table,
-                 double mean) {
-  double sum = 0;
-  for (const LayerTokens& layer : result.layers) {
-    if (row.token >= layer.first_token)
-      sum += std::pow((layer.*table)[row.token - layer.first_token] - mean, 2);
-  }
-  return std::sqrt(sum / row.layers);
-}
-
-void finish_row(const TokensResult& result, const TokenSums& sum, TokenRow& row) {
+void finish_row(const TokenSums& sum, TokenRow& row) {
   const double n = row.layers;
   for (double* value :
        {&row.k_norm, &row.v_norm, &row.legacy_k_sparsity, &row.legacy_v_sparsity, &row.legacy_k_magnitude,
         &row.legacy_v_magnitude, &row.legacy_k_norm, &row.legacy_v_norm}) {
     *value /= n;
   }
-  row.k_norm_relative = sum.k_relative.value();
-  row.v_norm_relative = sum.v_relative.value();
-  row.received = sum.received.value();
-  row.value_weighted = sum.value_weighted.value();
-  row.legacy_k_sparsity_std = layer_std(result, row, &LayerTokens::legacy_k_sparsity, row.legacy_k_sparsity);
-  row.legacy_v_sparsity_std = layer_std(result, row, &LayerTokens::legacy_v_sparsity, row.legacy_v_sparsity);
+  row.k_norm_relative = sum.k_relative.get();
+  row.v_norm_relative = sum.v_relative.get();
+  row.received = sum.received.get();
+  row.value_weighted = sum.value_weighted.get();
   row.legacy_energy = row.legacy_k_norm * row.legacy_v_norm;
 }
 
@@ -136,16 +111,6 @@ void score_legacy(std::vector<TokenRow>& rows) {
     row.legacy_importance = 0.35 * row.legacy_k_norm_normalized + 0.35 * row.legacy_v_norm_normalized +
                             0.30 * row.legacy_energy_normalized;
   }
-}
-
-std::vector<int64_t> order_by(const std::vector<TokenRow>& rows, double TokenRow::*score) {
-  std::vector<int64_t> order(rows.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, std::greater{}, [&](int64_t t) {
-    const double value = rows[t].*score;
-    return std::isnan(value) ? -std::numeric_limits<double>::infinity() : value;
-  });
-  return order;
 }
 
 void check(const TokenAttention& attention, const KvView& cache) {
@@ -194,10 +159,9 @@ TokensResult tokens(const KvView& cache, const TokensOptions& options, const Tok
     add_layer(layer, key, value, result, sums);
     result.layers.push_back(std::move(layer));
   }
-  for (TokenRow& row : result.rows) finish_row(result, sums[row.token], row);
+  for (TokenRow& row : result.rows) finish_row(sums[row.token], row);
   score_legacy(result.rows);
   if (attention != nullptr) result.order = attention->ranking;
-  result.legacy_order = order_by(result.rows, &TokenRow::legacy_importance);
   return result;
 }
 

@@ -42,9 +42,8 @@ struct TokenRow {
   double k_norm = 0, v_norm = 0;                            ///< mean over those layers
   double k_norm_relative = kNone, v_norm_relative = kNone;  ///< mean over those layers
   double received = kNone, value_weighted = kNone;          ///< mean over layers; kNone without attention
-  double legacy_k_sparsity = 0, legacy_k_sparsity_std = 0;  ///< mean and std (divisor layers) over layers
-  double legacy_v_sparsity = 0, legacy_v_sparsity_std = 0;
-  double legacy_k_magnitude = 0, legacy_v_magnitude = 0;  ///< mean |x|
+  double legacy_k_sparsity = 0, legacy_v_sparsity = 0;      ///< mean over layers
+  double legacy_k_magnitude = 0, legacy_v_magnitude = 0;    ///< mean |x|
   double legacy_k_norm = 0, legacy_v_norm = 0;  ///< norm over all heads and channels, mean over layers
   double legacy_energy = 0;                     ///< legacy_k_norm x legacy_v_norm
   double legacy_k_norm_normalized = 0, legacy_v_norm_normalized = 0,
@@ -56,9 +55,8 @@ struct TokenRow {
 
 struct TokensResult {
   std::vector<LayerTokens> layers;
-  std::vector<TokenRow> rows;         ///< by token
-  std::vector<int64_t> order;         ///< TokenAttention::ranking; empty without attention
-  std::vector<int64_t> legacy_order;  ///< tokens by legacy_importance descending, ties by index
+  std::vector<TokenRow> rows;  ///< by token
+  std::vector<int64_t> order;  ///< TokenAttention::ranking; empty without attention
   LegacyThresholds thresholds;
 };
 

@@ -14,6 +14,7 @@
 #include <random>
 #include <vector>
 
+#include "kvviz/core/trimmed.hpp"
 #include "kvviz/core/version.hpp"
 
 namespace kvviz::hub {
@@ -25,11 +26,6 @@ constexpr size_t most_headers = 1000;
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
-std::string trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n"), last = text.find_last_not_of(" \t\r\n");
-  return first == std::string_view::npos ? "" : std::string(text.substr(first, last - first + 1));
 }
 
 std::optional<int64_t> parse_seconds(const std::string& text) {

@@ -12,6 +12,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/eval/head_copies.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 namespace {
@@ -208,8 +209,7 @@ at::Tensor ChangedSession::attend(const LayerQkv& x) {
 
 at::Tensor ChangedSession::extend(std::span<const int32_t> ids, const Probe& probe) {
   const at::NoGradGuard no_grad;
-  const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
-  std::ranges::copy(ids, input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   const at::Tensor hidden = decoder_.hidden(
       input, {tokens_}, [this](const LayerQkv& x) { return attend(x); }, probe);
   tokens_ += std::ssize(ids);

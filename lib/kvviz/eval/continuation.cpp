@@ -7,15 +7,12 @@
 #include <chrono>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/seconds_since.hpp"
 
 namespace kvviz {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 at::Tensor last_logits(const Decoder& decoder, const at::Tensor& hidden) {
   const at::NoGradGuard no_grad;

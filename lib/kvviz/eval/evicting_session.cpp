@@ -2,9 +2,9 @@
 #include "kvviz/eval/evicting_session.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 
@@ -40,8 +40,7 @@ at::Tensor EvictingSession::extend(std::span<const int32_t> ids) {
   const at::NoGradGuard no_grad;
   require<UsageError>(tokens_ + std::ssize(ids) <= most_tokens_, "got ", tokens_ + std::ssize(ids),
                       " tokens, expected at most ", most_tokens_);
-  const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   const at::Tensor hidden =
       decoder_.hidden(input, {tokens_}, [this](const LayerQkv& x) { return attend(x); })[0];
   tokens_ += std::ssize(ids);

@@ -3,14 +3,13 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/eval/changed_session.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 namespace {
@@ -92,8 +91,7 @@ std::vector<std::vector<AttentionErrors>> attention_errors(const Decoder& decode
     }
     return streaming_attention(x.query, x.key, x.value, x.spec, {}, nullptr);
   };
-  const at::Tensor input = at::empty({1, tokens}, at::kLong);
-  std::ranges::copy(ids, input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   decoder.hidden(input, {}, attend);
   return errors;
 }

@@ -143,26 +143,31 @@ ChangedLayer changed(const LayerKv& layer, const LayerConfig& shape, const Remov
   return result;
 }
 
-void check_range(const std::vector<int>& chosen, int64_t count, const std::string& what,
-                 const std::string& of) {
+void check_indices(const std::vector<int>& chosen, int64_t count, const std::string& what,
+                   const std::string& of) {
   for (const int index : chosen)
     require<UsageError>(index >= 0 && index < count, what, ' ', index, " does not exist; ", of, " has ", what,
                         "s 0 to ", count - 1);
+  std::vector<int> sorted = chosen;
+  std::ranges::sort(sorted);
+  const auto twice = std::ranges::adjacent_find(sorted);
+  require<UsageError>(twice == sorted.end(), what, ' ', twice == sorted.end() ? 0 : *twice,
+                      " is named twice");
 }
 
 }  // namespace
 
 void validate(const Removal& removal, const ModelConfig& model, int64_t prefix) {
-  check_range(removal.layers, std::ssize(model.layers), "layer", "the model");
+  check_indices(removal.layers, std::ssize(model.layers), "layer", "the model");
   for (size_t l = 0; l < model.layers.size(); ++l) {
     if (!among(removal.layers, static_cast<int64_t>(l))) continue;
     const LayerConfig& layer = model.layers[l];
     const std::string here = cat("layer ", l);
-    check_range(removal.heads, layer.kv_heads, "KV head", here);
-    check_range(removal.query_heads, layer.heads, "query head", here);
-    check_range(removal.channels, layer.head_dim, "channel", cat("a head of ", here));
+    check_indices(removal.heads, layer.kv_heads, "KV head", here);
+    check_indices(removal.query_heads, layer.heads, "query head", here);
+    check_indices(removal.channels, layer.head_dim, "channel", cat("a head of ", here));
   }
-  check_range(removal.tokens, prefix, "token", "the prefix");
+  check_indices(removal.tokens, prefix, "token", "the prefix");
 }
 
 RemovedCache removed(const KvCache& cache, const ModelConfig& model, const Removal& removal) {

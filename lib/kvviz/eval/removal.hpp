@@ -42,8 +42,8 @@ struct RemovedCache {
   double key_zeros = 0, value_zeros = 0;  ///< of these removed, or exactly 0
 };
 
-/// Throws UsageError for an index that does not exist, naming those that do; `prefix`: tokens of the
-/// shortest.
+/// Throws UsageError for an index that does not exist, naming those that do, and for one that is named twice;
+/// `prefix`: tokens of the shortest.
 void validate(const Removal& removal, const ModelConfig& model, int64_t prefix);
 
 /// Keys are after RoPE. A removal of nothing gives the cache as it is. Throws as validate(). One copy of what

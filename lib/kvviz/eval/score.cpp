@@ -40,10 +40,4 @@ TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<co
   return scores;
 }
 
-int32_t next_token(const Decoder& decoder, const at::Tensor& hidden) {
-  const at::NoGradGuard no_grad;
-  return static_cast<int32_t>(
-      decoder.logits(hidden.narrow(0, hidden.size(0) - 1, 1)).argmax().item<int64_t>());
-}
-
 }  // namespace kvviz

@@ -21,10 +21,7 @@ struct TokenScores {
 
 /// Scores ids[1..] from the hidden states of ids[0..n-1), [n or more rows, hidden]. Logits in f32, in chunks
 /// of rows: never tokens x vocabulary at once. 2 * tokens * hidden * vocabulary flops. Throws DataError when
-/// a logit is NaN.
+/// a logit is NaN or infinite.
 TokenScores score(const Decoder& decoder, const at::Tensor& hidden, std::span<const int32_t> ids);
-
-/// The most likely next token after the last hidden state (first of equals).
-int32_t next_token(const Decoder& decoder, const at::Tensor& hidden);
 
 }  // namespace kvviz

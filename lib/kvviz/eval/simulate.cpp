@@ -2,24 +2,21 @@
 #include "kvviz/eval/simulate.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <chrono>
 #include <numeric>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/seconds_since.hpp"
 #include "kvviz/eval/layer_scan.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Drops nothing and counts what every key gets.
 class CountUse : public kernels::EvictionRule {
@@ -199,8 +196,7 @@ SimulationResult simulate(const Decoder& decoder, std::span<const int32_t> ids,
   require<UsageError>(options.prompt >= 0 && options.prompt <= tokens, "a prompt of ", options.prompt,
                       " tokens does not fit into a text of ", tokens);
   check_positions(options.positions, decoder.config());
-  const at::Tensor input = at::empty({1, tokens}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
 
   SimulationResult result;
   const auto all = std::ssize(simulations);

@@ -14,17 +14,15 @@
 
 #include "kvviz/attention/attention.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/seconds_since.hpp"
 #include "kvviz/eval/first_layer_patterns.hpp"
 #include "kvviz/eval/head_copies.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 at::Tensor full_attention(const LayerQkv& x) {
   return streaming_attention(x.query, x.key, x.value, x.spec, {}, nullptr);
@@ -156,8 +154,7 @@ class ReuseAttention {
 
 ReuseRun run(const Decoder& decoder, std::span<const int32_t> ids, AttentionFn attend) {
   const at::NoGradGuard no_grad;
-  const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   ReuseRun result;
   const AttentionFn timed = timed_attention(std::move(attend), result.attention_seconds);
   const auto start = Clock::now();

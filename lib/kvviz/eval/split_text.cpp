@@ -4,8 +4,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <cmath>
-
 #include "kvviz/core/error.hpp"
 #include "kvviz/model/rope.hpp"
 #include "kvviz/model/session.hpp"
@@ -33,12 +31,8 @@ at::Tensor rotated_keys(const ChangedLayer& layer, const RopeTable& table, const
 }  // namespace
 
 std::vector<double> head_errors(const at::Tensor& test, const at::Tensor& full) {
-  const at::Tensor difference = test.sub(full);
   std::vector<double> heads;
-  for (int64_t h = 0; h < full.size(0); ++h) {
-    const double of = squared_norm(full[h]), off = squared_norm(difference[h]);
-    heads.push_back(of > 0 ? std::sqrt(off / of) : std::sqrt(off));
-  }
+  for (int64_t h = 0; h < full.size(0); ++h) heads.push_back(relative_error(test[h], full[h]));
   return heads;
 }
 

@@ -2,11 +2,9 @@
 #include "kvviz/eval/written_text.hpp"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-
-#include <algorithm>
 
 #include "kvviz/model/rope.hpp"
+#include "kvviz/model/token_ids.hpp"
 
 namespace kvviz {
 
@@ -25,8 +23,8 @@ at::Tensor WrittenText::pass(const Write& write, const Probe& probe) const {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = decoder_.config();
   const bool rotates = basis_ == KeyBasis::pre_rope && config.position == PositionKind::rope;
-  const at::Tensor input = at::empty({1, std::ssize(ids_)}, at::kLong);
-  std::ranges::copy(ids_, input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids_);
+  const RopeTable turns = rotates ? rope_table(config.rope, 0, std::ssize(ids_)) : RopeTable{};
   const auto attend = [&](const LayerQkv& x) {
     const LayerKv layer{.key = (rotates ? x.key_pre_rope : x.key)[0].contiguous(),
                         .value = x.value[0].contiguous(),
@@ -34,7 +32,7 @@ at::Tensor WrittenText::pass(const Write& write, const Probe& probe) const {
                         .window = static_cast<int>(x.spec.window)};
     const auto [key, value] = write(static_cast<size_t>(x.layer), layer);
     at::Tensor read = key.unsqueeze(0);
-    if (rotates) read = rotate(read, rope_table(config.rope, 0, std::ssize(ids_)), config.rope);
+    if (rotates) read = rotate(read, turns, config.rope);
     return streaming_attention(x.query, read, value.unsqueeze(0), x.spec, {}, nullptr);
   };
   return decoder_.hidden(input, {}, attend, probe)[0];

@@ -128,14 +128,6 @@ std::vector<float> GgufFile::numbers(const std::string& key) const {
   return values;
 }
 
-std::vector<bool> GgufFile::booleans(const std::string& key) const {
-  const GgufArray& found = array(key);
-  require(found.element == GgufType::boolean, name_, ": ", key, " is not an array of true and false");
-  std::vector<bool> values;
-  for (const std::byte byte : found.numbers) values.push_back(byte != std::byte{0});
-  return values;
-}
-
 std::string GgufFile::text(const std::string& key, const std::string& otherwise) const {
   return has(key) ? text(key) : otherwise;
 }

@@ -82,7 +82,6 @@ class GgufFile {
   std::vector<std::string> texts(const std::string& key) const;
   std::vector<int64_t> integers(const std::string& key) const;
   std::vector<float> numbers(const std::string& key) const;
-  std::vector<bool> booleans(const std::string& key) const;
 
   /// The same, with an answer for a key that is not there.
   std::string text(const std::string& key, const std::string& otherwise) const;

@@ -33,11 +33,6 @@ struct Rule {
   Change change = Change::none;
 };
 
-struct Names {
-  std::string_view architecture;
-  std::vector<Rule> rules;
-};
-
 std::vector<Rule> llama_rules(Change query, Change key) {
   return {{"token_embd", "model.embed_tokens"},
           {"output_norm", "model.norm"},

@@ -6,6 +6,7 @@
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/trimmed.hpp"
 
 namespace kvviz::hub {
 namespace {
@@ -14,33 +15,28 @@ namespace fs = std::filesystem;
 
 constexpr const char* variables[] = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"};
 
-std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(" \t\r\n"), last = text.find_last_not_of(" \t\r\n");
-  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
-}
-
-std::string unquoted(const std::string& text) {
+std::string unquoted(std::string_view text) {
   const bool quoted =
       text.size() >= 2 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front();
-  if (quoted) return text.substr(1, text.size() - 2);
-  return trimmed(text.substr(0, text.find(" #")));
+  if (quoted) return std::string(text.substr(1, text.size() - 2));
+  return std::string(trimmed(text.substr(0, text.find(" #"))));
 }
 
 // NAME=value, export NAME="value", # a comment.
 std::string in_dotenv(const fs::path& file, const std::string& name) {
   std::istringstream lines(read_file(file));
   for (std::string line; std::getline(lines, line);) {
-    line = trimmed(line);
-    if (line.starts_with("export ")) line = trimmed(line.substr(7));
-    const size_t sign = line.find('=');
-    if (sign != std::string::npos && trimmed(line.substr(0, sign)) == name)
-      return unquoted(trimmed(line.substr(sign + 1)));
+    std::string_view text = trimmed(line);
+    if (text.starts_with("export ")) text = trimmed(text.substr(7));
+    const size_t sign = text.find('=');
+    if (sign != text.npos && trimmed(text.substr(0, sign)) == name)
+      return unquoted(trimmed(text.substr(sign + 1)));
   }
   return {};
 }
 
 Token checked(const std::string& text, const std::string& source) {
-  const Token token{trimmed(text), source};
+  const Token token{std::string(trimmed(text)), source};
   require(std::ranges::all_of(token.value, [](char c) { return c > ' ' && c <= '~'; }), "the token in ",
           source, " holds white space or characters that no token has; expected hf_ and letters and digits");
   return token;

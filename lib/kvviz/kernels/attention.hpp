@@ -83,9 +83,10 @@ struct HeadAttention {
 /// parts of long ones, run in parallel; results do not depend on the number of threads. 4 * head_dim flops
 /// per visible (query, key) pair; all statistics together add about a tenth. Keys outside the window cost
 /// nothing. Logits and weights are f32. With B = min(map_bins, queries), query i is in bin i * B / queries,
-/// key j in bin j * B / keys. A query or key that is not finite makes NaN of the output and the statistics of
-/// the rows that see it; a value that is not finite does so to the output, and may also to that of up to five
-/// rows on either side of those. Throws UsageError when an exact head does not exist.
+/// key j in bin j * B / keys. A query or key that is not finite, or a q.k that overflows, makes NaN of the
+/// output and the statistics of the rows that see it, with a softcap too; a value that is not finite does so
+/// to the output, and may also to that of up to five rows on either side of those. Throws UsageError when an
+/// exact head does not exist.
 std::vector<HeadAttention> attention(const AttentionProblem& problem, const AttentionRequest& request);
 
 }  // namespace kvviz::kernels

@@ -114,6 +114,10 @@ void BlockAttention::fill_logits(const Block& block) {
                         .out = std::min(key_block, block.width() - column),
                         .y_stride = block.strip.stride});
     }
+    for (int64_t row = 0; row < block.rows(); ++row) {
+      float* const logits = block.strip.data + row * block.strip.stride;
+      for (int64_t c = 0; c < block.width(); ++c) logits[c] += 0 * logits[c];  // NaN where infinite
+    }
     return;
   }
   const int64_t group = block.call.simd.row_group;

@@ -45,8 +45,8 @@ struct AttentionSimd {
   void (*pack_keys)(const float* key, int64_t stride, int64_t keys, int64_t head_dim,
                     float* panels) = nullptr;
 
-  /// logit[r][c] = q_r . k_c for every column some row of the row's group sees. Queries are packed in groups
-  /// of [head_dim][row_group]; `panels` starts at column 0.
+  /// logit[r][c] = q_r . k_c, NaN where that is infinite, for every column some row of the row's group sees.
+  /// Queries are packed in groups of [head_dim][row_group]; `panels` starts at column 0.
   void (*scores)(const Strip& strip, const float* queries, const float* panels, int64_t head_dim) = nullptr;
 
   /// logit[r][c] += slope[r] (key[c] - query[r]) on the visible columns. The distance is a difference of

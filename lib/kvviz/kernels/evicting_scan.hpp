@@ -109,8 +109,8 @@ struct HeadComparison {
 ///
 /// Results do not depend on the number of threads. Where no key ever leaves, and none has been passed by a
 /// window, outputs equal those of attention() for eight queries or more bit for bit. A query or key that is
-/// not finite makes NaN of the steps that see it; a value that is not finite does so to the output, and may
-/// also to that of the rest of its block.
+/// not finite, or a q.k that overflows, makes NaN of the steps that see it, with a softcap too; a value that
+/// is not finite does so to the output, and may also to that of the rest of its block.
 class EvictingScan {
  public:
   EvictingScan(const ScanShape& shape, std::vector<DecisionGroup> groups, const ScanOptions& options);

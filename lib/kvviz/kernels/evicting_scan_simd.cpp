@@ -208,7 +208,7 @@ void rotated_logits(const RotatedProduct& p, float* logits) {
     for (int64_t i = 0; i < std::min(n, p.columns - column); ++i)
       hn::Store(rotated_products(p, column + i), d, sums + i * n);
     fold_lanes(sums);
-    hn::Store(hn::Load(d, sums), d, logits + column);
+    hn::Store(nan_if_infinite(hn::Load(d, sums)), d, logits + column);
   }
 }
 

@@ -59,7 +59,7 @@ struct EvictingScanSimd {
   /// The sum of the `count` largest of `size` values in [0, 1], in f64.
   double (*largest_sum)(const float* values, int64_t size, int64_t count) = nullptr;
 
-  /// logits[c] = query . R(rank[c]) key_c.
+  /// logits[c] = query . R(rank[c]) key_c, NaN where that is infinite.
   void (*rotated_logits)(const RotatedProduct& product, float* logits) = nullptr;
 };
 

@@ -158,11 +158,4 @@ void linear(const float* x, const float* w, const float* b, float* y, int64_t ro
   linear({.data = w, .in = in, .out = out, .bias = b}, x, rows, y, y_stride);
 }
 
-std::string linear_method(WeightType type) {
-  if (type == WeightType::f32) return "f32 by OpenBLAS";
-  if (type == WeightType::f16) return "f16 weights, widened to f32";
-  if (bf16_products()) return "bf16 by " + bf16_products_method();
-  return "bf16 weights, widened to f32: " + bf16_products_method();
-}
-
 }  // namespace kvviz::kernels

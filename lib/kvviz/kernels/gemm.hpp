@@ -28,10 +28,6 @@ void linear(const LinearWeights& w, const float* x, int64_t rows, float* y, int6
 void linear(const float* x, const float* w, const float* b, float* y, int64_t rows, int64_t in, int64_t out,
             int64_t y_stride);
 
-/// What multiplies many rows with weights of a type on this processor, for the user: "bf16 by oneDNN 2.6.3
-/// (avx512_bf16)".
-std::string linear_method(WeightType type);
-
 inline constexpr int64_t few_rows = 8;
 
 }  // namespace kvviz::kernels

@@ -64,6 +64,11 @@ inline void pack_keys(const float* key, int64_t stride, int64_t keys, int64_t he
   }
 }
 
+// Else an infinite logit of either sign would end as a number: -inf in a weight of zero, both in a soft cap.
+HWY_INLINE FloatVector nan_if_infinite(FloatVector x) {
+  return hn::MulAdd(hn::Zero(Floats()), x, x);
+}
+
 template <int V>
 HWY_INLINE void score_tile(const float* HWY_RESTRICT queries, const float* HWY_RESTRICT panel,
                            int64_t head_dim, float* HWY_RESTRICT out, int64_t stride) {
@@ -82,7 +87,7 @@ HWY_INLINE void score_tile(const float* HWY_RESTRICT queries, const float* HWY_R
     }
   }
   for (int r = 0; r < group_rows; ++r) {
-    for (int v = 0; v < V; ++v) hn::Store(sum[r][v], d, out + r * stride + v * n);
+    for (int v = 0; v < V; ++v) hn::Store(nan_if_infinite(sum[r][v]), d, out + r * stride + v * n);
   }
 }
 

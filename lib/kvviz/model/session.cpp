@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "kvviz/model/token_ids.hpp"
+
 namespace kvviz {
 namespace {
 
@@ -46,8 +48,7 @@ int64_t Session::pieces(int64_t ids, const Watch& watch) {
 }
 
 at::Tensor Session::extend_piece(std::span<const int32_t> ids, int64_t length, const Watch& watch) {
-  const at::Tensor input = at::empty({1, std::ssize(ids)}, at::kLong);
-  std::copy(ids.begin(), ids.end(), input.data_ptr<int64_t>());
+  const at::Tensor input = token_tensor(ids);
   const at::Tensor hidden = decoder_.hidden(
       input, {tokens_, length}, [&](const LayerQkv& x) { return attend(x, watch); }, watch.probe);
   tokens_ += std::ssize(ids);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <Eigen/Dense>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "kvviz/kernels/gemm.hpp"
 #include "kvviz/policy/held_rows.hpp"
@@ -11,6 +13,22 @@ namespace {
 
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using FloatMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// The mean of rotations of a pair of channels: (x, y) becomes (c x - s y, s x + c y).
+struct MeanTurn {
+  int64_t a = 0, b = 0;  ///< the channels
+  double cosine = 0, sine = 0;
+};
+
+/// T m with the matrix T of the turns, which has nothing but their blocks of 2 x 2.
+template <class M>
+void turn_rows(std::span<const MeanTurn> turns, M& m) {
+  for (const MeanTurn& turn : turns) {
+    const Eigen::RowVectorXd x = m.row(turn.a), y = m.row(turn.b);
+    m.row(turn.a) = turn.cosine * x - turn.sine * y;
+    m.row(turn.b) = turn.sine * x + turn.cosine * y;
+  }
+}
 
 /// The queries of one head before RoPE: what was seen, and what it makes of a key.
 struct QueryModel {
@@ -74,8 +92,9 @@ class ExpectedWeight : public Scorer {
     fitted_at_ = step.position;
     const auto rows = static_cast<size_t>(keys_.rows());
     std::vector<double> weights(rows), z(rows);
+    const std::vector<MeanTurn> turns = mean_turns(step.position);
     for (QueryModel& model : models_) {
-      fit(model, step.position);
+      fit(model, turns);
       log_weights(model, z);
       for (size_t row = 0; row < rows; ++row) {
         if (held(row)) z[row] += distance_bias(model, keys_.position(static_cast<int64_t>(row)));
@@ -117,25 +136,25 @@ class ExpectedWeight : public Scorer {
     waiting_ = 0;
   }
 
-  void fit(QueryModel& model, int64_t position) const {
+  void fit(QueryModel& model, std::span<const MeanTurn> turns) const {
     const auto n = static_cast<double>(seen_);
     Eigen::VectorXd mean = model.sum / n;
     Matrix covariance = model.products / n - mean * mean.transpose();
-    if (rotary_ != nullptr && rotary_->pairs > 0) {
-      const Matrix turn = mean_rotation(position);
-      mean = turn * mean;
-      covariance = turn * covariance * turn.transpose();
-    }
+    turn_rows(turns, mean);
+    turn_rows(turns, covariance);  // T C T^T, as C is symmetric
+    covariance.transposeInPlace();
+    turn_rows(turns, covariance);
     model.linear = (scale_ * mean).cast<float>();
     model.quadratic = (scale_ * scale_ / 2 * covariance).cast<float>();
   }
 
   /// Mean of the rotations to the next `future` positions.
-  Matrix mean_rotation(int64_t position) const {
+  std::vector<MeanTurn> mean_turns(int64_t position) const {
+    std::vector<MeanTurn> turns;
+    if (rotary_ == nullptr) return turns;
     const kernels::RotaryTable& table = *rotary_;
     const int64_t begin = std::min(position + 1, table.positions - 1);
     const int64_t end = std::min(begin + options_.future, table.positions);
-    Matrix turn = Matrix::Identity(dim_, dim_);
     for (int64_t p = 0; p < table.pairs; ++p) {
       double cosine = 0, sine = 0;
       for (int64_t at = begin; at < end; ++at) {
@@ -144,11 +163,9 @@ class ExpectedWeight : public Scorer {
       }
       const auto n = static_cast<double>(end - begin);
       const int64_t a = table.interleaved ? 2 * p : p, b = table.interleaved ? 2 * p + 1 : table.pairs + p;
-      turn(a, a) = turn(b, b) = cosine / n;
-      turn(a, b) = -sine / n;
-      turn(b, a) = sine / n;
+      turns.push_back({a, b, cosine / n, sine / n});
     }
-    return turn;
+    return turns;
   }
 
   double log_weight(const QueryModel& model, const float* row) const {

@@ -86,16 +86,15 @@ Policy find_policy(std::string_view name) {
                       ", and adakv:<policy>");
   require<UsageError>(base->scorer != nullptr, "[policy] adakv cannot share a budget by '", base->name,
                       "', which gives keys no scores");
-  Policy policy{.info = *row_of("adakv"), .name = std::string(name), .base = base->scorer};
-  policy.info.sinks = base->sinks;
-  policy.info.recent = base->recent;
-  policy.info.observation = base->observation;
-  policy.info.clairvoyant = base->clairvoyant;
-  policy.info.by_attention = base->by_attention;
-  policy.info.frees_memory = base->frees_memory;
-  policy.info.pyramid = base->pyramid;
-  policy.info.newest = base->newest;
-  policy.info.metadata = base->metadata;
+  const PolicyInfo& shares = *row_of("adakv");
+  Policy policy{.info = *base, .name = std::string(name), .base = base->scorer};
+  policy.info.name = shares.name;
+  policy.info.summary = shares.summary;
+  policy.info.citation = shares.citation;
+  policy.info.grain = shares.grain;
+  policy.info.scorer = shares.scorer;
+  policy.info.rule = shares.rule;
+  policy.info.alike = shares.alike;
   return policy;
 }
 

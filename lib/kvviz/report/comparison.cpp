@@ -10,17 +10,6 @@
 namespace kvviz {
 namespace {
 
-const Fact* find(const Result& result, const std::string& key) {
-  const auto at = std::ranges::find(result.summary, key, &Fact::key);
-  return at == result.summary.end() ? nullptr : &*at;
-}
-
-std::string shown(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  const auto number = number_in(cell);
-  return number ? shortest(*number) : "none";
-}
-
 Cell number_or_null(const Fact* fact) {
   if (fact == nullptr) return Null{"not in this result"};
   if (const auto number = number_in(fact->value)) return *number;
@@ -35,25 +24,11 @@ Cell difference(const Cell& a, const Cell& b) {
 }
 
 Cell difference_error(const Result& a, const Result& b, const std::string& key) {
-  const Fact *x = find(a, key + "_se"), *y = find(b, key + "_se");
+  const Fact *x = find_fact(a, key + "_se"), *y = find_fact(b, key + "_se");
   if (x == nullptr || y == nullptr) return Null{"no standard error in these results"};
   const auto se_a = number_in(x->value), se_b = number_in(y->value);
   if (!se_a || !se_b) return Null{"no standard error in one of the results"};
   return std::hypot(*se_a, *se_b);
-}
-
-std::vector<size_t> key_columns(const Table& table) {
-  std::vector<size_t> indices;
-  for (const std::string& name : table.key)
-    indices.push_back(
-        static_cast<size_t>(std::ranges::find(table.columns, name, &Column::name) - table.columns.begin()));
-  return indices;
-}
-
-std::vector<std::string> key_of(const std::vector<Cell>& row, const std::vector<size_t>& columns) {
-  std::vector<std::string> key;
-  for (const size_t column : columns) key.push_back(shown(row[column]));
-  return key;
 }
 
 }  // namespace
@@ -61,10 +36,10 @@ std::vector<std::string> key_of(const std::vector<Cell>& row, const std::vector<
 void require_comparable(const Result& a, const Result& b) {
   require(a.command == b.command, "the results come from different commands, ", a.command, " and ", b.command,
           "; compare two of the same");
-  const Fact *x = find(a, "metric"), *y = find(b, "metric");
+  const Fact *x = find_fact(a, "metric"), *y = find_fact(b, "metric");
   if (x == nullptr || y == nullptr) return;
-  require(x->value == y->value, "the results have different metrics, ", shown(x->value), " and ",
-          shown(y->value),
+  require(x->value == y->value, "the results have different metrics, ", key_text(x->value), " and ",
+          key_text(y->value),
           "; their numbers cannot be compared. Run one of them again with the other's --metric");
 }
 
@@ -78,14 +53,14 @@ Table compare_summaries(const Result& a, const Result& b) {
                           {"label", "", ColumnType::text}},
               .key = {"fact"}};
   for (const Fact& fact : a.summary) {
-    const Fact* other = find(b, fact.key);
+    const Fact* other = find_fact(b, fact.key);
     if (fact.key.ends_with("_se") || std::holds_alternative<std::string>(fact.value)) continue;
     const Cell x = number_or_null(&fact), y = number_or_null(other);
     table.rows.push_back({fact.key, x, y, difference(x, y), difference_error(a, b, fact.key), fact.label});
   }
   for (const Fact& fact : b.summary) {
     if (fact.key.ends_with("_se") || std::holds_alternative<std::string>(fact.value)) continue;
-    if (find(a, fact.key) != nullptr) continue;
+    if (find_fact(a, fact.key) != nullptr) continue;
     const Cell x = number_or_null(nullptr), y = number_or_null(&fact);
     table.rows.push_back({fact.key, x, y, difference(x, y), difference_error(a, b, fact.key), fact.label});
   }
@@ -100,23 +75,21 @@ Table compare_tables(const Table& a, const Table& b) {
   std::vector<std::pair<size_t, size_t>> numbers;
   for (size_t i = 0; i < a.columns.size(); ++i) {
     const Column& column = a.columns[i];
-    const auto other = std::ranges::find(b.columns, column.name, &Column::name);
-    if (column.type == ColumnType::text || other == b.columns.end() || other->type == ColumnType::text)
-      continue;
-    if (std::ranges::count(a.key, column.name) > 0) continue;
-    numbers.emplace_back(i, static_cast<size_t>(other - b.columns.begin()));
+    const auto at = column_of(b, column.name);
+    if (!at || std::ranges::count(a.key, column.name) > 0) continue;
+    const Column& other = b.columns[*at];
+    if (column.type == ColumnType::text || other.type == ColumnType::text) continue;
+    numbers.emplace_back(i, *at);
     table.columns.push_back({column.name + "_a", column.unit, column.type});
-    table.columns.push_back({column.name + "_b", other->unit, other->type});
+    table.columns.push_back({column.name + "_b", other.unit, other.type});
   }
   std::map<std::vector<std::string>, const std::vector<Cell>*> rows;
-  for (const auto& row : b.rows) rows.emplace(key_of(row, key_b), &row);
-  const auto name_a = std::ranges::find(a.columns, "name", &Column::name) - a.columns.begin(),
-             name_b = std::ranges::find(b.columns, "name", &Column::name) - b.columns.begin();
-  const bool named = name_a < std::ssize(a.columns) && name_b < std::ssize(b.columns);
+  for (const auto& row : b.rows) rows.emplace(key_texts(row, key_b), &row);
+  const auto name_a = column_of(a, "name"), name_b = column_of(b, "name");
   for (const auto& row : a.rows) {
-    const auto match = rows.find(key_of(row, key_a));
+    const auto match = rows.find(key_texts(row, key_a));
     if (match == rows.end()) continue;
-    if (named && row[static_cast<size_t>(name_a)] != (*match->second)[static_cast<size_t>(name_b)]) continue;
+    if (name_a && name_b && row[*name_a] != (*match->second)[*name_b]) continue;
     std::vector<Cell> cells;
     for (const size_t column : key_a) cells.push_back(row[column]);
     for (const auto& [x, y] : numbers) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/trimmed.hpp"
 #include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
@@ -18,12 +19,6 @@ constexpr std::string_view comparison_characters = "<>=!";
 constexpr size_t nearest_shown = 5;
 constexpr size_t rows_suggested = 200;
 constexpr std::array<std::string_view, 4> aggregates = {"min", "max", "mean", "sum"};
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 std::optional<double> parse_number(std::string_view text) {
   double number = 0;
@@ -36,33 +31,13 @@ bool is_aggregate(std::string_view name) {
   return std::find(aggregates.begin(), aggregates.end(), name) != aggregates.end();
 }
 
-std::optional<size_t> column_of(const Table& table, std::string_view name) {
-  for (size_t c = 0; c < table.columns.size(); ++c)
-    if (table.columns[c].name == name) return c;
-  return std::nullopt;
-}
-
-std::string key_text(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  if (const auto* whole = std::get_if<int64_t>(&cell)) return std::to_string(*whole);
-  const auto number = number_in(cell);
-  return number ? shortest(*number) : "";
-}
-
-std::string row_label(const Table& table, const std::vector<Cell>& row) {
-  std::string label;
-  for (const std::string& key : table.key)
-    label += (label.empty() ? "" : "@") + key_text(row[*column_of(table, key)]);
-  return label;
-}
-
-bool row_matches(const Table& table, const std::vector<Cell>& row, std::string_view selector) {
+bool row_matches(const Table& table, size_t row, std::string_view selector) {
   if (table.key.empty()) return false;
   if (row_label(table, row) == selector) return true;
-  for (const std::string& key : table.key) {
+  for (const size_t column : key_columns(table)) {
     const size_t end = selector.find('@');
     const std::string_view part = selector.substr(0, end);
-    const Cell& cell = row[*column_of(table, key)];
+    const Cell& cell = table.rows[row][column];
     const auto wanted = parse_number(part);
     const auto held = number_in(cell);
     if (held ? wanted != held : key_text(cell) != part) return false;
@@ -96,7 +71,7 @@ std::optional<Selection> select(const Table& table, std::string_view row_and_col
   if (!column) return std::nullopt;
   Selection selection{.table = &table, .column = *column, .rows = {}, .aggregate = aggregate};
   for (size_t r = 0; r < table.rows.size(); ++r)
-    if (selector.empty() || row_matches(table, table.rows[r], selector)) selection.rows.push_back(r);
+    if (selector.empty() || row_matches(table, r, selector)) selection.rows.push_back(r);
   if (selection.rows.empty() && !selector.empty()) return std::nullopt;
   return selection;
 }
@@ -120,7 +95,7 @@ std::string nearest_names(const std::string& path, const Result& result) {
       names.push_back(cat(table.name, '.', column.name, '.', aggregate));
       if (table.key.empty() || table.rows.size() > rows_suggested) continue;
       const std::string prefix = path.starts_with(table.name + '.') ? table.name + '.' : "";
-      for (const auto& row : table.rows)
+      for (size_t row = 0; row < table.rows.size(); ++row)
         names.push_back(cat(prefix, row_label(table, row), '.', column.name));
     }
   }
@@ -172,8 +147,7 @@ Found value_of(const Gate& gate, const Selection& selection) {
   const std::string& column = table.columns[selection.column].name;
   require(!selection.rows.empty(), "--fail-if ", gate.text, ": table ", table.name,
           " has no rows, so the gate cannot be decided");
-  const std::string first =
-      table.key.empty() ? "" : cat(" (the first is ", row_label(table, table.rows.front()), ")");
+  const std::string first = table.key.empty() ? "" : cat(" (the first is ", row_label(table, 0), ")");
   require<UsageError>(selection.rows.size() == 1 || !selection.aggregate.empty(), "--fail-if ", gate.text,
                       ": ", gate.path, " names ", selection.rows.size(), " rows of table ", table.name,
                       ": add .min, .max, .mean or .sum, or name one row", first);
@@ -185,7 +159,7 @@ Found value_of(const Gate& gate, const Selection& selection) {
   if (least || selection.aggregate == "max") {
     const auto at = least ? std::ranges::min_element(numbers) : std::ranges::max_element(numbers);
     const size_t row = selection.rows[static_cast<size_t>(at - numbers.begin())];
-    return {.value = *at, .where = numbers.size() == 1 ? "" : row_label(table, table.rows[row])};
+    return {.value = *at, .where = numbers.size() == 1 ? "" : row_label(table, row)};
   }
   const double sum = std::accumulate(numbers.begin(), numbers.end(), 0.0);
   return {.value = selection.aggregate == "mean" ? sum / static_cast<double>(numbers.size()) : sum};
@@ -292,11 +266,9 @@ void require_known(const Gate& gate, std::span<const std::string> names) {
 }
 
 GateOutcome check_gate(const Gate& gate, const Result& result) {
-  const auto fact = std::find_if(result.summary.begin(), result.summary.end(),
-                                 [&](const Fact& f) { return f.key == gate.path; });
-  const auto [value, where] = fact != result.summary.end()
-                                  ? Found{.value = number_of(gate, fact->value, gate.path)}
-                                  : value_of(gate, find(gate, result));
+  const Fact* fact = find_fact(result, gate.path);
+  const auto [value, where] = fact != nullptr ? Found{.value = number_of(gate, fact->value, gate.path)}
+                                              : value_of(gate, find(gate, result));
   return {.fired = holds(gate.comparison, value, gate.number),
           .value = value,
           .where = where,

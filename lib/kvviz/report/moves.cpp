@@ -25,41 +25,28 @@ bool needs_a_pattern(const std::string& name, const std::string& unit) {
   return name.ends_with("_se") || is_time(unit);
 }
 
-std::string in_words(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  const auto number = number_in(cell);
-  return number ? shortest(*number) : "null";
-}
-
-const Fact* find(const Result& result, const std::string& key) {
-  const auto at = std::ranges::find(result.summary, key, &Fact::key);
-  return at == result.summary.end() ? nullptr : &*at;
-}
-const Table* find_table(const Result& result, const std::string& name) {
-  const auto at = std::ranges::find(result.tables, name, &Table::name);
-  return at == result.tables.end() ? nullptr : &*at;
-}
-std::optional<size_t> column_of(const Table& table, const std::string& name) {
-  const auto at = std::ranges::find(table.columns, name, &Column::name);
-  if (at == table.columns.end()) return std::nullopt;
-  return static_cast<size_t>(at - table.columns.begin());
-}
-bool is_key(const Table& table, const std::string& column) {
-  return std::ranges::count(table.key, column) > 0;
-}
-
 // Rows by their names, those of one name in their order.
 using Rows = std::map<std::string, std::vector<size_t>>;
 
 std::vector<std::string> row_names(const Table& table) {
   std::vector<std::string> names;
-  for (size_t r = 0; r < table.rows.size(); ++r) {
-    std::string name = table.key.empty() ? std::to_string(r) : "";
-    for (size_t k = 0; k < table.key.size(); ++k)
-      name += (k == 0 ? "" : "@") + in_words(table.rows[r][*column_of(table, table.key[k])]);
-    names.push_back(std::move(name));
-  }
+  for (size_t r = 0; r < table.rows.size(); ++r)
+    names.push_back(table.key.empty() ? std::to_string(r) : row_label(table, r));
   return names;
+}
+
+// A column that both tables have.
+struct Common {
+  size_t in_a, in_b;
+};
+std::vector<Common> common_columns(const Table& a, const Table& b) {
+  std::vector<Common> common;
+  for (size_t c = 0; c < a.columns.size(); ++c) {
+    const std::string& name = a.columns[c].name;
+    if (std::ranges::count(a.key, name) > 0) continue;
+    if (const auto other = column_of(b, name)) common.push_back({c, *other});
+  }
+  return common;
 }
 
 class Comparer {
@@ -69,14 +56,14 @@ class Comparer {
   MovedPart summaries(const Result& a, const Result& b) {
     MovedPart part{.name = "summary"};
     for (const Fact& fact : a.summary) {
-      const Fact* other = find(b, fact.key);
+      const Fact* other = find_fact(b, fact.key);
       if (other == nullptr)
         present(part, fact.key, {fact.key, part.name}, "missing in b");
       else
         value(part, fact.key, {fact.key, part.name}, {&fact.value, &other->value, &fact.key, &fact.unit});
     }
     for (const Fact& fact : b.summary)
-      if (find(a, fact.key) == nullptr) present(part, fact.key, {fact.key, part.name}, "only in b");
+      if (find_fact(a, fact.key) == nullptr) present(part, fact.key, {fact.key, part.name}, "only in b");
     return part;
   }
 
@@ -127,7 +114,7 @@ class Comparer {
       move.what = cat("null in b (", without_b, ')');
     else if (!without_a.empty())
       move.what = cat("null in a (", without_a, ')');
-    else if (const auto from = in_words(*pair.a), to = in_words(*pair.b); from != to || x || y)
+    else if (const auto from = key_text(*pair.a), to = key_text(*pair.b); from != to || x || y)
       move.what = cat(from, " became ", to);
     else
       return;
@@ -140,6 +127,7 @@ class Comparer {
       return;
     }
     columns(part, a, b);
+    const std::vector<Common> common = common_columns(a, b);
     const auto names_a = row_names(a), names_b = row_names(b);
     Rows rows;
     for (size_t r = names_b.size(); r-- > 0;) rows[names_b[r]].push_back(r);
@@ -149,7 +137,7 @@ class Comparer {
         row(part, a, names_a[r], "missing in b");
         continue;
       }
-      cells(part, {&a, &b}, names_a[r], {&a.rows[r], &b.rows[same.back()]});
+      cells(part, a, common, names_a[r], {&a.rows[r], &b.rows[same.back()]});
       same.pop_back();
     }
     for (size_t r = 0; r < b.rows.size(); ++r) {
@@ -176,17 +164,15 @@ class Comparer {
     present(part, path, {path, table.name}, what);
   }
 
-  void cells(MovedPart& part, std::pair<const Table*, const Table*> tables, const std::string& name,
+  void cells(MovedPart& part, const Table& a, const std::vector<Common>& common, const std::string& name,
              std::pair<const std::vector<Cell>*, const std::vector<Cell>*> rows) {
-    const Table& a = *tables.first;
-    for (size_t c = 0; c < a.columns.size(); ++c) {
-      const Column& column = a.columns[c];
-      const auto other = column_of(*tables.second, column.name);
-      if (!other || is_key(a, column.name)) continue;
+    for (const Common& at : common) {
+      const Column& column = a.columns[at.in_a];
       const std::string path = cat(a.name, '.', name, '.', column.name);
       std::vector<std::string> names;
       if (tolerances_.has_rules()) names = {path, cat(a.name, '.', column.name), column.name, a.name};
-      value(part, path, names, {&(*rows.first)[c], &(*rows.second)[*other], &column.name, &column.unit});
+      value(part, path, names,
+            {&(*rows.first)[at.in_a], &(*rows.second)[at.in_b], &column.name, &column.unit});
     }
   }
 

@@ -95,6 +95,16 @@ void check_names(const Result& result) {
 
 }  // namespace
 
+const Fact* find_fact(const Result& result, std::string_view key) {
+  const auto at = std::ranges::find(result.summary, key, &Fact::key);
+  return at == result.summary.end() ? nullptr : &*at;
+}
+
+const Table* find_table(const Result& result, std::string_view name) {
+  const auto at = std::ranges::find(result.tables, name, &Table::name);
+  return at == result.tables.end() ? nullptr : &*at;
+}
+
 std::string to_json(const Result& result) {
   check_names(result);
   ordered_json nulls = ordered_json::array();

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kvviz/report/table.hpp"
@@ -46,6 +47,10 @@ std::string to_json(const Result& result);
 /// A result from the text of its file. Throws DataError naming `source` and what is wrong: not JSON, a newer
 /// schema, a missing or mistyped part.
 Result result_from_json(const std::string& text, const std::string& source);
+
+/// The fact or table of the name; null: there is none.
+const Fact* find_fact(const Result& result, std::string_view key);
+const Table* find_table(const Result& result, std::string_view name);
 
 struct ResultFiles {
   bool csv = false;  ///< also one CSV file per table

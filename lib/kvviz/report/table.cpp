@@ -97,6 +97,41 @@ std::string reason_of(const Cell& cell) {
   return std::isnan(*number) ? "not a number" : "infinite";
 }
 
+std::optional<size_t> column_of(const Table& table, std::string_view name) {
+  const auto at = std::ranges::find(table.columns, name, &Column::name);
+  if (at == table.columns.end()) return std::nullopt;
+  return static_cast<size_t>(at - table.columns.begin());
+}
+
+std::vector<size_t> key_columns(const Table& table) {
+  std::vector<size_t> columns;
+  for (const std::string& name : table.key) columns.push_back(column_of(table, name).value());
+  return columns;
+}
+
+std::string key_text(const Cell& cell) {
+  constexpr double exact = 9007199254740992;  // 2^53
+  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
+  if (const auto* whole = std::get_if<int64_t>(&cell)) return std::to_string(*whole);
+  const auto number = number_in(cell);
+  if (!number) return "null";
+  const bool whole = *number == std::round(*number) && std::abs(*number) < exact;
+  return whole ? std::to_string(static_cast<int64_t>(*number)) : shortest(*number);
+}
+
+std::vector<std::string> key_texts(const std::vector<Cell>& row, const std::vector<size_t>& columns) {
+  std::vector<std::string> texts;
+  for (const size_t column : columns) texts.push_back(key_text(row[column]));
+  return texts;
+}
+
+std::string row_label(const Table& table, size_t row) {
+  std::string label;
+  for (const std::string& part : key_texts(table.rows[row], key_columns(table)))
+    label += (label.empty() ? "" : "@") + part;
+  return label;
+}
+
 std::string shortest(double number) {
   std::array<char, 32> text{};
   const auto end = std::to_chars(text.data(), text.data() + text.size(), number);

@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -44,6 +45,18 @@ void validate(const Table& table);
 std::optional<double> number_in(const Cell& cell);
 /// Why a cell has no value; empty when it has one.
 std::string reason_of(const Cell& cell);
+
+/// Where the column stands; nullopt: there is none of the name.
+std::optional<size_t> column_of(const Table& table, std::string_view name);
+/// column_of() the names in `key`.
+std::vector<size_t> key_columns(const Table& table);
+/// A cell as it stands in the name of a row: text itself, a whole number below 2^53 with all its digits,
+/// whether it is stored as an integer or not, other numbers as shortest(), "null" where there is no value.
+std::string key_text(const Cell& cell);
+/// key_text() of some columns of a row, such as key_columns().
+std::vector<std::string> key_texts(const std::vector<Cell>& row, const std::vector<size_t>& columns);
+/// The name of a row in paths: key_text() of its key columns, "@" between them; empty without a key.
+std::string row_label(const Table& table, size_t row);
 
 /// {"key": [...], "columns": [{"name", "unit", "type"}], "rows": [{column: value}], "nulls": [{"row",
 /// "column", "reason"}]}, in this order; a value that does not exist is null in its row. Throws as

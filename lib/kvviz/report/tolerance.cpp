@@ -7,15 +7,10 @@
 #include <limits>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/core/trimmed.hpp"
 
 namespace kvviz {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 // "0.01", "2%", "0.01+2%"; nullopt: something else.
 std::optional<Bound> parse_bound(std::string_view text) {

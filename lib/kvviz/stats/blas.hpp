@@ -4,7 +4,8 @@
 namespace kvviz::stats {
 
 /// While one lives, OpenBLAS computes every product in the calling thread (the pool gives the parallelism).
-/// Make it outside of parallel_for: the setting belongs to the process.
+/// The setting belongs to the process: make it outside of parallel_for. One made inside changes nothing while
+/// that of the caller lives, so that a function may make its own whoever calls it.
 class SerialBlas {
  public:
   SerialBlas();

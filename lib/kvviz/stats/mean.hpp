@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <functional>
 
 #include "kvviz/stats/moments.hpp"
 
@@ -21,5 +22,13 @@ class Mean {
   double sum_ = 0;
   int64_t count_ = 0;
 };
+
+/// The Mean of get(row) over the rows; by itself, of the numbers themselves.
+template <class Rows, class Get = std::identity>
+double mean_over(const Rows& rows, const Get& get = {}) {
+  Mean mean;
+  for (const auto& row : rows) mean.add(get(row));
+  return mean.get();
+}
 
 }  // namespace kvviz::stats

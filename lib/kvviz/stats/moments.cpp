@@ -145,15 +145,6 @@ RowSums row_sums(std::span<const float> x, float limit) {
   return {sum_sq, sum_abs, below};
 }
 
-void add_magnitudes(std::span<const float> x, double weight, std::span<double> sums) {
-  require(x.size() == sums.size(), "[add_magnitudes] got ", x.size(), " elements for ", sums.size(), " sums");
-  const float* data = x.data();
-  double* out = sums.data();
-  const size_t n = x.size();
-#pragma omp simd
-  for (size_t i = 0; i < n; ++i) out[i] += weight * static_cast<double>(std::fabs(data[i]));
-}
-
 double largest_magnitude(std::span<const float> x) {
   // The bits of magnitudes order like the magnitudes, with infinity and NaN on top: one integer maximum finds
   // both.

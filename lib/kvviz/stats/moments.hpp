@@ -54,9 +54,6 @@ struct RowSums {
 };
 RowSums row_sums(std::span<const float> x, float limit);
 
-/// sums[i] += weight |x[i]|.
-void add_magnitudes(std::span<const float> x, double weight, std::span<double> sums);
-
 /// Largest |x|; +infinity as soon as one element is NaN or infinite.
 double largest_magnitude(std::span<const float> x);
 

@@ -176,8 +176,7 @@ OverTexts::OverTexts(const OverTextsOptions& options) : facts_(options.ranges) {
 void OverTexts::add(const TextName& text, const Result& result) {
   facts_.add(text, result.summary);
   for (RowsOverTexts& rows : tables_) {
-    const auto at = std::ranges::find(result.tables, rows.name(), &Table::name);
-    if (at != result.tables.end()) rows.add(*at);
+    if (const Table* table = find_table(result, rows.name())) rows.add(*table);
   }
 }
 
@@ -216,9 +215,9 @@ void append(Table& all, const Table& one, const std::vector<Column>& columns, co
 
 void add_over_texts(Result& result, const std::string& texts_table,
                     const std::vector<std::string>& histograms) {
-  const auto at = std::ranges::find(result.tables, texts_table, &Table::name);
-  if (at == result.tables.end()) return;
-  const Table& table = *at;
+  const Table* from = find_table(result, texts_table);
+  if (from == nullptr) return;
+  const Table& table = *from;
   const auto in_key = [&](const Column& column) { return std::ranges::count(table.key, column.name) > 0; };
   std::vector<Column> columns;
   std::vector<size_t> keys, numbers;
@@ -235,17 +234,17 @@ void add_over_texts(Result& result, const std::string& texts_table,
     }
   }
   std::vector<Group> groups;
+  std::map<std::vector<std::string>, size_t> group_of;
   std::set<int64_t> texts;
   for (const auto& row : table.rows) {
-    std::vector<Cell> key;
-    for (const size_t c : keys) key.push_back(row[c]);
-    auto group = std::ranges::find(groups, key, &Group::key);
-    if (group == groups.end()) group = groups.insert(group, Group{.key = std::move(key)});
+    const auto [at, is_new] = group_of.try_emplace(key_texts(row, keys), groups.size());
+    if (is_new)
+      for (std::vector<Cell>& key = groups.emplace_back().key; const size_t c : keys) key.push_back(row[c]);
     std::vector<Fact> facts;
     for (const size_t c : numbers)
       facts.push_back({table.columns[c].name, row[c], table.columns[c].unit, table.columns[c].name});
     const int64_t index = std::get<int64_t>(row[text]);
-    group->facts.add({index, "", 0}, facts);
+    groups[at->second].facts.add({index, "", 0}, facts);
     texts.insert(index);
   }
   if (texts.size() < 2) return;

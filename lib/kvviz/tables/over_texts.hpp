@@ -99,7 +99,7 @@ class RowsOverTexts {
   std::vector<std::string> key_;
   std::vector<size_t> keys_, kept_, numbers_;  ///< places in columns_
   std::vector<Row> rows_;
-  std::map<std::string, size_t> index_;
+  std::map<std::vector<std::string>, size_t> index_;  ///< by key_texts() of the keys
 };
 
 /// Results of many texts as one. Texts are to be added in their order; the same results in the same order

@@ -12,19 +12,12 @@ bool is_in(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
 }
 
-std::string spelled(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  const auto number = number_in(cell);
-  return number ? shortest(*number) : "none";
-}
-
 }  // namespace
 
 void RowsOverTexts::choose_columns(const Table& table) {
   columns_ = table.columns;
   key_ = table.key;
-  for (const std::string& name : key_)
-    keys_.push_back(static_cast<size_t>(std::ranges::find(columns_, name, &Column::name) - columns_.begin()));
+  keys_ = key_columns(table);
   for (size_t c = 0; c < columns_.size(); ++c) {
     const Column& column = columns_[c];
     if (is_in(key_, column.name) || is_in(what_.left_out, column.name)) continue;
@@ -41,9 +34,7 @@ void RowsOverTexts::add(const Table& table) {
   require(std::ranges::equal(columns_, table.columns, same), "the tables ", table.name,
           " of two texts have different columns");
   for (const auto& cells : table.rows) {
-    std::string name;
-    for (const size_t c : keys_) name += spelled(cells[c]) + '\n';
-    const auto [at, is_new] = index_.try_emplace(name, rows_.size());
+    const auto [at, is_new] = index_.try_emplace(key_texts(cells, keys_), rows_.size());
     if (is_new) {
       Row& row = rows_.emplace_back();
       for (const size_t c : keys_) row.key.push_back(cells[c]);

@@ -33,9 +33,9 @@ struct Member {
   double similarity = kNone;
 };
 
-Member member_of(Half half, int64_t item, const Grouping& grouping, std::span<const double> alike) {
-  Member m{.half = half, .item = item, .nearest = nearest(alike, grouping.items, item)};
-  m.group = grouping.group_of()[item];
+Member member_of(Half half, int64_t item, int64_t group, const Grouping& grouping,
+                 std::span<const double> alike) {
+  Member m{.half = half, .item = item, .group = group, .nearest = nearest(alike, grouping.items, item)};
   if (m.group >= 0) m.size = std::ssize(grouping.groups[m.group]);
   if (m.nearest >= 0) m.similarity = alike[item * grouping.items + m.nearest];
   return m;
@@ -46,8 +46,9 @@ std::vector<Member> members(const SimilarityResult& result, Grouping SimilarityS
   std::vector<Member> all;
   for (const Half half : kHalves) {
     const SimilaritySide& side = result.side(half);
+    const auto group_of = (side.*grouping).group_of();
     for (int64_t i = 0; i < (side.*grouping).items; ++i)
-      all.push_back(member_of(half, i, side.*grouping, side.*alike));
+      all.push_back(member_of(half, i, group_of[i], side.*grouping, side.*alike));
   }
   return all;
 }
@@ -209,14 +210,10 @@ Table similar_tokens_table(const SimilarityResult& result, std::span<const std::
     size_t index;
     Member key, value;
   };
+  const auto all = members(result, &SimilaritySide::tokens, &SimilaritySide::token_cosine);
+  const size_t tokens = result.positions.size();
   std::vector<Row> rows;
-  for (size_t i = 0; i < result.positions.size(); ++i) {
-    const auto side = [&](Half half) {
-      const SimilaritySide& s = result.side(half);
-      return member_of(half, static_cast<int64_t>(i), s.tokens, s.token_cosine);
-    };
-    rows.push_back({i, side(Half::key), side(Half::value)});
-  }
+  for (size_t i = 0; i < tokens; ++i) rows.push_back({i, all[i], all[tokens + i]});
   const auto group = [](const char* name, Member Row::*side) {
     return Field<Row>{whole(name), [side](const Row& r) { return group_cell((r.*side).group); }};
   };

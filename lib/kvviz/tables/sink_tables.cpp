@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/stats/mean.hpp"
 #include "kvviz/tables/fields.hpp"
 
 namespace kvviz::tables {
@@ -34,16 +35,6 @@ double rate_of(const std::vector<double>& scores, const SinkRule& rule) {
     known += std::isnan(score) ? 0 : 1;
   }
   return known > 0 ? sinks / known : kNone;
-}
-
-double mean_of(const std::vector<double>& scores) {
-  double sum = 0, known = 0;
-  for (const double score : scores) {
-    if (std::isnan(score)) continue;
-    sum += score;
-    ++known;
-  }
-  return known > 0 ? sum / known : kNone;
 }
 
 }  // namespace
@@ -86,8 +77,9 @@ Table sink_texts_table(const SinkStudy& study, const SinkRule& rule) {
       {whole("tokens", "tokens"), [](const Row& r) { return integer(r.tokens); }},
       {{"rate"}, [=](const Row& r) { return real(rate_of(r.score[decides], rule), no_score); }}};
   for (size_t m = 0; m < sink_metric_count; ++m)
-    fields.push_back({{sink_metrics()[m].name},
-                      [m](const Row& r) { return real(mean_of(r.score[m]), "not defined for this text"); }});
+    fields.push_back({{sink_metrics()[m].name}, [m](const Row& r) {
+                        return real(stats::mean_over(r.score[m]), "not defined for this text");
+                      }});
   return make_table("sink_texts", {"text"}, fields, study.prompts);
 }
 

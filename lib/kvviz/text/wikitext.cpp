@@ -9,19 +9,13 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/mapped_file.hpp"
+#include "kvviz/core/trimmed.hpp"
 
 namespace kvviz::text {
 namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-
-std::string_view trimmed(std::string_view line) {
-  constexpr std::string_view space = " \t\r\n";
-  const size_t first = line.find_first_not_of(space);
-  if (first == std::string_view::npos) return {};
-  return line.substr(first, line.find_last_not_of(space) - first + 1);
-}
 
 std::optional<std::string_view> title_of(std::string_view line) {
   const std::string_view text = trimmed(line);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tokenizer/sentencepiece_tokenizer.hpp"
 
-#include <charconv>
 #include <cstring>
-#include <unordered_map>
 #include <utility>
 
 #include "kvviz/core/atomic_file.hpp"
@@ -12,7 +10,9 @@
 #include "kvviz/tokenizer/pipeline_tokenizer.hpp"
 #include "kvviz/tokenizer/sentencepiece_api.hpp"
 #include "kvviz/tokenizer/sentencepiece_check.hpp"
+#include "kvviz/tokenizer/tokenizer_config.hpp"
 #include "kvviz/tokenizer/utf8.hpp"
+#include "kvviz/tokenizer/vocabulary.hpp"
 
 namespace kvviz {
 namespace {
@@ -93,11 +93,8 @@ class Model {
 
 // SentencePiece writes a byte as <0xE4> and a space as U+2581.
 Token token_of(std::string_view piece, KvvizSpKind kind) {
-  if (kind == KVVIZ_SP_BYTE && piece.size() == 6) {
-    uint8_t byte = 0;
-    std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
-    return {Token::Kind::text, std::string{static_cast<char>(byte)}};
-  }
+  if (const auto byte = fallback_byte(piece); kind == KVVIZ_SP_BYTE && byte)
+    return {Token::Kind::text, std::string{static_cast<char>(*byte)}};
   if (kind != KVVIZ_SP_TEXT) return {Token::Kind::special, std::string(piece)};
   return {Token::Kind::text, replaced(piece, metaspace, " ")};
 }
@@ -107,7 +104,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   SentencePieceTokenizer(Model&& model, const TokenizerConfig& config, std::string hash)
       : model_(std::move(model)), hash_(std::move(hash)) {
     size_ = model_.size();
-    std::unordered_map<std::string, int32_t> ids;
+    TextIds ids;
     for (int32_t id = 0; id < size_; ++id) {
       KvvizSpKind kind{};
       const std::string_view piece = model_.piece(id, kind);
@@ -115,10 +112,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       tokens_.push_back(token_of(piece, kind));
     }
     for (const AddedToken& token : config.added) add(token, ids);
-    const auto id_of = [&](const std::string& name) {
-      const auto found = ids.find(name);
-      return found == ids.end() ? std::nullopt : std::optional(found->second);
-    };
+    const auto id_of = [&](const std::string& name) { return find_id(ids, name); };
     ends_ = sequence_ends(config, {.bos = model_.bos(), .eos = model_.eos(), .adds_bos = true}, id_of);
   }
 
@@ -163,10 +157,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   // An added token inside the model's own range only repeats what the model says.
-  void add(const AddedToken& token, std::unordered_map<std::string, int32_t>& ids) {
-    constexpr int32_t most_tokens = 1 << 22;
-    require(token.id >= 0 && token.id < most_tokens, "[tokenizer] the token '", token.text, "' has the id ",
-            token.id);
+  void add(const AddedToken& token, TextIds& ids) {
+    check_token_id(token.id, token.text);
     if (token.id < size_) return;
     if (token.id >= vocabulary()) tokens_.resize(static_cast<size_t>(token.id) + 1);
     tokens_[static_cast<size_t>(token.id)] = {token.special ? Token::Kind::special : Token::Kind::text,

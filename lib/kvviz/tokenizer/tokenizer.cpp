@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tokenizer/tokenizer.hpp"
 
-#include <algorithm>
-
 #include "kvviz/core/error.hpp"
 #include "kvviz/formats/gguf.hpp"
+#include "kvviz/formats/weight_files.hpp"
 #include "kvviz/tokenizer/bpe_files.hpp"
 #include "kvviz/tokenizer/gguf_tokenizer.hpp"
 #include "kvviz/tokenizer/no_tokenizer.hpp"
@@ -16,16 +15,6 @@ namespace kvviz {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The files of a split model are named alike; the first holds the vocabulary.
-std::optional<fs::path> first_gguf(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().extension() == ".gguf") files.push_back(entry.path());
-  }
-  const auto first = std::min_element(files.begin(), files.end());
-  return first == files.end() ? std::nullopt : std::optional(*first);
-}
 
 std::unique_ptr<Tokenizer> open_gguf(const fs::path& path) {
   const GgufFile file = GgufFile::open(path);
@@ -42,7 +31,7 @@ std::unique_ptr<Tokenizer> found_tokenizer(const fs::path& path) {
   if (has("tokenizer.model")) return open_sentencepiece(path / "tokenizer.model", config);
   if (has("vocab.json") && has("merges.txt"))
     return open_vocab_and_merges(path / "vocab.json", path / "merges.txt", config);
-  if (const std::optional<fs::path> gguf = first_gguf(path)) return open_gguf(*gguf);
+  if (const std::optional<fs::path> gguf = gguf_of(path)) return open_gguf(*gguf);
   return nullptr;
 }
 

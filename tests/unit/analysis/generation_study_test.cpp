@@ -23,6 +23,11 @@ TEST_CASE("[generation_study] attention falls into four parts") {
   CHECK(window.prompt == 0.25);
   CHECK(window.generated == 0.5);
   CHECK(window.self == 0.25);
+  const AttentionShares narrow = uniform_shares(8, 5, 1);
+  CHECK(narrow.prompt == 0);
+  CHECK(narrow.generated == 0);
+  CHECK(narrow.self == 1);
+  CHECK(uniform_shares(8, 5, 100).prompt == 0.5);
 }
 
 TEST_CASE("[generation_study] the time of a step: the median of those that were timed") {

@@ -45,7 +45,7 @@ void append(std::vector<double>& out, const LayerHalf& half) {
                          half.zero_share, half.effective_rank, half.stable_rank});
 }
 void append(std::vector<double>& out, const ChannelHalf& half) {
-  for (const auto* values : {&half.rms_ratio, &half.excess_kurtosis, &half.variation, &half.first_ratio}) {
+  for (const auto* values : {&half.rms_ratio, &half.excess_kurtosis, &half.variation}) {
     out.insert(out.end(), values->begin(), values->end());
   }
 }
@@ -146,16 +146,18 @@ TEST_CASE("[properties] layers of different shapes, 126 layers, the smallest cac
   }
 }
 
-TEST_CASE("[properties] a dimension is averaged over the layers that have it") {
+TEST_CASE("[properties] a dimension is pooled over the heads that have it") {
   const KvCache cache = test::gaussian_cache({{2, 5, 4}, {1, 5, 2}}, 5);
-  const LegacyChannels legacy = channels(cache.view(), {}).legacy;
-  REQUIRE(legacy.k_patterns.size() == 4);
-  const auto k0 = test::rows_of(cache.layers[0].key, 0), k1 = test::rows_of(cache.layers[0].key, 1),
-             other = test::rows_of(cache.layers[1].key, 0);
-  const double first = (std::fabs(k0[2][1]) + std::fabs(k1[2][1])) / 2;
-  check_close(legacy.k_patterns[1][2], (first + std::fabs(other[2][1])) / 2, Tol{.rel = 1e-14});
-  check_close(legacy.k_patterns[3][2], (std::fabs(k0[2][3]) + std::fabs(k1[2][3])) / 2, Tol{.rel = 1e-14});
-  check_close(legacy.importance.front().k_importance, 1, Tol{.abs = 0.2});
+  ChannelsOptions options;
+  options.legacy.percent = 20;
+  const ChannelsResult result = channels(cache.view(), options);
+  const std::vector<LegacyDimension>& dimensions = result.legacy.dimensions;
+  REQUIRE(dimensions.size() == 4);
+  const auto sparsity = [&](size_t row, size_t d) { return result.rows[row].key.legacy[d].sparsity; };
+  check_close(dimensions[1].k_sparsity, (sparsity(0, 1) + sparsity(1, 1) + sparsity(2, 1)) / 3,
+              Tol{.rel = 1e-14});
+  check_close(dimensions[3].k_sparsity, (sparsity(0, 3) + sparsity(1, 3)) / 2, Tol{.rel = 1e-14});
+  check_close(result.legacy.k_importance[0][3], 1 - dimensions[3].k_sparsity, Tol{.rel = 1e-14});
 }
 
 TEST_CASE("[properties] half precision gives the numbers of the widened cache, exactly") {

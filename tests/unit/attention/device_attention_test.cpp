@@ -124,16 +124,25 @@ TEST_CASE("[device attention] a long text is several blocks of queries") {
 }
 
 TEST_CASE("[device attention] a key that is not finite makes NaN of the queries that see it, of no others") {
-  AttentionData data(AttentionCase{.queries = 80, .keys = 80});
-  data.k[50 * 16] = std::numeric_limits<float>::infinity();
-  const auto heads = attend(at::kCPU, data, {.statistics = true, .heaviest_keys = 2});
-  for (size_t i = 0; i < 80; ++i) {
-    for (const auto& row : {heads[0].entropy, heads[0].distance, heads[0].sink_mass, heads[0].small_share,
-                            heads[0].heaviest_mass})
-      CHECK(std::isnan(row[i]) == (i >= 50));
-    CHECK(std::isnan(data.out[i * 16]) == (i >= 50));
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const AttentionRequest request{.statistics = true, .heaviest_keys = 2};
+  const auto check_rows = [](const std::vector<kernels::HeadAttention>& heads, const AttentionData& data) {
+    for (size_t i = 0; i < 80; ++i) {
+      for (const auto& row : {heads[0].entropy, heads[0].distance, heads[0].sink_mass, heads[0].small_share,
+                              heads[0].heaviest_mass})
+        CHECK(std::isnan(row[i]) == (i >= 50));
+      CHECK(std::isnan(data.out[i * 16]) == (i >= 50));
+    }
+    CHECK(std::isnan(heads[0].top_mass[0]));
+  };
+  for (const float softcap : {0.0F, 20.0F}) {
+    for (const float bad : {nan, inf, -inf}) {
+      AttentionData data(AttentionCase{.queries = 80, .keys = 80, .softcap = softcap});
+      data.k[50 * 16] = bad;
+      check_rows(attend(at::kCPU, data, request), data);
+      check_rows(test::by_kernels(data, request), data);
+    }
   }
-  CHECK(std::isnan(heads[0].top_mass[0]));
 }
 
 TEST_CASE(

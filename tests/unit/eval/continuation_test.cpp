@@ -35,7 +35,8 @@ Ids without_cache(int64_t tokens) {
   Ids text = prompt;
   for (int64_t i = 0; i < tokens; ++i) {
     Session session(decoder());
-    text.push_back(next_token(decoder(), session.extend(text)));
+    const at::Tensor logits = decoder().logits(session.extend(text).narrow(0, std::ssize(text) - 1, 1));
+    text.push_back(static_cast<int32_t>(logits.argmax().item<int64_t>()));
   }
   return {text.begin() + std::ssize(prompt), text.end()};
 }

@@ -271,6 +271,10 @@ TEST_CASE("[removal] indices that do not exist are refused, with those that do")
   CHECK(holds(message({.heads = {2}}), "KV heads 0 to 1"));
   CHECK(holds(message({.query_heads = {8}}), "query heads 0 to 7"));
   CHECK(holds(message({.channels = {12}}), "channels 0 to 11"));
+  CHECK(message({.layers = {1, 0, 1}}) == "layer 1 is named twice");
+  CHECK(message({.query_heads = {3, 3}}) == "query head 3 is named twice");
+  CHECK(message({.tokens = {0, 2, 0}}) == "token 0 is named twice");
+  CHECK(message({.channels = {7, 7}}) == "channel 7 is named twice");
   CHECK(holds(message({.tokens = {18}}), "tokens 0 to 17"));
   CHECK(holds(message({.tokens = {-1}}), "tokens 0 to 17"));
   CHECK(message({.tokens = {17}}).empty());

@@ -80,7 +80,7 @@ HeadsResult heads(const Shape& shape) {
   for (int h = 0; h < shape.heads; ++h)
     result.legacy_consistency.push_back(
         {h, noise.around(0.15, 0.05), shape.layers > 1 ? noise.around(0.03, 0.02) : kNone,
-         noise.around(0.25, 0.1), shape.layers > 1 ? noise.around(0.1, 0.05) : kNone, 0, 0});
+         noise.around(0.25, 0.1), shape.layers > 1 ? noise.around(0.1, 0.05) : kNone});
   return result;
 }
 
@@ -151,7 +151,7 @@ ChannelsResult channels(const Shape& shape) {
   LegacyChannels& legacy = result.legacy;
   for (size_t d = 0; d < dims; ++d)
     legacy.dimensions.push_back({static_cast<int64_t>(d), noise.around(0.14, 0.1),
-                                 noise() < 0.02 ? 0.6 : noise.around(0.2, 0.05), 0, 0, 0});
+                                 noise() < 0.02 ? 0.6 : noise.around(0.2, 0.05), 0});
   for (int l = 0; l < shape.layers; ++l) {
     std::vector<double> k(dims), v(dims);
     for (size_t d = 0; d < dims; ++d)

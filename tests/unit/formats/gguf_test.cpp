@@ -54,7 +54,6 @@ TEST_CASE("[gguf] metadata of every kind are read under their keys") {
   CHECK(read.numbers("types") == std::vector<float>{1, -3, 6});
   CHECK(read.numbers("scores") == std::vector<float>{-1.5F, 2});
   CHECK(read.texts("tokens") == std::vector<std::string>{"a", "", "<0x0A>"});
-  CHECK(read.booleans("flags") == std::vector<bool>{true, false});
   const auto& outer = std::get<GgufArray>(read.find("nested")->value);
   REQUIRE(outer.arrays.size() == 1);
   CHECK(std::get<GgufArray>(outer.arrays[0].value).texts[0] == "x");

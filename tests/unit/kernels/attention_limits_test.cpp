@@ -71,35 +71,42 @@ TEST_CASE("[attention] nothing behind the last row of a tensor is read or writte
   hwy::SetSupportedTargetsForTest(0);
 }
 
-TEST_CASE("[attention] NaN and infinity do not crash, and reach the rows that see them") {
+TEST_CASE("[attention] NaN, infinity and overflow do not crash, and reach the rows that see them") {
   constexpr float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const auto check = [](const AttentionCase& c, float bad) {
+    const AttentionRequest request{.statistics = true, .heaviest_keys = 5, .map_bins = 7};
+    AttentionData clean(c), data(c);
+    attention(clean.problem(), request);
+    // One query, of head 0: only its own row suffers.
+    data.q[static_cast<size_t>(3 * c.head_dim + 2)] = bad;
+    const auto heads = attention(data.problem(), request);
+    CHECK(std::isnan(data.problem().out.at(0, 3)[0]));
+    CHECK(std::isnan(heads[0].entropy[3]));
+    CHECK(std::isnan(heads[0].small_share[3]));
+    CHECK(std::isnan(heads[0].heaviest_mass[3]));
+    for (int64_t i = 0; i < c.queries; ++i) {
+      if (i != 3) CHECK(data.problem().out.at(0, i)[0] == clean.problem().out.at(0, i)[0]);
+      CHECK(data.problem().out.at(1, i)[0] == clean.problem().out.at(1, i)[0]);
+    }
+    // One key, of KV head 1: every later query of head 1 sees it.
+    AttentionData keyed(c);
+    keyed.k[static_cast<size_t>((c.keys + 147) * c.head_dim)] = bad;
+    attention(keyed.problem(), request);
+    for (int64_t i = 0; i < c.queries; ++i) {
+      CHECK(keyed.problem().out.at(0, i)[0] == clean.problem().out.at(0, i)[0]);
+      CHECK(std::isnan(keyed.problem().out.at(1, i)[0]) == (c.keys - c.queries + i >= 147));
+    }
+  };
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
-    for (const float bad : {nan, inf}) {
-      for (const int64_t queries : {5, 150}) {
-        const AttentionCase c{.queries = queries, .keys = 150};
-        const AttentionRequest request{.statistics = true, .heaviest_keys = 5, .map_bins = 7};
-        AttentionData clean(c), data(c);
-        attention(clean.problem(), request);
-        // One query, of head 0: only its own row suffers.
-        data.q[static_cast<size_t>(3 * c.head_dim + 2)] = bad;
-        const auto heads = attention(data.problem(), request);
-        CHECK(std::isnan(data.problem().out.at(0, 3)[0]));
-        CHECK(std::isnan(heads[0].entropy[3]));
-        CHECK(std::isnan(heads[0].small_share[3]));
-        CHECK(std::isnan(heads[0].heaviest_mass[3]));
-        for (int64_t i = 0; i < queries; ++i) {
-          if (i != 3) CHECK(data.problem().out.at(0, i)[0] == clean.problem().out.at(0, i)[0]);
-          CHECK(data.problem().out.at(1, i)[0] == clean.problem().out.at(1, i)[0]);
-        }
-        // One key, of KV head 1: every later query of head 1 sees it.
-        AttentionData keyed(c);
-        keyed.k[static_cast<size_t>((c.keys + 147) * c.head_dim)] = nan;
-        attention(keyed.problem(), request);
-        for (int64_t i = 0; i < queries; ++i) {
-          CHECK(keyed.problem().out.at(0, i)[0] == clean.problem().out.at(0, i)[0]);
-          CHECK(std::isnan(keyed.problem().out.at(1, i)[0]) == (c.keys - queries + i >= 147));
-        }
+    for (const int64_t queries : {5, 150}) {
+      for (const float softcap : {0.0F, 20.0F}) {
+        AttentionCase c{.queries = queries, .keys = 150, .softcap = softcap};
+        for (const float bad : {nan, inf, -inf}) check(c, bad);
+        // Logits of order 1, which one number of 1e27 makes infinite.
+        c.scale = 1e30F;
+        c.spread = 1e-15F;
+        for (const float bad : {1e27F, -1e27F}) check(c, bad);
       }
     }
   }

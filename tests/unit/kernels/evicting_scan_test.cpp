@@ -349,21 +349,30 @@ TEST_CASE("[evicting_scan] every instruction set of this CPU gives the reference
 }
 
 TEST_CASE("[evicting_scan] a key that is not finite reaches the steps that attend to it, and no other") {
-  const ScanCase c{.query_heads = 2, .kv_heads = 1, .tokens = 100};
-  const auto output = [&](ScanData& data) {
-    EvictingScan(data.shape(), newest(data, 10), {.compare = true}).advance(data.input());
-    return head_output(data, c, 1);
-  };
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    ScanData clean(c), data(c);
-    data.k[static_cast<size_t>(30 * (c.head_dim + c.gap))] = bad;
-    const std::vector<float> want = output(clean), got = output(data);
-    for (int64_t t = 0; t < c.tokens; ++t) {
-      const auto at = static_cast<size_t>(t * c.head_dim);
-      CAPTURE(t);
-      if (t < 30 || t > 40) CHECK(got[at] == want[at]);
-      // An infinite key of the other sign than the query has no weight.
-      if (t >= 30 && t <= 40 && std::isnan(bad)) CHECK(std::isnan(got[at]));
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  for (const float softcap : {0.0F, 20.0F}) {
+    for (const int64_t pairs : {0, 8}) {
+      for (const float bad : {std::numeric_limits<float>::quiet_NaN(), inf, -inf}) {
+        const ScanCase c{
+            .query_heads = 2, .kv_heads = 1, .tokens = 100, .softcap = softcap, .rotary_pairs = pairs};
+        ScanData clean(c), data(c);
+        const RotaryTable table = clean.table();
+        const auto output = [&](ScanData& of) {
+          const ScanOptions options{.compare = true, .cache_positions = pairs > 0 ? &table : nullptr};
+          EvictingScan(of.shape(), newest(of, 10), options).advance(of.input());
+          return head_output(of, c, 1);
+        };
+        (pairs > 0 ? data.key_pre_rope : data.k)[static_cast<size_t>(30 * (c.head_dim + c.gap))] = bad;
+        const std::vector<float> want = output(clean), got = output(data);
+        for (int64_t t = 0; t < c.tokens; ++t) {
+          const auto at = static_cast<size_t>(t * c.head_dim);
+          CAPTURE(t);
+          if (t < 30 || t > 40)
+            CHECK(got[at] == want[at]);
+          else
+            CHECK(std::isnan(got[at]));
+        }
+      }
     }
   }
 }

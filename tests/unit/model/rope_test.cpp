@@ -64,7 +64,60 @@ TEST_CASE("[rope] llama3 scaling keeps fast frequencies, divides slow ones and b
       CHECK(got == doctest::Approx(plain).epsilon(1e-5));
     else if (wavelength > 128.0 / 1)
       CHECK(got == doctest::Approx(plain / 8).epsilon(1e-5));
-    else
-      CHECK((got > plain / 8 && got < plain));
+    else {
+      const double kept = (128.0 / wavelength - 1) / (4 - 1);
+      CHECK(got == doctest::Approx(kept * plain + (1 - kept) * plain / 8).epsilon(1e-5));
+    }
   }
+}
+
+TEST_CASE(
+    "[rope] dynamic: theta grows with the text beyond the original context, all pairs but the first slow") {
+  const RopeConfig rope{
+      .theta = 10000, .rotary_dim = 8, .scaling = RopeScaling::dynamic, .factor = 2, .original_context = 100};
+  const auto plain = rope_frequencies({.theta = 10000, .rotary_dim = 8}, 1);
+  CHECK(rope_frequencies(rope, 1) == plain);
+  CHECK(rope_frequencies(rope, 100) == plain);
+  // 300 tokens: theta (2 * 3 - 1)^(8 / 6), so that pair f is slower by 5^(-f / 3), the last by the 5 itself.
+  const auto longer = rope_frequencies(rope, 300);
+  for (size_t f = 0; f < 4; ++f)
+    CHECK(longer[f] == doctest::Approx(plain[f] * std::pow(5.0, -static_cast<double>(f) / 3)).epsilon(1e-12));
+}
+
+TEST_CASE("[rope] yarn: a ramp over the pairs from plain to divided, at whole pairs or not") {
+  // Pair f turns 2^(16 - f) / (2 pi) times in 2^16 tokens: 2^12 / (2 pi) times pair 4, 2^8 / (2 pi) pair 8.
+  RopeConfig rope{.theta = std::exp2(16),
+                  .rotary_dim = 32,
+                  .scaling = RopeScaling::yarn,
+                  .factor = 4,
+                  .beta_fast = std::exp2(11.5) / (2 * std::numbers::pi),
+                  .beta_slow = std::exp2(8.5) / (2 * std::numbers::pi),
+                  .original_context = std::exp2(16)};
+  const auto check = [&](double first, double last) {
+    const auto got = rope_frequencies(rope, 0);
+    for (size_t f = 0; f < 16; ++f) {
+      const auto pair = static_cast<double>(f);
+      const double divided = pair <= first ? 0 : pair >= last ? 1 : (pair - first) / (last - first);
+      CAPTURE(f);
+      CHECK(got[f] == doctest::Approx(std::exp2(-pair) * (1 - divided * 3 / 4)).epsilon(1e-9));
+    }
+  };
+  check(4, 8);
+  rope.whole_pairs = false;
+  check(4.5, 7.5);
+}
+
+TEST_CASE("[rope] longrope: each pair has its divisor, another one beyond the original context") {
+  const RopeConfig rope{.theta = 10000,
+                        .rotary_dim = 4,
+                        .scaling = RopeScaling::longrope,
+                        .original_context = 100,
+                        .attention_factor = 1.25,
+                        .short_factors = {1, 2},
+                        .long_factors = {4, 8}};
+  CHECK(rope_frequencies(rope, 100) == std::vector<double>{1, 0.01 / 2});
+  CHECK(rope_frequencies(rope, 101) == std::vector<double>{1.0 / 4, 0.01 / 8});
+  const RopeTable table = rope_table(rope, 3, 1);
+  CHECK(table.cos[0][1].item<float>() == doctest::Approx(1.25 * std::cos(3 * 0.01 / 2)).epsilon(1e-6));
+  CHECK(table.sin[0][0].item<float>() == doctest::Approx(1.25 * std::sin(3.0)).epsilon(1e-6));
 }

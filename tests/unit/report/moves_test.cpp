@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kvviz/report/gate.hpp"
 #include "unit/report/example_result.hpp"
 
 namespace kvviz {
@@ -195,6 +196,19 @@ TEST_CASE("[moves] how the runs themselves differ") {
   b.provenance["options"]["windows"] = 2;
   b.provenance["text_sha256"] = "x";
   CHECK(provenance_differences(baseline(), b) == "version, options.windows, text_sha256");
+}
+
+TEST_CASE("[moves] a row of a large number has the path that gates take") {
+  Result a{.command = "profile"};
+  a.tables = {{.name = "projection",
+               .columns = {{"length", "", ColumnType::integer}, {"bytes", "bytes"}},
+               .key = {"length"},
+               .rows = {{int64_t{100000}, 1.0}}}};
+  Result b = a;
+  b.tables[0].rows[0][1] = 2.0;
+  CHECK(check_gate(parse_gate("projection.100000.bytes>1"), b).fired);
+  CHECK(moved(a, b, {}) == Paths{"projection.100000.bytes: moved"});
+  CHECK(moved(a, b, {"projection.100000.*=ignore"}).empty());
 }
 
 }  // namespace

@@ -161,6 +161,14 @@ TEST_CASE("[result] what is not a result file is refused by name") {
     CHECK(holds(refusal(golden.substr(0, length)), "r.json"));
 }
 
+TEST_CASE("[result] facts and tables are found by their names") {
+  const Result result = test::example_result();
+  CHECK(find_fact(result, "tokens") == &result.summary[1]);
+  CHECK(find_fact(result, "layers") == nullptr);
+  CHECK(find_table(result, "policies") == &result.tables[1]);
+  CHECK(find_table(result, "tokens") == nullptr);
+}
+
 TEST_CASE("[result] repeated names are a bug of the result's maker") {
   Result result = example_result();
   result.tables.push_back(result.tables.front());

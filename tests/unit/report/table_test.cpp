@@ -50,6 +50,24 @@ TEST_CASE("[table] numbers read back to the same double") {
   CHECK(shortest(5e-324) == "5e-324");
 }
 
+TEST_CASE("[table] equal numbers have one name in paths, whatever they are stored as") {
+  CHECK(key_text(int64_t{100000}) == "100000");
+  CHECK(key_text(100000.0) == "100000");
+  CHECK(key_text(-1e15) == "-1000000000000000");
+  CHECK(key_text(1e20) == "1e+20");
+  CHECK(key_text(0.25) == "0.25");
+  CHECK(key_text(1e-5) == "1e-05");
+  CHECK(key_text("snap@kv") == "snap@kv");
+  CHECK(key_text(Null{"none"}) == "null");
+  CHECK(key_text(std::nan("")) == "null");
+  const Table policies = test::policies_table();
+  CHECK(row_label(policies, 1) == "h2o@0.5");
+  CHECK(key_columns(policies) == std::vector<size_t>{0, 1});
+  CHECK(column_of(policies, "recall") == 3);
+  CHECK_FALSE(column_of(policies, "no"));
+  CHECK(row_label({.name = "t", .columns = {{"x"}}, .key = {}, .rows = {{1.0}}}, 0).empty());
+}
+
 TEST_CASE("[table] a table that contradicts itself is a bug of its maker") {
   const auto bug = [](auto change) {
     Table table = layers_table();

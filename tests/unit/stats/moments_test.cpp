@@ -154,9 +154,6 @@ TEST_CASE("[moments] rows") {
   CHECK(sums.sum_sq == 25.25);
   CHECK(sums.sum_abs == 7.5);
   CHECK(sums.below == 1);
-  std::vector<double> totals{1, 1};
-  add_magnitudes(std::vector<float>{-2, 4}, 0.5, totals);
-  CHECK(totals == std::vector<double>{2, 3});
 }
 
 TEST_CASE("[moments] legacy correlation: n and n - 1 as in the original") {
