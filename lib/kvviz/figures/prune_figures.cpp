@@ -38,7 +38,7 @@ plot::Panel loss_panel(const PruningStudy& study, const std::vector<const PruneV
   }
   plot::Panel panel =
       bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
-  panel.note = "Lower is better. Bars: paired standard error.";
+  panel.note = "Lower is better. Whiskers: paired standard error.";
   for (size_t i = 0; i < variants.size(); ++i) {
     const double percent = 100 * variants[i]->outcome.delta_ppl / study.full_ppl;
     const double error = 100 * variants[i]->outcome.delta_ppl_se / study.full_ppl;
@@ -78,7 +78,7 @@ plot::Panel time_panel(const std::vector<const PruneVariant*>& variants) {
   plot::Panel panel = bar_panel("Decoding", "time of a token [ms]",
                                 {.groups = {std::move(full), std::move(pruned)}}, names_of(variants));
   panel.note = fmt::format(
-      "Medians of {} tokens, both caches in turn; bars: quartiles. None where no KV head holds fewer tokens.",
+      "Medians of {} tokens, both caches in turn; whiskers: quartiles. None where no KV head holds fewer tokens.",
       steps);
   return panel;
 }

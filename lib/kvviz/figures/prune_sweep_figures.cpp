@@ -149,7 +149,7 @@ plot::Panel layer_bars(const SweepStudy& study) {
   }
   plot::Panel panel;
   panel.title = "What removing it costs";
-  panel.note = "Bars: paired standard error. Below 0: the model gains.";
+  panel.note = "Whiskers: paired standard error. Below 0: the model gains.";
   panel.x = {.label = "layer", .whole = true, .names = names};
   panel.y = {.label = "ΔNLL [nats]"};
   panel.marks.emplace_back(plot::Bars{.groups = {std::move(loss)}});
@@ -287,7 +287,7 @@ plot::Figure scatter_figure(const SweepStudy& study) {
   plot::Figure figure;
   figure.title = "Measured without removing, and what removing costs";
   figure.caption =
-      "One point each. Bars: paired standard error. ρ: Spearman's rank correlation, p by permutation.";
+      "One point each. Whiskers: paired standard error. ρ: Spearman's rank correlation, p by permutation.";
   const auto halves = halves_of(study);
   for (const auto half : halves) {
     const auto best = ranked(study, half);

@@ -84,9 +84,9 @@ plot::Series loss_line(const SimulationStudy& study, const PolicyGrid& grid, con
   for (const std::string& budget : grid.budgets()) {
     const PolicyOutcome* outcome = grid.at(policy, budget);
     if (outcome == nullptr) continue;
-    const double loss = loss_percent(study, *outcome);
-    const plot::ErrorBar bar = scale.bar(loss, loss_error(study, *outcome));
-    line.x.push_back(memory_percent(*outcome)), line.y.push_back(scale.shown(loss));
+    const Loss loss = loss_of(study, *outcome);
+    const plot::ErrorBar bar = scale.bar(loss);
+    line.x.push_back(memory_percent(*outcome)), line.y.push_back(scale.shown(loss.percent));
     line.errors.push_back(bar.below), line.errors_above.push_back(bar.above);
     line.strong = line.strong || outcome->on_frontier;
   }
@@ -116,7 +116,7 @@ std::string bars_words(const SimulationStudy& study, const PolicyGrid& grid) {
       study.outcomes, [](const PolicyOutcome& outcome) { return outcome.delta_nll_se > 0; });
   if (!tested) return "Too few predictions for standard errors: no difference is tested.";
   return fmt::format(
-      "Bars: standard error{}. Black rings: better than the cheaper ones by more than two standard errors.",
+      "Whiskers: standard error{}. Black rings: better than the cheaper ones by more than two standard errors.",
       crowded(grid) ? " (policies on the frontier)" : "");
 }
 
@@ -166,18 +166,14 @@ std::string frontier_words(const SimulationStudy& study, const PolicyGrid& grid)
 }  // namespace
 
 plot::Figure frontier_figure(const SimulationStudy& study, const PolicyGrid& grid) {
-  std::vector<double> losses;
-  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_percent(study, outcome));
-  const LossScale scale(losses);
+  const LossScale scale = loss_scale(study);
   plot::Panel panel;
   panel.title = answer(study);
   const std::string full = study.outcomes.empty() ? "" : bytes_label(study.outcomes.front().full_bytes);
   panel.x = {.label = fmt::format("resident memory, % of the full cache ({})", full),
              .scale = plot::Scale::log10};
   panel.y = scale.axis(loss_label);
-  panel.note =
-      bars_words(study, grid) + fmt::format(" At ≤ {:g} %: all that lose no more, or gain.{}", scale.floor(),
-                                            scale.capped() ? " At the top: all that lose more." : "");
+  panel.note = bars_words(study, grid) + scale.note();
   plot::Lines lines;
   if (plot::Series steps = frontier_steps(study, scale); !steps.x.empty())
     lines.series.push_back(std::move(steps));

@@ -119,6 +119,16 @@ double loss_error(const SimulationStudy& study, const PolicyOutcome& outcome) {
   return 100 * outcome.delta_ppl_se / study.full_ppl;
 }
 
+Loss loss_of(const SimulationStudy& study, const PolicyOutcome& outcome) {
+  return {loss_percent(study, outcome), loss_error(study, outcome)};
+}
+
+LossScale loss_scale(const SimulationStudy& study) {
+  std::vector<Loss> losses;
+  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_of(study, outcome));
+  return LossScale(losses);
+}
+
 double memory_percent(const PolicyOutcome& outcome) {
   return outcome.full_bytes > 0 ? 100 * outcome.resident_bytes / outcome.full_bytes : kNone;
 }

@@ -91,12 +91,12 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNu
 NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b) {
   plot::Panel rates, later;
   rates.title = a.metric.empty() ? "Sink rate" : "Sink rate by " + a.metric;
-  rates.note = "Share of query heads that are sinks. Bars: standard error over texts.";
+  rates.note = "Share of query heads that are sinks. Whiskers: standard error over texts.";
   rates.x = {.label = "mean over the texts of each run", .whole = true, .names = {"sink rate"}};
   rates.y = {.label = "share of query heads", .min = 0, .max = 1};
   rates.marks.emplace_back(plot::Bars{{rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups)}});
   later.title = "Does the first layer foretell later ones?";
-  later.note = "If a run's two bars are equally high, it foretells nothing. Bars: 95 % interval.";
+  later.note = "If a run's two bars are equally high, it foretells nothing. Whiskers: 95 % interval.";
   later.x = {.label = "probability of a sink in a later layer",
              .whole = true,
              .names = {"P(later | first layer)", "P(later), base rate"}};
@@ -121,7 +121,7 @@ NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
   figure.height = 1100;
   figure.panels = {
       variant_panel(rows,
-                    {"Perplexity (lower is better)", "change of perplexity (bar: standard error)",
+                    {"Perplexity (lower is better)", "change of perplexity (whisker: standard error)",
                      [](const Row& r) { return r.delta_ppl; }, [](const Row& r) { return r.delta_ppl_se; }}),
       variant_panel(rows, {.title = "Divergence of the predictions (lower is better)",
                            .y = "KL(full || replaced) [nats]",

@@ -94,21 +94,19 @@ plot::Panel by_rank(const TuckerStudy& study, const std::string& title, const pl
 }
 
 LossScale scale_of(const TuckerStudy& study) {
-  std::vector<double> losses;
-  for (const TuckerOutcome& point : study.sweep) losses.push_back(point.outcome.delta_ppl_percent());
-  losses.push_back(study.outcomes.front().outcome.delta_ppl_percent());
+  std::vector<Loss> losses;
+  for (const TuckerOutcome& point : study.sweep) losses.push_back(loss_of(point.outcome));
+  losses.push_back(loss_of(study.outcomes.front().outcome));
   return LossScale(losses);
 }
 
 std::string scale_note(const LossScale& scale) {
-  return fmt::format("Bars: standard error. At ≤ {:g} %: all that lose no more, or gain.{}", scale.floor(),
-                     scale.capped() ? " At the top: all that lose more." : "");
+  return "Whiskers: standard error." + scale.note();
 }
 
 void add_point(plot::Series& series, const LossScale& scale, double x, const CacheOutcome& outcome) {
-  const double loss = outcome.delta_ppl_percent();
-  const plot::ErrorBar bar = scale.bar(loss, outcome.delta_ppl_percent_se());
-  series.x.push_back(x), series.y.push_back(scale.shown(loss));
+  const plot::ErrorBar bar = scale.bar(loss_of(outcome));
+  series.x.push_back(x), series.y.push_back(scale.shown(outcome.delta_ppl_percent()));
   series.errors.push_back(bar.below), series.errors_above.push_back(bar.above);
 }
 

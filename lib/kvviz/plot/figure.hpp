@@ -119,7 +119,7 @@ struct Reference {
 struct Note {
   double x = 0, y = 0;
   std::string text;
-  bool strong = false;  ///< in bold on white, whatever it covers
+  bool strong = false;  ///< in bold on white, whatever lines it covers
 };
 
 using Mark = std::variant<Heatmap, Band, Histogram, Bars, Lines, Reference, Note>;

@@ -10,8 +10,6 @@
 namespace kvviz::plot {
 namespace {
 
-constexpr size_t kMarkerPoints = 48;  // lines of at most so many points show them
-
 /// gnuplot's number and size of a marker.
 std::string shape(Marker marker) {
   switch (marker) {
@@ -31,6 +29,21 @@ std::string shape(Marker marker) {
 }
 
 }  // namespace
+
+bool has_markers(const Series& series) {
+  constexpr size_t most = 48;  // of a line
+  switch (series.stroke) {
+    case Stroke::points:
+      return true;
+    case Stroke::impulses:
+      return false;
+    case Stroke::dashed:
+      return series.marker != Marker::disc && series.marker != Marker::none;
+    case Stroke::line:
+      break;
+  }
+  return series.x.size() <= most && series.marker != Marker::none;
+}
 
 bool Writer::curve(const Series& series) {
   const bool bars = series.stroke == Stroke::impulses;
@@ -175,10 +188,10 @@ void Writer::operator()(const Lines& lines) {
               number(std::clamp(0.7 * room, 1.5, 14.0)), colour(*series.colour));
     } else if (series.stroke == Stroke::dashed) {
       element("{} using 1:2 with lines {} dashtype (12,7) notitle", data, line);
-      if (series.marker != Marker::disc && series.marker != Marker::none)
+      if (has_markers(series))
         element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
                 colour(*series.colour));
-    } else if (series.x.size() <= kMarkerPoints && series.marker != Marker::none) {
+    } else if (has_markers(series)) {
       element("{} using 1:2 with linespoints {} {} notitle", data, shape(series.marker), line);
     } else {
       element("{} using 1:2 with lines {} notitle", data, line);
