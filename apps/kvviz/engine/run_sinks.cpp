@@ -259,7 +259,7 @@ int sinks(const SinksOptions& o) {
     std::ranges::move(reuse_facts(*reuse), std::back_inserter(result.summary));
     result.tables.push_back(reuse_table(*reuse));
     result.tables.push_back(reuse_cost_table(*reuse));
-    if (!o.output.no_plots) {
+    if (!o.output.no_plots && reuse->replaced > 0) {
       delivery.figures.push_back(figures::reuse_figure(reuse_rows(*reuse)));
       delivery.figures.back().figure.subtitle = reuse_subtitle(run, *reuse);
     }

@@ -79,8 +79,9 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNu
     if (!std::isfinite(value)) continue;
     const std::string shown =
         std::isnan(half) ? fmt::format("{:.3g}", value) : fmt::format("{:.3g} ± {:.2g}", value, half);
-    const double clear = 0.035 * top;  // of the bar's upper edge
-    panel.marks.emplace_back(plot::Note{static_cast<double>(i), std::max(value, 0.0) + clear, shown});
+    const double clear = 0.035 * top;  // of the upper edge of the bar or its whisker
+    const double edge = std::max(value, 0.0) + (std::isnan(half) ? 0 : half);
+    panel.marks.emplace_back(plot::Note{static_cast<double>(i), edge + clear, shown});
   }
   panel.marks.insert(panel.marks.begin(), plot::Bars{{std::move(group)}});
   return panel;
@@ -135,6 +136,9 @@ NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
                            .y = "seconds, relative to full attention",
                            .get = [](const Row& r) { return r.seconds / r.seconds_full; },
                            .least_top = 1})};
+  if (!rows.empty() && std::isfinite(rows.front().ppl_full))
+    figure.panels[0].note = fmt::format("With full attention: {:.4g}.", rows.front().ppl_full);
+  figure.panels[3].note = "Median passes, each in turn with full attention.";
   figure.panels[3].marks.emplace_back(
       plot::Reference{plot::Reference::Direction::horizontal, 1, "full attention", plot::colours::neutral});
   return {"sinks/reuse_evaluation", std::move(figure)};

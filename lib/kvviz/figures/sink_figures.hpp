@@ -41,6 +41,7 @@ struct ReuseVariantRow {
   std::string variant;
   double delta_ppl = 0, delta_ppl_se = 0, kl = 0, top1 = 0;
   double seconds = 0, seconds_full = 0;
+  double ppl_full = analysis::kNone;  ///< perplexity with full attention
 };
 
 /// sinks/reuse_evaluation: what each substitute does to the predictions, and to the time. A number that is

@@ -320,7 +320,7 @@ TEST_CASE("[sink figures] comparison: labels from the data, intervals of unequal
 }
 
 TEST_CASE("[sink figures] reuse: numbers of every substitute; what was not measured is missing") {
-  const figures::ReuseVariantRow rows[] = {{"first_layer", 67, 4, 0.9, 0.3, 3, 2},
+  const figures::ReuseVariantRow rows[] = {{"first_layer", 67, 4, 0.9, 0.3, 3, 2, 37.93},
                                            {"first_key", -0.5, kNone, 0.4, 1, 1, 2},
                                            {"zero", 2, 1, 0.4, 0.6, 1.6, 0}};
   const NamedFigure named = figures::reuse_figure(rows);
@@ -338,6 +338,8 @@ TEST_CASE("[sink figures] reuse: numbers of every substitute; what was not measu
   CHECK(values(3).values[1] == 0.5);
   CHECK(!std::isfinite(values(3).values[2]));
   CHECK(mark<plot::Note>(named.figure.panels[0]).text == "67 ± 4");
+  CHECK(mark<plot::Note>(named.figure.panels[0]).y > 71);  // above the whisker
+  CHECK(named.figure.panels[0].note == "With full attention: 37.93.");
   CHECK(mark<plot::Note>(named.figure.panels[3], 1).text == "0.5");
   synthetic::draw({named});
 }
