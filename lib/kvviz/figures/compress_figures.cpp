@@ -84,8 +84,7 @@ plot::Figure frontier(const CompressionStudy& study) {
   panel.x = {.label = "bytes per token, keys and values of all layers, metadata included",
              .scale = plot::Scale::log10};
   panel.y = scale.axis("increase of perplexity [%] (lower is better)");
-  panel.note =
-      "Whiskers: standard error. Rings: the frontier of |change| + standard error." + scale.note();
+  panel.note = "Whiskers: standard error. Rings: the frontier of |change| + standard error." + scale.note();
   plot::Lines lines;
   const std::vector<std::string> families = families_of(study);
   size_t colours = 0, marks = 0;
@@ -204,7 +203,8 @@ plot::Figure distortions(const CompressionStudy& study) {
 }  // namespace
 
 std::vector<NamedFigure> compress_figures(const CompressionStudy& study, const std::string& what) {
-  std::string subtitle = what.empty() ? "" : what + "; ";
+  std::string subtitle =
+      study.when.empty() ? (what.empty() ? "" : what + "; ") : over_texts(what, study.texts);
   std::vector<NamedFigure> figures;
   if (study.when.empty()) {
     subtitle += fmt::format("a cache of {} tokens, {} coded", study.tokens, study.sides);
@@ -212,11 +212,10 @@ std::vector<NamedFigure> compress_figures(const CompressionStudy& study, const s
   } else {
     const CacheOutcome& first = study.outcomes.front();
     subtitle += fmt::format(
-        "{} text{}, caches of {:.4g} tokens, {} coded {}, keys {}; {} predictions; perplexity {:.4g} with "
+        "caches of {:.4g} tokens, {} coded {}, keys {}; {} predictions; perplexity {:.4g} with "
         "the "
         "cache as it is",
-        study.texts, study.texts == 1 ? "" : "s", first.tokens, study.sides, study.when, study.key_basis,
-        first.predictions, study.full_ppl);
+        first.tokens, study.sides, study.when, study.key_basis, first.predictions, study.full_ppl);
     figures.push_back({"compress/frontier", frontier(study)});
     figures.push_back({"compress/error_by_layer", errors(study)});
   }

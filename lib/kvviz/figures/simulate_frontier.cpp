@@ -116,8 +116,14 @@ std::string bars_words(const SimulationStudy& study, const PolicyGrid& grid) {
       study.outcomes, [](const PolicyOutcome& outcome) { return outcome.delta_nll_se > 0; });
   if (!tested) return "Too few predictions for standard errors: no difference is tested.";
   return fmt::format(
-      "Whiskers: standard error{}. Black rings: better than the cheaper ones by more than two standard errors.",
+      "Whiskers: standard error{}. Black rings: better than the cheaper ones by more than two standard "
+      "errors.",
       crowded(grid) ? " (policies on the frontier)" : "");
+}
+
+/// As on the axis and in bytes: "10.2 %, 104 KiB".
+std::string memory_label(const PolicyOutcome& outcome) {
+  return fmt::format("{:.3g} %, {}", memory_percent(outcome), bytes_label(outcome.resident_bytes));
 }
 
 /// What to ship, of the points that are told apart: the answer to the figure's question.
@@ -125,8 +131,8 @@ std::string answer(const SimulationStudy& study) {
   std::string text;
   for (const Step& step : frontier_of(study))
     if (step.sure)
-      text += fmt::format("{}{}: {}", text.empty() ? "From " : "; from ",
-                          bytes_label(step.outcome->resident_bytes), setting(*step.outcome));
+      text += fmt::format("{}{}: {}", text.empty() ? "From " : "; from ", memory_label(*step.outcome),
+                          setting(*step.outcome));
   return text.empty() ? "Loss against memory" : text;
 }
 
@@ -151,9 +157,9 @@ std::string frontier_words(const SimulationStudy& study, const PolicyGrid& grid)
   std::string text, alike;
   bool unsure = false;
   for (const Step& step : frontier_of(study)) {
-    text += fmt::format("{}{}{}: {} ({})", text.empty() ? "Frontier: " : "; ", step.sure ? "" : "~ ",
-                        bytes_label(step.outcome->resident_bytes), setting(*step.outcome),
-                        loss_words(study, *step.outcome));
+    text +=
+        fmt::format("{}{}{}: {} ({})", text.empty() ? "Frontier: " : "; ", step.sure ? "" : "~ ",
+                    memory_label(*step.outcome), setting(*step.outcome), loss_words(study, *step.outcome));
     unsure = unsure || !step.sure;
     if (!step.sure) continue;
     if (const std::string names = as_good(grid, *step.outcome); !names.empty())

@@ -134,8 +134,7 @@ double memory_percent(const PolicyOutcome& outcome) {
 }
 
 std::string study_subtitle(const SimulationStudy& study, const std::string& what) {
-  std::string text = what.empty() ? "" : what + "; ";
-  text += fmt::format("{} text{}, {} tokens", study.texts, study.texts == 1 ? "" : "s", study.tokens);
+  std::string text = over_texts(what, study.texts) + fmt::format("{} tokens", study.tokens);
   if (!study.prefill.empty()) text += "; prefill " + study.prefill;
   if (!study.positions.empty()) text += "; positions " + study.positions;
   if (study.score_from > 0) text += fmt::format("; predictions from {} on count", study.score_from);

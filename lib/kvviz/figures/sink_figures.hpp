@@ -16,11 +16,13 @@ struct SinkFigureInput {
   std::span<const analysis::LayerSinks> layers;    ///< kinds and norms over all texts; empty: not measured
   bool synthetic = false;                          ///< random numbers: every title and subtitle says so
   std::string subtitle{};                          ///< what was measured on what
+  std::string subtitle_over_lengths{};             ///< the same without a length; empty: as subtitle
 };
 
 /// Below sinks/: sink_heatmap_enhanced, avg_sink_score_by_layer_enhanced, layer_sink_frequency, sink_mask,
-/// head_consistency, threshold_sweep, 3d_sink_patterns, combined_analysis; where there is more than one
-/// length seq_length_vs_sink_percentage; where measured sink_keys, sink_tokens and sink_norms.
+/// threshold_sweep, 3d_sink_patterns, combined_analysis; of more than one text head_consistency; where there
+/// is more than one length seq_length_vs_sink_percentage; where measured sink_keys, sink_tokens and
+/// sink_norms.
 std::vector<NamedFigure> sink_figures(const SinkFigureInput& input);
 
 /// One of two results. NaN: it has no such number.

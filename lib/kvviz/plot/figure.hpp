@@ -22,6 +22,7 @@ struct Axis {
   std::optional<double> floor{}, ceiling{};
 };
 
+/// Impulses are bars from the floor; where they are too many for gaps between them, one stepped area.
 enum class Stroke { line, dashed, points, impulses };
 enum class Marker { disc, square, triangle, diamond, inverted, ring, none };
 

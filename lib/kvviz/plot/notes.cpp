@@ -12,10 +12,10 @@
 namespace kvviz::plot {
 namespace {
 
-constexpr double kAway = 10;                // from the point to its note
-constexpr std::ptrdiff_t kMostCovered = 3;  // a note that would lie over more lines is left out
+constexpr double kAway = 10;                            // from the point to its note
+constexpr std::ptrdiff_t kMostCovered = 3;              // a note that would lie over more lines is left out
 constexpr double kMarker = 4, kRing = 8, kWhisker = 3;  // half their widths
-constexpr double kWidest = 260;             // longer notes are shortened
+constexpr double kWidest = 260;                         // longer notes are shortened
 
 struct Point {
   double x = 0, y = 0;

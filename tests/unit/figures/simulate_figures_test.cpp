@@ -116,8 +116,10 @@ TEST_CASE("[simulate figures] frontier: the title names what is told apart, the 
                                                        {"oracle", "0.1", 110, 0.001, 0.001, true}}));
   const plot::Figure& figure = find(all, "frontier");
   const plot::Panel& panel = frontier_panel(all);
-  CHECK(panel.title == "From 100 B: window at 10 %; from 550 B: h2o at 50 %; from 1000 B: the full cache");
-  CHECK(holds(figure.caption, "~ 110 B: h2o at 10 % (+63.2 ± 1.00 %)"));
+  CHECK(
+      panel.title ==
+      "From 10 %, 100 B: window at 10 %; from 55 %, 550 B: h2o at 50 %; from 100 %, 1000 B: the full cache");
+  CHECK(holds(figure.caption, "~ 11 %, 110 B: h2o at 10 % (+63.2 ± 1.00 %)"));
   CHECK(holds(figure.caption, "Not told apart from h2o at 50 % with no more memory: tova."));
   CHECK(holds(figure.caption, "* reads the future"));
   CHECK_FALSE(holds(figure.caption, "oracle at"));
@@ -165,7 +167,7 @@ TEST_CASE("[simulate figures] frontier: without standard errors nothing is calle
       study_of({{"h2o", "0.1", 110, 0.2, kNone}, {"h2o", "0.5", 550, 0.02, kNone}}));
   CHECK(holds(frontier_panel(all).note, "no difference is tested"));
   CHECK_FALSE(holds(frontier_panel(all).note, "Black rings"));
-  CHECK(holds(find(all, "frontier").caption, "110 B: h2o at 10 % (+22.1 %)"));
+  CHECK(holds(find(all, "frontier").caption, "11 %, 110 B: h2o at 10 % (+22.1 %)"));
 }
 
 TEST_CASE("[simulate figures] policies that read the future or keep their memory are marked everywhere") {
@@ -302,8 +304,8 @@ TEST_CASE("[simulate figures] token strip: shares of sets, the tokens' text belo
 
 TEST_CASE("[simulate figures] needle: legible, beside the full cache, which has no panel of its own") {
   for (const auto& [policies, depths, lengths] : {std::tuple{1, 1, 1}, {2, 5, 1}, {5, 11, 4}, {18, 5, 3}})
-    for (const NamedFigure& named : figures::needle_figures(synthetic::simulation({}),
-                                                            synthetic::needles(policies, depths, lengths))) {
+    for (const NamedFigure& named :
+         figures::needle_figures(synthetic::simulation({}), synthetic::needles(policies, depths, lengths))) {
       synthetic::check_labelled(named);
       synthetic::check_texts(named);
     }
@@ -345,4 +347,11 @@ TEST_CASE("[simulate figures] needle: every cell between its own ends, policies 
   CHECK(std::isnan(mark<plot::Heatmap>(figure.panels[0]).z[1]));  // the full cache gains nothing by it
   CHECK(holds(figure.caption, "* reads the future"));
   CHECK(holds(figure.caption, "† hides what it evicts"));
+}
+
+TEST_CASE("[simulate figures] subtitles count the texts once") {
+  const SimulationStudy study = study_of({{"h2o", "0.5", 500, 0.1, 0.01}});
+  CHECK(find(figures::simulate_figures(study, "demo, 4 texts"), "frontier")
+            .subtitle.starts_with("demo, 4 texts; 400 tokens"));
+  CHECK(find(figures::simulate_figures(study), "frontier").subtitle.starts_with("4 texts, 400 tokens"));
 }
