@@ -174,7 +174,7 @@ std::vector<figures::NamedFigure> result_figures(const Subject& subject, const A
     const analysis::GenerationResult& cache = a.generation->cache;
     all.back().figure.subtitle =
         cat(short_name(subject.origin.model), ", ", subject.origin.text, ", a prompt of ", cache.prompt,
-            " tokens, ", cache.end.tokens, " with those that follow");
+            " tokens, ", cache.end.tokens, " with the generated ones");
   }
   if (a.channels) add(all, figures::channel_figures(*a.channels, options.channels));
   if (a.distribution) add(all, figures::distribution_figures(*a.distribution));

@@ -116,7 +116,7 @@ plot::Figure mass_per_key(const AttentionResult& result, std::span<const std::st
   plot::Series heavy{"heaviest tokens", {}, {}, plot::colours::heavy_hitter, plot::Stroke::points};
   plot::Series first{"first token", {}, {}, plot::colours::sink, plot::Stroke::points};
   const size_t marked = std::min(kNotes, result.top_keys.size());
-  const bool some = marked < result.received.size();
+  const bool some = marked < result.ranking.size();  // else no token stands out
   for (size_t i = 0; i < marked; ++i) {
     const analysis::TopKey& top = result.top_keys[i];
     const auto key = static_cast<size_t>(top.key);

@@ -270,8 +270,12 @@ NamedFigure generation_figure(const GenerationStudy& study) {
       measure_panel(cache, "legacy: near-zero elements", "share of elements", &PartStats::legacy_sparsity)};
   figure.panels.back().note = "below a threshold that the largest element of the whole cache sets";
   if (has_drift(cache)) figure.panels.push_back(drift_panel(cache));
+  figure.caption =
+      "Gaussian: the mean of as many normal elements as a KV head holds of generated tokens (of all, before "
+      "the first).";
   if (!study.text.empty())
-    figure.caption = plot::shortened("Generated: " + plot::one_line(study.text), kCaptionWidth, kCaptionSize);
+    figure.caption +=
+        "  |  " + plot::shortened("Generated: " + plot::one_line(study.text), kCaptionWidth, kCaptionSize);
   return {"tokens/generation_stages_comparison", std::move(figure)};
 }
 

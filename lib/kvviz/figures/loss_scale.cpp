@@ -26,7 +26,7 @@ LossScale::LossScale(const std::vector<Loss>& losses) {
   double least = highest, loss_most = 0, gain_most = 0, top = 0, bottom = 0;
   for (const Loss& loss : losses) {
     if (!std::isfinite(loss.percent)) continue;
-    const double error = error_of(loss), size = std::max(std::abs(loss.percent), error);
+    const double error = error_of(loss), size = std::max(std::abs(loss.percent), error / 3);
     if (size > 0) least = std::min(least, size);
     loss_most = std::max(loss_most, loss.percent), gain_most = std::max(gain_most, -loss.percent);
     top = std::max(top, loss.percent + error), bottom = std::min(bottom, loss.percent - error);

@@ -17,7 +17,7 @@ struct Loss {
 Loss loss_of(const analysis::CacheOutcome& outcome);
 
 /// A scale for losses that reach from nothing (or a gain) to a factor of thousands: logarithmic, from the
-/// power of ten below the least max(|loss|, error) (0.01 to 1 %) to the largest loss + error. It ends at
+/// power of ten below the least max(|loss|, error / 3) (0.01 to 1 %) to the largest loss + error. It ends at
 /// 1000 %: a policy that loses more has broken the model, however much it is. Linear, and all shown, where
 /// the largest loss is less than ten times the largest gain: a logarithmic scale has no place for gains.
 class LossScale {

@@ -49,7 +49,7 @@ plot::Panel attention_panel(const TokensResult& result, std::span<const std::str
   const size_t marked = std::min(kNotes, result.order.size());
   for (size_t i = 0; i < marked; ++i) {
     const auto token = static_cast<size_t>(result.order[i]);
-    if (!std::isfinite(received[token]) || (token > 0 && marked >= received.size())) continue;
+    if (!std::isfinite(received[token]) || (token > 0 && marked >= result.order.size())) continue;
     plot::Series& series = token == 0 ? first : heavy;
     series.x.push_back(static_cast<double>(token)), series.y.push_back(received[token]);
     const std::string text = token < texts.size() ? ' ' + plot::visible(texts[token]) : std::string();
@@ -104,7 +104,7 @@ plot::Figure importance(const TokensResult& result, std::span<const std::string>
   figure.height = 150 + 290 * static_cast<int>(figure.panels.size());
   if (measured) {
     figure.row_weights = {1.3};
-    if (std::min(kNotes, result.order.size()) < result.rows.size()) figure.caption = ranking_rule();
+    if (result.order.size() > kNotes) figure.caption = ranking_rule();
   } else {
     figure.caption =
         "Attention was not measured (a cache without its model): norms alone do not say which tokens matter.";

@@ -198,15 +198,16 @@ TEST_CASE("[figures] the heaviest tokens: with the rule of the ranking, and none
           if (series.label == "heaviest tokens") return true;
     return false;
   };
-  for (const int64_t tokens : {int64_t{7}, int64_t{100}}) {
+  for (const int64_t tokens : {7, 100}) {
     const Shape shape{2, 2, tokens, 8};
     analysis::AttentionResult attention = synthetic::attention(shape);
     attention.top_keys.clear();
-    for (int64_t key = 0; key < std::min<int64_t>(tokens, 20); ++key)
+    for (int64_t key = 0; key < std::min<int64_t>(tokens - 1, 20); ++key)
       attention.top_keys.push_back({.key = key, .received = 0.1});
     analysis::TokensResult result = synthetic::tokens(shape);
-    result.order.resize(static_cast<size_t>(std::min<int64_t>(tokens, 20)));
+    result.order.resize(static_cast<size_t>(tokens < 20 ? tokens - 1 : 75));  // the last are not ranked
     std::iota(result.order.begin(), result.order.end(), 0);
+    attention.ranking = result.order;
     const plot::Figure mass = figures::attention_figures(attention, synthetic::texts(shape))[4].figure;
     const plot::Figure matter = figures::token_figures(result, synthetic::texts(shape))[0].figure;
     CHECK(heavy(mass.panels[0]) == (tokens > 10));

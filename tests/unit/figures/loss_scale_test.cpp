@@ -34,6 +34,7 @@ TEST_CASE("[loss scale] whiskers lie inside the axis, above a point on the floor
 TEST_CASE("[loss scale] the floor lies below the least change that is not noise") {
   CHECK(*LossScale({{0.02, 0}, {5, 1}}).axis("").floor == doctest::Approx(0.01));
   CHECK(*LossScale({{0.02, 0.4}, {5, 1}}).axis("").floor == doctest::Approx(0.1));
+  CHECK(*LossScale({{0.9, 1.2}, {5, 1}}).axis("").floor == doctest::Approx(0.1));
   CHECK(*LossScale({{-0.3, 0.1}, {5, 1}}).axis("").floor == doctest::Approx(0.1));
   CHECK(*LossScale({{0, 0}, {5, 1}}).axis("").floor == 1);
 }
