@@ -34,18 +34,18 @@ BatchLayout analyze_layout() {
       {.name = "channel_outliers", .kept = {"rope_frequency"}, .most_texts_first = true},
       {.name = "legacy_dimensions"},
       {.name = "magnitude_quantiles"}};
-  layout.facts = {{"perplexity", "Perplexity", "perplexity"},
-                  {"top1_accuracy", "Tokens predicted right", "share"},
-                  {"sink_rate", "Sink rate", "share of query heads"},
-                  {"sink_mass", "Attention on the first token", "share"},
-                  {"entropy_normalized", "Attention entropy, normalised", "0 one key .. 1 uniform"},
-                  {"k_hoyer", "Hoyer sparsity of keys", "0 dense .. 1 sparse"},
-                  {"v_hoyer", "Hoyer sparsity of values", "0 dense .. 1 sparse"},
-                  {"k_effective_rank", "Effective rank of keys", "directions in use"},
-                  {"v_effective_rank", "Effective rank of values", "directions in use"},
+  layout.facts = {{"perplexity", "Perplexity", "perplexity", 1},
+                  {"top1_accuracy", "Tokens predicted right", "share", 0, 1},
+                  {"sink_rate", "Sink rate", "share of query heads", 0, 1},
+                  {"sink_mass", "Attention on the first token", "share", 0, 1},
+                  {"entropy_normalized", "Attention entropy, normalised", "0 one key .. 1 uniform", 0, 1},
+                  {"k_hoyer", "Hoyer sparsity of keys", "0 dense .. 1 sparse", 0, 1},
+                  {"v_hoyer", "Hoyer sparsity of values", "0 dense .. 1 sparse", 0, 1},
+                  {"k_effective_rank", "Effective rank of keys", "directions in use", 1},
+                  {"v_effective_rank", "Effective rank of values", "directions in use", 1},
                   {"cka_excess", "CKA of keys and values above chance", "0 chance .. 1 same"},
-                  {"channel_outliers", "Outlier channels", "channels"},
-                  {"legacy_k_sparsity", "legacy: near-zero share of keys", "share of elements"}};
+                  {"channel_outliers", "Outlier channels", "channels", 0},
+                  {"legacy_k_sparsity", "legacy: near-zero share of keys", "share of elements", 0, 1}};
   layout.layers = {
       {"Hoyer sparsity", "0 dense .. 1 sparse", halves("layers", "hoyer")},
       {"Effective rank (mean over KV heads)", "directions in use", halves("layers", "effective_rank")},
@@ -55,8 +55,14 @@ BatchLayout analyze_layout() {
        one("attention_layers", "entropy_normalized")},
       {"Distance of attention", "tokens", one("attention_layers", "distance")}};
   layout.heads = {
-      {{"attention_heads", "sink_mass"}, "head", "Attention on the first token", "query head", "share"},
-      {{"attention_heads", "entropy_normalized"}, "head", "Attention entropy", "query head", "by uniform"},
+      {{"attention_heads", "sink_mass"}, "head", "Attention on the first token", "query head", "share", 0, 1},
+      {{"attention_heads", "entropy_normalized"},
+       "head",
+       "Attention entropy",
+       "query head",
+       "entropy / ln(visible keys)",
+       0,
+       1},
       {{"heads", "k_effective_rank"}, "head", "Effective rank of keys", "KV head", "directions"},
       {{"heads", "v_effective_rank"}, "head", "Effective rank of values", "KV head", "directions"}};
   return layout;

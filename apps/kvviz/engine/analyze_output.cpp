@@ -158,7 +158,13 @@ std::vector<figures::NamedFigure> result_figures(const Subject& subject, const A
   if (a.layers) add(all, figures::layer_figures(*a.layers, options.layers));
   if (a.heads && focus.heads) add(all, figures::head_figures(*a.heads, options.heads));
   if (a.tokens) add(all, figures::token_figures(*a.tokens, texts));
-  if (a.generation) all.push_back(figures::generation_figure(*a.generation));
+  if (a.generation) {
+    all.push_back(figures::generation_figure(*a.generation));
+    const analysis::GenerationResult& cache = a.generation->cache;
+    all.back().figure.subtitle =
+        cat(short_name(subject.origin.model), ", ", subject.origin.text, ", a prompt of ", cache.prompt,
+            " tokens, ", cache.end.tokens, " with the generated ones");
+  }
   if (a.channels) add(all, figures::channel_figures(*a.channels, options.channels));
   if (a.distribution) add(all, figures::distribution_figures(*a.distribution));
   if (a.attention && focus.attention) {

@@ -51,7 +51,9 @@ std::vector<figures::TextNumbers> text_numbers(const Result& result, const Batch
                    .values = texts.numbers(panel.fact),
                    .mean = facts.number(*row, "mean"),
                    .low = facts.number(*row, "ci95_low"),
-                   .high = facts.number(*row, "ci95_high")});
+                   .high = facts.number(*row, "ci95_high"),
+                   .least = panel.least,
+                   .most = panel.most});
   }
   return all;
 }
@@ -81,6 +83,7 @@ std::vector<figures::HeadSpread> head_spreads(const Result& result, const BatchL
     if (!table.has(panel.of.column)) continue;
     figures::HeadSpread spread{
         .title = panel.title, .x_label = panel.x_label, .z_label = panel.z_label, .mean = {}, .sd = {}};
+    spread.least = panel.least, spread.most = panel.most;
     const auto layers = table.numbers("layer", panel.of.side),
                heads = table.numbers(panel.heads, panel.of.side),
                means = table.numbers(panel.of.column, panel.of.side),

@@ -20,6 +20,7 @@ struct BatchLayout {
   };
   struct FactPanel {
     std::string fact, title, y_label;
+    std::optional<double> least{}, most{};  ///< that the fact can be
   };
   struct Curve {
     Source of;
@@ -34,6 +35,7 @@ struct BatchLayout {
     Source of;          ///< a table with a row for each `layer` and head
     std::string heads;  ///< the head's column: head, kv_head
     std::string title, x_label, z_label;
+    std::optional<double> least{}, most{};  ///< ends of the colours
   };
   tables::OverTextsOptions over;
   std::vector<FactPanel> facts;

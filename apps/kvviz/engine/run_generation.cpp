@@ -91,7 +91,6 @@ void remove_timings(analysis::GenerationStudy& study) {
 BatchLayout generation_layout() {
   using plot::colours::key;
   using plot::colours::value;
-  constexpr plot::Colour green{0x009e73}, orange{0xe69f00}, violet{0xcc79a7};
   BatchLayout layout;
   for (const char* share :
        {"attention_first", "attention_prompt", "attention_generated", "attention_self", "uniform_prompt"})
@@ -100,12 +99,12 @@ BatchLayout generation_layout() {
                         {.name = "generation_layers"},
                         {.name = "generation_heads"},
                         {.name = "generated"}};
-  layout.facts = {{"attention_first", "Attention on the first token", "share"},
-                  {"attention_prompt", "Attention on the rest of the prompt", "share"},
-                  {"attention_generated", "Attention on generated tokens", "share"},
-                  {"k_distance", "Distance of generated keys", "1: as the prompt's own"},
-                  {"k_drift", "Drift of generated keys", "spreads of the prompt"},
-                  {"v_drift", "Drift of generated values", "spreads of the prompt"}};
+  layout.facts = {{"attention_first", "Attention on the first token", "share", 0, 1},
+                  {"attention_prompt", "Attention on the rest of the prompt", "share", 0, 1},
+                  {"attention_generated", "Attention on generated tokens", "share", 0, 1},
+                  {"k_distance", "Distance of generated keys", "1: as the prompt's own", 0},
+                  {"k_drift", "Drift of generated keys", "spreads of the prompt", 0},
+                  {"v_drift", "Drift of generated values", "spreads of the prompt", 0}};
   const std::string layers = "generation_layers", heads = "generation_heads";
   layout.layers = {{"Distance from the prompt's mean",
                     "1: as the prompt's own",
@@ -116,12 +115,12 @@ BatchLayout generation_layout() {
                    {"Where generated tokens look",
                     "share of attention",
                     {{{layers, "attention_first"}, "first token", plot::colours::sink},
-                     {{layers, "attention_prompt"}, "rest of the prompt", green},
-                     {{layers, "attention_generated"}, "generated", orange},
-                     {{layers, "attention_self"}, "itself", violet}}}};
+                     {{layers, "attention_prompt"}, "rest of the prompt", figures::prompt_colour},
+                     {{layers, "attention_generated"}, "generated", figures::generated_colour},
+                     {{layers, "attention_self"}, "itself", figures::self_colour}}}};
   layout.heads = {
-      {{heads, "attention_first"}, "head", "Attention on the first token", "query head", "share"},
-      {{heads, "attention_generated"}, "head", "Attention on generated tokens", "query head", "share"}};
+      {{heads, "attention_first"}, "head", "Attention on the first token", "query head", "share", 0, 1},
+      {{heads, "attention_generated"}, "head", "Attention on generated tokens", "query head", "share", 0, 1}};
   return layout;
 }
 

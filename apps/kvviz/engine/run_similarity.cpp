@@ -142,12 +142,13 @@ BatchLayout similarity_layout() {
                         {.name = "heads", .left_out = {"group", "nearest_layer", "nearest_head"}},
                         {.name = "channels"},
                         {.name = "query_heads", .left_out = {"nearest_layer", "nearest_head"}}};
-  layout.facts = {{"k_layer_excess", "Neighbouring layers, keys: CKA", "0 chance .. 1 same"},
-                  {"v_layer_excess", "Neighbouring layers, values: CKA", "0 chance .. 1 same"},
-                  {"attention_similarity", "Query heads: where they look", "0 nothing in common .. 1 same"},
-                  {"k_layer_r2", "Keys predicted from the layer before: R²", "R²"},
-                  {"v_layer_r2", "Values predicted from the layer before: R²", "R²"},
-                  {"k_channel_excess", "Channels of a head, keys: mean |r|", "0 chance .. 1 same"}};
+  layout.facts = {
+      {"k_layer_excess", "Neighbouring layers, keys: CKA", "0 chance .. 1 same", {}, 1},
+      {"v_layer_excess", "Neighbouring layers, values: CKA", "0 chance .. 1 same", {}, 1},
+      {"attention_similarity", "Query heads: where they look", "0 nothing in common .. 1 same", 0, 1},
+      {"k_layer_r2", "Keys predicted from the layer before: R²", "R²", {}, 1},
+      {"v_layer_r2", "Values predicted from the layer before: R²", "R²", {}, 1},
+      {"k_channel_excess", "Channels of a head, keys: mean |r|", "0 chance .. 1 same"}};
   const auto halves = [](const char* table, const char* column) -> std::vector<BatchLayout::Curve> {
     return {{{table, column, "keys"}, "keys", key}, {{table, column, "values"}, "values", value}};
   };

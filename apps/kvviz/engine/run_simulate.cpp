@@ -166,8 +166,10 @@ int run(const SimulateOptions& o) {
   if (!o.output.no_plots) {
     delivery.figures = figures::simulate_figures(simulated.study, what);
     if (simulated.first && !simulated.first->needle.empty())
-      std::ranges::move(figures::needle_figures(simulated.first->needle, what),
-                        std::back_inserter(delivery.figures));
+      std::ranges::move(
+          figures::needle_figures(simulated.study, simulated.first->needle,
+                                  cat(short_name(simulated.origin.model), ", ", simulated.first_name)),
+          std::back_inserter(delivery.figures));
   }
   delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
   delivery.subtitle = what;

@@ -186,12 +186,16 @@ std::string tokens_of(const SinkRun& run) {
   return fewest == most ? cat(most, " tokens") : cat(fewest, " to ", most, " tokens");
 }
 
+std::string origin_of(const SinkRun& run) {
+  return cat(short_name(run.origin.model), ", ", run.origin.text, ", ", tokens_of(run));
+}
+
 std::string subtitle_of(const SinkRun& run, const SinksOptions& o, const analysis::SinkRule& rule) {
   if (run.synthetic)
     return cat(o.synthetic_fit.empty() ? o.synthetic : "fitted to " + short_name(o.synthetic_fit.string()),
                ", seed ", o.texts.seed, ", ", run.study.layers(), " layers, ", run.study.heads.size(),
                " heads, ", run.tokens.size(), " texts of ", tokens_of(run));
-  std::string subtitle = cat(short_name(run.origin.model), ", ", run.origin.text, ", ", tokens_of(run));
+  std::string subtitle = origin_of(run);
   if (rule.metric == analysis::SinkMetric::alpha)
     subtitle += cat("; alpha_k: k = ", o.sinks.k, ", T = ", o.sinks.tokens);
   if (rule.metric == analysis::SinkMetric::recent) subtitle += cat("; last ", o.sinks.recent, " queries");
@@ -213,12 +217,14 @@ std::string reuse_subtitle(const SinkRun& run, const ReuseEvaluation& reuse) {
 
 std::vector<figures::NamedFigure> figures_of(const SinkRun& run, const SinkFindings& findings,
                                              const SinksOptions& o) {
-  auto all = figures::sink_figures({.study = &run.study,
-                                    .summary = &findings.summary,
-                                    .across = &findings.all,
-                                    .layers = run.layers,
-                                    .synthetic = run.synthetic,
-                                    .subtitle = subtitle_of(run, o, findings.summary.rule)});
+  auto all = figures::sink_figures(
+      {.study = &run.study,
+       .summary = &findings.summary,
+       .across = &findings.all,
+       .layers = run.layers,
+       .synthetic = run.synthetic,
+       .subtitle = subtitle_of(run, o, findings.summary.rule),
+       .subtitle_over_lengths = run.synthetic ? "" : cat(origin_of(run), "; alpha_k: k = ", o.sinks.k)});
   if (run.maps.empty() || o.map_bins == 0) return all;
   constexpr size_t examples = 6;
   const auto chosen = example_heads(findings.summary, examples);
@@ -259,7 +265,7 @@ int sinks(const SinksOptions& o) {
     std::ranges::move(reuse_facts(*reuse), std::back_inserter(result.summary));
     result.tables.push_back(reuse_table(*reuse));
     result.tables.push_back(reuse_cost_table(*reuse));
-    if (!o.output.no_plots) {
+    if (!o.output.no_plots && reuse->replaced > 0) {
       delivery.figures.push_back(figures::reuse_figure(reuse_rows(*reuse)));
       delivery.figures.back().figure.subtitle = reuse_subtitle(run, *reuse);
     }

@@ -214,7 +214,7 @@ SimulateRun gather_simulations(const TextRun& texts, const SimulateOptions& o) {
     add_text(run.study, measured, record, config);
     add_log(run, record, measured.index);
     run.study.tokens += record.tokens;
-    if (record.first) run.first = std::move(record.first);
+    if (record.first) run.first = std::move(record.first), run.first_name = measured.text.name;
   });
   for (const OutcomeSum& sum : sums) run.study.outcomes.push_back(sum.outcome());
   analysis::mark_frontier(run.study.outcomes);

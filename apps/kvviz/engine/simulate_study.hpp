@@ -35,6 +35,7 @@ class OutcomeSum {
 struct SimulateRun {
   analysis::SimulationStudy study;
   std::optional<FirstText> first;  ///< none: it has failed
+  std::string first_name;          ///< of the text
   std::vector<int32_t> log;        ///< [evictions x 7], as the array `evictions`
   SubjectOrigin origin;
 };

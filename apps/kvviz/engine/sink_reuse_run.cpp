@@ -2,6 +2,7 @@
 #include "kvviz/engine/sink_reuse_run.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
@@ -59,19 +60,23 @@ HeadFlags chosen_heads(const analysis::SinkStudy& profile, const ModelConfig& co
   return flags;
 }
 
-/// Runs of one text: hidden states of the first, median times of all.
-template <class Run>
-ReuseRun repeated(int repeats, Run run) {
-  ReuseRun result = run();
-  std::vector<double> attention{result.attention_seconds}, whole{result.seconds};
-  for (int i = 1; i < repeats; ++i) {
-    const ReuseRun again = run();
-    attention.push_back(again.attention_seconds);
-    whole.push_back(again.seconds);
+/// Every pass over one text `repeats` times, in turn, so that what slows the machine down slows them all:
+/// hidden states of the first time, median times of all.
+std::vector<ReuseRun> in_turn(int repeats, std::span<const std::function<ReuseRun()>> passes) {
+  std::vector<ReuseRun> results(passes.size());
+  std::vector<std::vector<double>> attention(passes.size()), whole(passes.size());
+  for (int i = 0; i < repeats; ++i)
+    for (size_t p = 0; p < passes.size(); ++p) {
+      const ReuseRun run = passes[p]();
+      attention[p].push_back(run.attention_seconds);
+      whole[p].push_back(run.seconds);
+      if (i == 0) results[p].hidden = run.hidden;
+    }
+  for (size_t p = 0; p < passes.size(); ++p) {
+    results[p].attention_seconds = stats::median(attention[p]);
+    results[p].seconds = stats::median(whole[p]);
   }
-  result.attention_seconds = stats::median(attention);
-  result.seconds = stats::median(whole);
-  return result;
+  return results;
 }
 
 using Field = tables::Field<ReuseVariant>;
@@ -120,11 +125,15 @@ ReuseEvaluation evaluate_reuse(const Runner& runner, std::span<const TextInput> 
     }
     ++evaluation.texts;
     run_full(decoder, ids);  // the first run of all pays for cold caches
-    const ReuseRun full = repeated(o.reuse.repeats, [&] { return run_full(decoder, ids); });
+    std::vector<std::function<ReuseRun()>> passes{[&] { return run_full(decoder, ids); }};
+    for (const SinkSubstitute substitute : substitutes)
+      passes.emplace_back([&, substitute] { return run_replaced(decoder, ids, substitute, flags); });
+    const std::vector<ReuseRun> runs = in_turn(o.reuse.repeats, passes);
+    const ReuseRun& full = runs.front();
     std::vector<at::Tensor> hidden;
-    for (ReuseVariant& variant : evaluation.variants) {
-      const ReuseRun run =
-          repeated(o.reuse.repeats, [&] { return run_replaced(decoder, ids, variant.substitute, flags); });
+    for (size_t v = 0; v < evaluation.variants.size(); ++v) {
+      ReuseVariant& variant = evaluation.variants[v];
+      const ReuseRun& run = runs[v + 1];
       hidden.push_back(run.hidden);
       variant.attention_seconds += run.attention_seconds;
       variant.seconds += run.seconds;
@@ -195,7 +204,8 @@ std::vector<figures::ReuseVariantRow> reuse_rows(const ReuseEvaluation& e) {
                     .kl = v.loss.kl,
                     .top1 = v.loss.top1_agreement,
                     .seconds = v.seconds,
-                    .seconds_full = v.seconds_full});
+                    .seconds_full = v.seconds_full,
+                    .ppl_full = v.loss.ppl_full});
   return rows;
 }
 

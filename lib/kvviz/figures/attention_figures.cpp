@@ -69,7 +69,7 @@ plot::Figure entropy(const AttentionResult& result) {
 plot::Figure distance(const AttentionResult& result) {
   plot::Panel tokens =
       head_panel(result, "Mean distance to the keys", "distance [tokens]", &AttentionHead::distance);
-  map_of(tokens).decimals = 0;
+  map_of(tokens).decimals = decimals_for(map_of(tokens).z);
   return two_maps("How far back does every head look?", std::move(tokens),
                   head_panel(result, "Distance relative to uniform attention", "0 on itself, 1 uniform",
                              &AttentionHead::distance_relative));
@@ -115,9 +115,12 @@ plot::Figure mass_per_key(const AttentionResult& result, std::span<const std::st
       {{"", indices(result.received.size()), result.received, plot::colours::key, plot::Stroke::impulses}}});
   plot::Series heavy{"heaviest tokens", {}, {}, plot::colours::heavy_hitter, plot::Stroke::points};
   plot::Series first{"first token", {}, {}, plot::colours::sink, plot::Stroke::points};
-  for (size_t i = 0; i < std::min(kNotes, result.top_keys.size()); ++i) {
+  const size_t marked = std::min(kNotes, result.top_keys.size());
+  const bool some = marked < result.ranking.size();  // else no token stands out
+  for (size_t i = 0; i < marked; ++i) {
     const analysis::TopKey& top = result.top_keys[i];
     const auto key = static_cast<size_t>(top.key);
+    if (key > 0 && !some) continue;
     plot::Series& series = key == 0 ? first : heavy;
     series.x.push_back(static_cast<double>(top.key)), series.y.push_back(top.received);
     const std::string text = key < texts.size() ? ' ' + plot::visible(texts[key]) : std::string();
@@ -141,6 +144,7 @@ plot::Figure mass_per_key(const AttentionResult& result, std::span<const std::st
   plot::Figure figure;
   figure.title = "Attention that each token receives, per query that can see it";
   figure.panels = {std::move(mean), std::move(layers)};
+  if (marked > 0 && some) figure.caption = ranking_rule();
   return figure;
 }
 

@@ -156,7 +156,7 @@ plot::Panel largest_over_heads(const ChannelsResult& result, const std::string& 
   for (const auto& [place, value] : largest) entries.push_back({place.first, place.second, value});
   plot::Heatmap map = matrix(entries, "RMS / median of the head");
   map.z_scale = plot::Scale::log10;
-  map.decimals = 1;
+  map.decimals = decimals_for(map.z);
   return layer_panel(title, x_label, std::move(map));
 }
 

@@ -34,7 +34,7 @@ constexpr size_t distinct_colours = 7;
 constexpr plot::Colour beaten{0x9a9a9a};
 
 void add_point(plot::Series& line, const LossScale& scale, const CacheOutcome& o) {
-  const plot::ErrorBar bar = scale.bar(o.delta_ppl_percent(), o.delta_ppl_percent_se());
+  const plot::ErrorBar bar = scale.bar(loss_of(o));
   line.x.push_back(o.bytes_per_token()), line.y.push_back(scale.shown(o.delta_ppl_percent()));
   line.errors.push_back(bar.below), line.errors_above.push_back(bar.above);
 }
@@ -75,18 +75,16 @@ std::string answer(const CompressionStudy& study) {
 }
 
 plot::Figure frontier(const CompressionStudy& study) {
-  std::vector<double> losses;
-  for (const CacheOutcome& o : study.outcomes) losses.push_back(o.delta_ppl_percent());
+  std::vector<Loss> losses;
+  for (const CacheOutcome& o : study.outcomes) losses.push_back(loss_of(o));
+  if (study.recommendation) losses.push_back(loss_of(study.recommendation->outcome));
   const LossScale scale(losses);
   plot::Panel panel;
   panel.title = answer(study);
   panel.x = {.label = "bytes per token, keys and values of all layers, metadata included",
              .scale = plot::Scale::log10};
   panel.y = scale.axis("increase of perplexity [%] (lower is better)");
-  panel.note = fmt::format(
-      "Bars: standard error. Rings: the frontier of |change| + standard error. At ≤ {:g} %: all that lose no "
-      "more, or gain.{}",
-      scale.floor(), scale.capped() ? " At the top: all that lose more." : "");
+  panel.note = "Whiskers: standard error. Rings: the frontier of |change| + standard error." + scale.note();
   plot::Lines lines;
   const std::vector<std::string> families = families_of(study);
   size_t colours = 0, marks = 0;
@@ -205,7 +203,8 @@ plot::Figure distortions(const CompressionStudy& study) {
 }  // namespace
 
 std::vector<NamedFigure> compress_figures(const CompressionStudy& study, const std::string& what) {
-  std::string subtitle = what.empty() ? "" : what + "; ";
+  std::string subtitle =
+      study.when.empty() ? (what.empty() ? "" : what + "; ") : over_texts(what, study.texts);
   std::vector<NamedFigure> figures;
   if (study.when.empty()) {
     subtitle += fmt::format("a cache of {} tokens, {} coded", study.tokens, study.sides);
@@ -213,11 +212,10 @@ std::vector<NamedFigure> compress_figures(const CompressionStudy& study, const s
   } else {
     const CacheOutcome& first = study.outcomes.front();
     subtitle += fmt::format(
-        "{} text{}, caches of {:.4g} tokens, {} coded {}, keys {}; {} predictions; perplexity {:.4g} with "
+        "caches of {:.4g} tokens, {} coded {}, keys {}; {} predictions; perplexity {:.4g} with "
         "the "
         "cache as it is",
-        study.texts, study.texts == 1 ? "" : "s", first.tokens, study.sides, study.when, study.key_basis,
-        first.predictions, study.full_ppl);
+        first.tokens, study.sides, study.when, study.key_basis, first.predictions, study.full_ppl);
     figures.push_back({"compress/frontier", frontier(study)});
     figures.push_back({"compress/error_by_layer", errors(study)});
   }

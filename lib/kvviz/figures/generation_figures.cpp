@@ -15,8 +15,6 @@ namespace {
 
 using namespace analysis;
 
-constexpr plot::Colour kPrompt{0x56b4e9}, kGenerated{0x009e73}, kSelf{0xe69f00};
-
 std::string keys_label(const GenerationResult& cache) {
   return cache.keys_before_rope ? "keys (before RoPE)" : "keys";
 }
@@ -75,12 +73,39 @@ plot::Panel measure_panel(const GenerationResult& cache, const std::string& titl
   return stage_panel(cache, title, y_label, std::move(series));
 }
 
-/// A measure of sparsity, and what it gives for elements of a normal distribution.
+// Means of the measures over samples of n elements of a normal distribution: few elements look sparser to the
+// first and less sparse to the others than many.
+
+/// Exact: |x|_2 and x / |x|_2 are independent, and E|u_1| on the sphere is Gamma(n/2) / (sqrt pi
+/// Gamma((n+1)/2)).
+double gaussian_hoyer(double n) {
+  const double share = std::exp(std::lgamma(n / 2) - std::lgamma((n + 1) / 2)) / std::sqrt(std::numbers::pi);
+  return (std::sqrt(n) - n * share) / (std::sqrt(n) - 1);
+}
+
+/// To first order in 1 / n: within 0.005 from 16 elements on.
+double gaussian_gini(double n) {
+  return (1 - 1 / n) * (std::numbers::sqrt2 - 1);
+}
+
+/// 1 / n E[y] with y = sum x^4 / (sum x^2)^2, times 1 + var y / E[y]^2: within 0.006.
+double gaussian_participation(double n) {
+  return (n + 2) / (3 * n) * (3 * n + 32) * (n + 2) / (3 * (n + 4) * (n + 6));
+}
+
+/// A measure of sparsity, and what it gives for as many elements of a normal distribution as the stage has
+/// generated in a KV head (in all, before the first).
 plot::Panel sparsity_panel(const GenerationResult& cache, const std::string& title,
-                           const std::string& y_label, double PartStats::*measure, double gaussian) {
+                           const std::string& y_label, double PartStats::*measure,
+                           double (*gaussian)(double)) {
   plot::Panel panel = measure_panel(cache, title, y_label, measure);
-  panel.marks.emplace_back(
-      plot::Reference{.at = gaussian, .label = "Gaussian", .colour = plot::colours::neutral});
+  const int64_t channels = cache.shape.layers.empty() ? 0 : cache.shape.layers.front().head_dim;
+  auto& lines = std::get<plot::Lines>(panel.marks.front());
+  lines.series.push_back(
+      dashed(over_stages(cache, "Gaussian, as many", plot::colours::neutral, [&](const auto& stage) {
+        const int64_t tokens = stage.generated > 0 ? stage.generated : stage.tokens;
+        return tokens * channels > 1 ? gaussian(static_cast<double>(tokens * channels)) : kNone;
+      })));
   return panel;
 }
 
@@ -123,10 +148,11 @@ plot::Panel attention_panel(const GenerationStudy& study) {
       thin(line(study, "rest of the prompt, if all keys were alike", plot::colours::neutral,
                 [&](size_t i) { return study.steps[i].uniform.prompt; }));
   uniform.stroke = plot::Stroke::dashed;
-  panel.marks.emplace_back(plot::Lines{{share("first token", &AttentionShares::first, plot::colours::sink),
-                                        share("rest of the prompt", &AttentionShares::prompt, kPrompt),
-                                        share("generated before", &AttentionShares::generated, kGenerated),
-                                        share("itself", &AttentionShares::self, kSelf), uniform}});
+  panel.marks.emplace_back(
+      plot::Lines{{share("first token", &AttentionShares::first, plot::colours::sink),
+                   share("rest of the prompt", &AttentionShares::prompt, prompt_colour),
+                   share("generated before", &AttentionShares::generated, generated_colour),
+                   share("itself", &AttentionShares::self, self_colour), uniform}});
   panel.note = "mean over layers and query heads; the four parts sum to 1";
   return panel;
 }
@@ -236,17 +262,20 @@ NamedFigure generation_figure(const GenerationStudy& study) {
   figure.height = 1300;
   const GenerationResult& cache = study.cache;
   figure.panels = {
-      sparsity_panel(cache, "Hoyer sparsity", "0 dense, 1 sparse", &PartStats::hoyer,
-                     1 - std::sqrt(2 / std::numbers::pi)),
-      sparsity_panel(cache, "Gini index", "0 dense, 1 sparse", &PartStats::gini, std::numbers::sqrt2 - 1),
+      sparsity_panel(cache, "Hoyer sparsity", "0 dense, 1 sparse", &PartStats::hoyer, gaussian_hoyer),
+      sparsity_panel(cache, "Gini index", "0 dense, 1 sparse", &PartStats::gini, gaussian_gini),
       sparsity_panel(cache, "Participation ratio", "1 dense, 0 sparse", &PartStats::participation_ratio,
-                     1.0 / 3),
+                     gaussian_participation),
       measure_panel(cache, "RMS", "root of the mean square", &PartStats::rms),
       measure_panel(cache, "legacy: near-zero elements", "share of elements", &PartStats::legacy_sparsity)};
   figure.panels.back().note = "below a threshold that the largest element of the whole cache sets";
   if (has_drift(cache)) figure.panels.push_back(drift_panel(cache));
+  figure.caption =
+      "Gaussian: the mean of as many normal elements as a KV head holds of generated tokens (of all, before "
+      "the first).";
   if (!study.text.empty())
-    figure.caption = plot::shortened("Generated: " + plot::one_line(study.text), kCaptionWidth, kCaptionSize);
+    figure.caption +=
+        "  |  " + plot::shortened("Generated: " + plot::one_line(study.text), kCaptionWidth, kCaptionSize);
   return {"tokens/generation_stages_comparison", std::move(figure)};
 }
 

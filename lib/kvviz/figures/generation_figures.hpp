@@ -5,6 +5,9 @@
 
 namespace kvviz::figures {
 
+/// Parts of the attention of a generated token, beside the sink colour of the first token.
+inline constexpr plot::Colour prompt_colour{0x56b4e9}, generated_colour{0x009e73}, self_colour{0xe69f00};
+
 /// tokens/generation_stages_comparison: sparsity, scale and drift at each stage.
 NamedFigure generation_figure(const analysis::GenerationStudy& study);
 

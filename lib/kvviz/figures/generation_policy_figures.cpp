@@ -59,8 +59,16 @@ std::vector<SizeLine> size_lines(std::span<const EvictedText> texts) {
   return lines;
 }
 
+/// What the text's policy evicts stays in memory.
+bool keeps_memory(const EvictedText& text, const EvictedText& full) {
+  if (text.held.empty() || full.held.empty()) return false;
+  const size_t last = std::min(text.held.size(), full.held.size()) - 1;
+  return text.held[last].entries < full.held[last].entries &&
+         text.held[last].bytes >= text.held[last].full_bytes;
+}
+
 /// Which policies' texts are those of the full cache, and how far.
-plot::Panel budget_panel(std::span<const EvictedText* const> rows, size_t columns) {
+plot::Panel budget_panel(std::span<const EvictedText* const> rows, const EvictedText& full, size_t columns) {
   plot::Heatmap map{.rows = static_cast<int>(rows.size()),
                     .cols = static_cast<int>(columns),
                     .z_label = "",
@@ -68,13 +76,13 @@ plot::Panel budget_panel(std::span<const EvictedText* const> rows, size_t column
                     .decimals = -1,
                     .nothing_label = "the text has ended",
                     .categories = {{"as with the full cache", plot::Colour{0xbfe3d0}},
-                                   {"first token that differs", plot::colours::sink},
+                                   {"first token that differs", plot::Colour{0xd55e00}},
                                    {"after it", plot::Colour{0xf4dfb8}}}};
   plot::Panel panel;
   panel.title = "Budget: " + budget_label(rows.front()->budget, rows.front()->held.back().entries);
   panel.x = step_axis();
   for (const EvictedText* const row : rows) {
-    panel.y.names.push_back(row->policy);
+    panel.y.names.push_back(row->policy + (keeps_memory(*row, full) ? " †" : ""));
     for (size_t i = 0; i < columns; ++i) {
       const auto step = static_cast<int64_t>(i);
       map.z.push_back(i >= row->pieces.size() ? kNone : step < row->equal ? 0 : step == row->equal ? 1 : 2);
@@ -82,6 +90,27 @@ plot::Panel budget_panel(std::span<const EvictedText* const> rows, size_t column
   }
   panel.marks.emplace_back(std::move(map));
   return panel;
+}
+
+/// The pieces [from, to) of a text on one line.
+std::string words(const EvictedText& text, int64_t from, int64_t to) {
+  std::string joined;
+  const int64_t end = std::min(to, std::ssize(text.pieces));
+  for (int64_t i = std::max<int64_t>(from, 0); i < end; ++i) joined += text.pieces[static_cast<size_t>(i)];
+  return plot::one_line(joined);
+}
+
+/// Where a text leaves that of the full cache, with the tokens around.
+std::string parting(const EvictedText& full, const EvictedText& text) {
+  constexpr int64_t around = 12;  // tokens
+  const int64_t at = text.equal;
+  const auto after = [&](const EvictedText& one) {
+    const std::string shown = words(one, at, at + around);
+    return shown.empty() ? "(the end)" : shown + " ...";
+  };
+  return fmt::format("First to part, after {} tokens \"{}{}\": full cache \"{}\"; {} \"{}\".", at,
+                     at > around ? "... " : "", words(full, at - around, at), after(full), row_name(text),
+                     after(text));
 }
 
 }  // namespace
@@ -127,20 +156,23 @@ NamedFigure policies_figure(const GenerationStudy& study) {
     else
       own->push_back(&text);
   }
+  const EvictedText full = full_text(study);
   plot::Figure figure;
   figure.title = "Which tokens are those of the full cache";
   size_t height = 150;
   for (const auto& rows : budgets) {
-    figure.panels.push_back(budget_panel(rows, columns));
+    figure.panels.push_back(budget_panel(rows, full, columns));
     figure.row_weights.push_back(static_cast<double>(160 + 42 * rows.size()));
     height += 160 + 42 * rows.size();
   }
   figure.panels.front().note =
       "greedy, or with the same random numbers; after the first difference the texts are different ones";
+  if (std::ranges::any_of(study.evicted, [&](const auto& text) { return keeps_memory(text, full); }))
+    figure.panels.front().note += "; † hides what it evicts and keeps it in memory";
   figure.height = static_cast<int>(std::min<size_t>(height, 1600));
-  std::string caption = "Full: " + plot::one_line(study.text);
   const auto first = std::ranges::min_element(study.evicted, {}, &EvictedText::equal);
-  if (first->divergence) caption += "  |  " + row_name(*first) + ": " + plot::one_line(first->text);
+  const std::string caption =
+      first->divergence ? parting(full, *first) : "Full: " + plot::one_line(study.text);
   figure.caption = plot::shortened(caption, 1.4 * kCaptionWidth, kCaptionSize);
   return {"generation/policies", std::move(figure)};
 }

@@ -88,6 +88,13 @@ void add_ranking(plot::Panel& panel, const analysis::HeadsResult& result, bool k
                                          keys ? plot::colours::key : plot::colours::value}}});
 }
 
+/// A share and its spread, cut where shares end.
+void add_share(plot::Bars::Group& group, double share, double spread) {
+  group.values.push_back(share);
+  group.errors.push_back(std::min(spread, share));
+  group.errors_above.push_back(std::min(spread, 1 - share));
+}
+
 plot::Figure potential(const analysis::HeadsResult& result, const analysis::HeadsOptions& options) {
   plot::Panel ranking;
   ranking.title = "Heads ranked by effective rank: the lowest use the fewest directions (L layer, H head)";
@@ -101,15 +108,14 @@ plot::Figure potential(const analysis::HeadsResult& result, const analysis::Head
   plot::Bars bars{{{"keys, with std over the layers", {}, {}, plot::colours::key},
                    {"values, with std over the layers", {}, {}, plot::colours::value}}};
   for (const auto& head : heads) {
-    bars.groups[0].values.push_back(head.k_sparsity_mean),
-        bars.groups[0].errors.push_back(head.k_sparsity_std);
-    bars.groups[1].values.push_back(head.v_sparsity_mean),
-        bars.groups[1].errors.push_back(head.v_sparsity_std);
+    add_share(bars.groups[0], head.k_sparsity_mean, head.k_sparsity_std);
+    add_share(bars.groups[1], head.v_sparsity_mean, head.v_sparsity_std);
   }
   plot::Panel legacy;
   legacy.title = legacy_title(options.legacy, "mean over layers");
   legacy.note =
-      "The same head index in two layers is not the same head: this average has no meaning of its own.";
+      "The same head index in two layers is not the same head: this average has no meaning of its own. "
+      "Whiskers are clipped to 0 and 1.";
   legacy.x = {.label = "KV head index", .whole = true};
   legacy.y = {.label = "share of elements"};
   legacy.marks.emplace_back(std::move(bars));
@@ -135,8 +141,10 @@ plot::Figure heatmap(const analysis::HeadsResult& result, const analysis::HeadsO
                               [](const HeadRow& row) { return row.key.effective_rank; }),
                    head_panel(result, "Values: effective rank", "directions in use",
                               [](const HeadRow& row) { return row.value.effective_rank; })};
-  for (plot::Panel* panel : {&figure.panels[2], &figure.panels[3]})
-    std::get<plot::Heatmap>(panel->marks[0]).decimals = 0;
+  for (plot::Panel* panel : {&figure.panels[2], &figure.panels[3]}) {
+    auto& map = std::get<plot::Heatmap>(panel->marks[0]);
+    map.decimals = decimals_for(map.z);
+  }
   share_colours(figure.panels[0], figure.panels[1]);
   share_colours(figure.panels[2], figure.panels[3]);
   figure.caption = fmt::format(

@@ -9,13 +9,32 @@
 
 namespace kvviz::figures {
 
-LossScale::LossScale(std::vector<double> losses) {
+namespace {
+
+double error_of(const Loss& loss) {
+  return std::isfinite(loss.error) ? loss.error : 0;
+}
+
+}  // namespace
+
+Loss loss_of(const analysis::CacheOutcome& outcome) {
+  return {outcome.delta_ppl_percent(), outcome.delta_ppl_percent_se()};
+}
+
+LossScale::LossScale(const std::vector<Loss>& losses) {
   constexpr double lowest = 0.01, highest = 1, ceiling = 1000;  // percent
-  std::erase_if(losses, [](double loss) { return !(loss > 0) || !std::isfinite(loss); });
-  const double least = losses.empty() ? highest : std::ranges::min(losses);
-  floor_ = std::clamp(std::pow(10.0, std::floor(std::log10(least))), lowest, highest);
-  most_ = std::max(losses.empty() ? 0 : std::ranges::max(losses), 10 * floor_);
-  capped_ = most_ > ceiling;
+  double least = highest, loss_most = 0, gain_most = 0, top = 0, bottom = 0;
+  for (const Loss& loss : losses) {
+    if (!std::isfinite(loss.percent)) continue;
+    const double error = error_of(loss), size = std::max(std::abs(loss.percent), error / 3);
+    if (size > 0) least = std::min(least, size);
+    loss_most = std::max(loss_most, loss.percent), gain_most = std::max(gain_most, -loss.percent);
+    top = std::max(top, loss.percent + error), bottom = std::min(bottom, loss.percent - error);
+  }
+  linear_ = gain_most > 0 && loss_most < 10 * gain_most;
+  floor_ = linear_ ? bottom : std::clamp(std::pow(10.0, std::floor(std::log10(least))), lowest, highest);
+  most_ = linear_ ? top : std::max(top, 10 * floor_);
+  capped_ = loss_most > ceiling;
   most_ = std::min(most_, ceiling);
 }
 
@@ -23,13 +42,18 @@ double LossScale::shown(double loss) const {
   return std::isnan(loss) ? loss : std::clamp(loss, floor_, capped_ ? most_ : std::max(loss, floor_));
 }
 
-plot::ErrorBar LossScale::bar(double loss, double error) const {
-  const double at = shown(loss);
-  if (!std::isfinite(at) || !std::isfinite(error) || at != loss) return {};
-  return {at - shown(loss - error), shown(loss + error) - at};
+plot::ErrorBar LossScale::bar(const Loss& loss) const {
+  const double at = shown(loss.percent);
+  if (!std::isfinite(at) || at < loss.percent) return {};
+  const double error = error_of(loss);
+  return {at - shown(loss.percent - error), shown(loss.percent + error) - at};
 }
 
 plot::Axis LossScale::axis(const std::string& label) const {
+  if (linear_) {
+    const double margin = 0.06 * (most_ - floor_);
+    return {.label = label, .min = floor_ - margin, .max = most_ + margin};
+  }
   const double decades = std::log10(most_ / floor_);
   plot::Axis axis{.label = label, .scale = plot::Scale::log10};
   axis.min = floor_ * std::pow(10.0, -0.09 * decades);
@@ -37,6 +61,12 @@ plot::Axis LossScale::axis(const std::string& label) const {
   axis.floor = floor_;
   if (capped_) axis.ceiling = most_;
   return axis;
+}
+
+std::string LossScale::note() const {
+  if (linear_) return "";
+  return fmt::format(" At ≤ {:g} %: all that lose no more, or gain.{}", floor_,
+                     capped_ ? " At the top: all that lose more." : "");
 }
 
 std::string bytes_label(double bytes) {

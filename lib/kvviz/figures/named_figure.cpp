@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -46,6 +47,25 @@ std::vector<std::string> token_names(std::span<const std::string> texts) {
   out.reserve(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) out.push_back(fmt::format("{} {}", i, plot::visible(texts[i])));
   return out;
+}
+
+std::string ranking_rule() {
+  return "Heaviest of the tokens that are ranked: at least --least-exposure queries (at most a quarter of "
+         "the "
+         "text's) can see them. The last tokens are seen by little more than themselves.";
+}
+
+int decimals_for(const std::vector<double>& values) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const double value : values)
+    if (std::isfinite(value)) low = std::min(low, value), high = std::max(high, value);
+  constexpr int usual = 2, most = 3;
+  if (!(high > low)) return usual;
+  return std::clamp(static_cast<int>(std::floor(2 - std::log10(high - low))), 0, most);
+}
+
+std::string over_texts(const std::string& what, int64_t texts) {
+  return what.empty() ? fmt::format("{} text{}, ", texts, texts == 1 ? "" : "s") : what + "; ";
 }
 
 std::string plain_number(double value) {

@@ -35,6 +35,16 @@ std::vector<double> indices(size_t n);
 /// Tokens as axis labels: position and text (white space made visible).
 std::vector<std::string> token_names(std::span<const std::string> texts);
 
+/// Which tokens are ranked as heavy, in words (AttentionResult::ranking).
+std::string ranking_rule();
+
+/// Decimals that tell the finite values of a map from each other: at least two digits of their spread, at
+/// most 3 decimals.
+int decimals_for(const std::vector<double>& values);
+
+/// The start of a subtitle: `what`, which names the texts, else their number; "demo, 8 texts, ".
+std::string over_texts(const std::string& what, int64_t texts);
+
 /// "1 %", "0.1", "0.25": a number as people write it.
 std::string plain_number(double value);
 

@@ -29,10 +29,12 @@ plot::Panel number_panel(const TextNumbers& numbers) {
   const auto [first, last] = std::ranges::minmax(numbers.text);
   panel.x.min = first - 0.5, panel.x.max = last + 0.5;
   if (std::isfinite(numbers.low)) {
+    const double low = std::max(numbers.low, numbers.least.value_or(numbers.low)),
+                 high = std::min(numbers.high, numbers.most.value_or(numbers.high));
     panel.marks.emplace_back(plot::Band{.label = "",
                                         .x = {first - 0.5, last + 0.5},
-                                        .low = {numbers.low, numbers.low},
-                                        .high = {numbers.high, numbers.high},
+                                        .low = {low, low},
+                                        .high = {high, high},
                                         .colour = mean_colour});
   }
   panel.marks.emplace_back(plot::Lines{{{.label = "",
@@ -66,17 +68,11 @@ plot::Panel curve_panel(const LayerCurves& curves) {
   return panel;
 }
 
-/// Decimals that tell the greatest from the others.
-int decimals_for(const std::vector<MatrixEntry>& entries) {
-  double greatest = 0;
-  for (const MatrixEntry& entry : entries)
-    if (std::isfinite(entry.value)) greatest = std::max(greatest, std::abs(entry.value));
-  return greatest < 0.1 ? 3 : greatest < 10 ? 2 : 1;
-}
-
 plot::Panel head_panel(const HeadSpread& head, const std::string& what, const std::vector<MatrixEntry>& z) {
   plot::Heatmap map = matrix(z, head.z_label);
-  map.decimals = decimals_for(z);
+  map.decimals = decimals_for(map.z);
+  if (what == "mean" && head.least) map.z_min = *head.least;
+  if (what == "mean" && head.most) map.z_max = *head.most;
   return layer_panel(head.title + ": " + what, head.x_label, std::move(map));
 }
 
@@ -91,6 +87,11 @@ NamedFigure text_numbers_figure(std::span<const TextNumbers> numbers) {
   figure.legend = {{"a text", point_colour},
                    {"mean over texts and its 95 % confidence interval", mean_colour}};
   for (const TextNumbers& one : numbers) figure.panels.push_back(number_panel(one));
+  const auto clipped = [](const TextNumbers& n) {
+    return n.low < n.least.value_or(n.low) || n.high > n.most.value_or(n.high);
+  };
+  if (std::ranges::any_of(numbers, clipped))
+    figure.caption = "Intervals are clipped to the values that a number can have.";
   return {"batch/facts", std::move(figure)};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct TextNumbers {
   std::vector<double> text, values;  ///< index of the text, its number; NaN: it has none
   double mean = no_number;
   double low = no_number, high = no_number;  ///< 95 % confidence interval of the mean; NaN: one text
+  std::optional<double> least{}, most{};     ///< that the number can be: the interval is clipped to them
 };
 
 /// Measures by layer: their mean over texts, and how far they spread.
@@ -34,6 +36,7 @@ struct LayerCurves {
 struct HeadSpread {
   std::string title, x_label, z_label;
   std::vector<MatrixEntry> mean, sd;
+  std::optional<double> least{}, most{};  ///< ends of the colours of the mean; none: of the data
 };
 
 /// At least one text each. "batch/facts": a panel for each number, a point for each text, with the mean over

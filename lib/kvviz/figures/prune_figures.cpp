@@ -38,7 +38,7 @@ plot::Panel loss_panel(const std::vector<const PruneVariant*>& variants) {
   }
   plot::Panel panel =
       bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
-  panel.note = "Lower is better. Bars: paired standard error.";
+  panel.note = "Lower is better. Whiskers: paired standard error.";
   for (size_t i = 0; i < variants.size(); ++i) {
     const double percent = variants[i]->outcome.delta_ppl_percent();
     const double error = variants[i]->outcome.delta_ppl_percent_se();
@@ -78,7 +78,8 @@ plot::Panel time_panel(const std::vector<const PruneVariant*>& variants) {
   plot::Panel panel = bar_panel("Decoding", "time of a token [ms]",
                                 {.groups = {std::move(full), std::move(pruned)}}, names_of(variants));
   panel.note = fmt::format(
-      "Medians of {} tokens, both caches in turn; bars: quartiles. None where no KV head holds fewer tokens.",
+      "Medians of {} tokens, both caches in turn; whiskers: quartiles. None where no KV head holds fewer "
+      "tokens.",
       steps);
   return panel;
 }
@@ -129,11 +130,11 @@ plot::Figure errors_figure(const PruningStudy& study) {
 }  // namespace
 
 std::vector<NamedFigure> prune_figures(const PruningStudy& study, const std::string& what) {
-  std::string subtitle = what.empty() ? "" : what + "; ";
+  std::string subtitle = over_texts(what, study.texts);
   const CacheOutcome& first = study.variants.front().outcome;
-  subtitle += fmt::format(
-      "{} text{}, caches of {:.4g} tokens; {} predictions; perplexity {:.4g} with the cache as it is",
-      study.texts, study.texts == 1 ? "" : "s", first.tokens, first.predictions, study.full_ppl);
+  subtitle +=
+      fmt::format("caches of {:.4g} tokens; {} predictions; perplexity {:.4g} with the cache as it is",
+                  first.tokens, first.predictions, study.full_ppl);
   std::vector<NamedFigure> figures{{"prune/variants", variants_figure(study)},
                                    {"prune/error_by_layer", errors_figure(study)}};
   for (NamedFigure& named : figures) named.figure.subtitle = subtitle;

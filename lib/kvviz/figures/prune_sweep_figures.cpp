@@ -127,7 +127,10 @@ std::string metric_label(const std::string& metric) {
 }
 
 std::string rho_text(const SweepCorrelation& one) {
-  return fmt::format("ρ = {:.2f}, p = {:.2g}", one.loss.rho, one.loss.p_value);
+  // No pairing of as many random ones was as good: all that is known of smaller p.
+  constexpr double least = 1.01 / (1 + static_cast<double>(stats::PermutationOptions{}.permutations));
+  return fmt::format("ρ = {:.2f}, p {} {:.2g}", one.loss.rho, one.loss.p_value <= least ? "≤" : "=",
+                     one.loss.p_value);
 }
 
 plot::Panel metric_map(const SweepStudy& study, const SweepCorrelation& one) {
@@ -149,7 +152,7 @@ plot::Panel layer_bars(const SweepStudy& study) {
   }
   plot::Panel panel;
   panel.title = "What removing it costs";
-  panel.note = "Bars: paired standard error. Below 0: the model gains.";
+  panel.note = "Whiskers: paired standard error. Below 0: the model gains.";
   panel.x = {.label = "layer", .whole = true, .names = names};
   panel.y = {.label = "ΔNLL [nats]"};
   panel.marks.emplace_back(plot::Bars{.groups = {std::move(loss)}});
@@ -248,7 +251,10 @@ plot::Figure metrics_figure(const SweepStudy& study) {
   return figure;
 }
 
+constexpr size_t few_items = 8;  // that can be named beside their points
+
 plot::Panel scatter(const SweepStudy& study, const SweepCorrelation& one) {
+  std::vector<plot::Mark> notes;
   const size_t m = metric_index(study, one.metric);
   plot::Series points{.stroke = plot::Stroke::points};
   if (one.half) points.colour = *one.half == Half::key ? plot::colours::key : plot::colours::value;
@@ -269,6 +275,8 @@ plot::Panel scatter(const SweepStudy& study, const SweepCorrelation& one) {
     }
     points.x.push_back(item.metrics[m]), points.y.push_back(loss);
     points.errors.push_back(item.outcome.delta_nll_se);
+    if (study.items.size() <= few_items)
+      notes.emplace_back(plot::Note{item.metrics[m], loss, item.outcome.method});
   }
   plot::Panel panel;
   if (!beyond.x.empty())
@@ -280,6 +288,7 @@ plot::Panel scatter(const SweepStudy& study, const SweepCorrelation& one) {
   if (!beyond.x.empty()) lines.series.push_back(std::move(beyond));
   panel.marks.emplace_back(std::move(lines));
   panel.marks.emplace_back(plot::Reference{.at = 0, .label = "", .colour = plot::colours::neutral});
+  panel.marks.insert(panel.marks.end(), notes.begin(), notes.end());
   return panel;
 }
 
@@ -287,7 +296,7 @@ plot::Figure scatter_figure(const SweepStudy& study) {
   plot::Figure figure;
   figure.title = "Measured without removing, and what removing costs";
   figure.caption =
-      "One point each. Bars: paired standard error. ρ: Spearman's rank correlation, p by permutation.";
+      "One point each. Whiskers: paired standard error. ρ: Spearman's rank correlation, p by permutation.";
   const auto halves = halves_of(study);
   for (const auto half : halves) {
     const auto best = ranked(study, half);
@@ -308,12 +317,11 @@ std::vector<NamedFigure> sweep_figures(const SweepStudy& study, const std::strin
       {"prune/metrics", metrics_figure(study)}};
   NamedFigure points{"prune/metric_scatter", scatter_figure(study)};
   if (!points.figure.panels.empty()) figures.push_back(std::move(points));
-  std::string subtitle = what.empty() ? "" : what + "; ";
+  std::string subtitle = over_texts(what, study.texts);
   if (!study.items.empty())
     subtitle += fmt::format(
-        "{} text{}, caches of {:.4g} tokens; {} predictions; perplexity {:.4g} with the cache as it is",
-        study.texts, study.texts == 1 ? "" : "s", study.items.front().outcome.tokens,
-        study.items.front().outcome.predictions, study.full_ppl);
+        "caches of {:.4g} tokens; {} predictions; perplexity {:.4g} with the cache as it is",
+        study.items.front().outcome.tokens, study.items.front().outcome.predictions, study.full_ppl);
   for (NamedFigure& named : figures) named.figure.subtitle = subtitle;
   return figures;
 }

@@ -26,8 +26,24 @@ plot::Colour colour_of(Half half) {
   return half == Half::key ? plot::colours::key : plot::colours::value;
 }
 
-/// Heads of a layer side by side: the axis counts layers where all have as many.
-void over_heads(const std::vector<HeadId>& heads, const char* what, plot::Panel& panel, plot::Heatmap& map) {
+/// Thin lines between layers whose heads follow each other.
+plot::Lines layer_borders(int64_t layers) {
+  plot::Lines lines;
+  const double first = -0.5, last = static_cast<double>(layers) - 0.5;
+  for (int64_t layer = 1; layer < layers; ++layer) {
+    const double at = static_cast<double>(layer) - 0.5;
+    for (const bool row : {true, false}) {
+      plot::Series line{.colour = plot::colours::neutral, .marker = plot::Marker::none, .width = 0.3};
+      line.x = row ? std::vector<double>{first, last} : std::vector<double>{at, at};
+      line.y = row ? std::vector<double>{at, at} : std::vector<double>{first, last};
+      lines.series.push_back(std::move(line));
+    }
+  }
+  return lines;
+}
+
+/// A map of heads, those of a layer side by side: the axis counts layers where all have as many.
+void over_heads(const std::vector<HeadId>& heads, const char* what, plot::Panel& panel, plot::Heatmap map) {
   const int64_t layers = heads.empty() ? 1 : heads.back().layer + 1;
   const int64_t each = std::ssize(heads) / layers;
   const bool even = std::ranges::all_of(heads, [&](const HeadId& id) { return id.head < each; });
@@ -37,12 +53,15 @@ void over_heads(const std::vector<HeadId>& heads, const char* what, plot::Panel&
     panel.y.names = panel.x.names;
   } else if (even) {
     panel.x.label = panel.y.label = fmt::format("layer; its {} {}s follow each other", each, what);
-    map.x0 = map.y0 = 0.5 / static_cast<double>(each);
+    map.x0 = map.y0 = 0.5 / static_cast<double>(each) - 0.5;  // a layer's heads around its number
     map.dx = map.dy = 1 / static_cast<double>(each);
   } else {
     panel.x.label = panel.y.label = fmt::format("{}s, layer by layer", what);
   }
   panel.x.whole = panel.y.whole = true;
+  const bool by_layer = panel.x.names.empty() && even;
+  panel.marks.emplace_back(std::move(map));
+  if (by_layer) panel.marks.emplace_back(layer_borders(layers));
 }
 
 plot::Panel layer_matrix(const std::string& title, plot::Heatmap map) {
@@ -85,8 +104,7 @@ plot::Figure head_figure(const SimilarityResult& result) {
     plot::Panel panel;
     panel.title = grouped(half, side.heads, "KV heads");
     plot::Heatmap map = signed_matrix(side.head_excess, std::ssize(result.heads), "CKA above chance");
-    over_heads(result.heads, "KV head", panel, map);
-    panel.marks.emplace_back(std::move(map));
+    over_heads(result.heads, "KV head", panel, std::move(map));
     figure.panels.push_back(std::move(panel));
   }
   figure.columns = 2;
@@ -221,8 +239,7 @@ plot::Figure attention_figure(const SimilarityResult& result) {
                     .z_label = "1 the same .. 0 nothing shared",
                     .z_min = 0,
                     .z_max = 1};
-  over_heads(result.query_heads, "query head", panel, map);
-  panel.marks.emplace_back(std::move(map));
+  over_heads(result.query_heads, "query head", panel, std::move(map));
   figure.panels = {std::move(panel)};
   figure.width = 1250;
   figure.height = 1150;
@@ -249,12 +266,13 @@ std::string rope_caption(const SimilarityResult& result) {
 }
 
 plot::Heatmap signed_matrix(const std::vector<double>& values, int64_t items, const std::string& label) {
+  const bool negative = std::ranges::any_of(values, [](double value) { return value < 0; });
   return {.z = values,
           .rows = static_cast<int>(items),
           .cols = static_cast<int>(items),
           .z_label = label,
-          .map = plot::ColourMap::diverging,
-          .z_min = -1,
+          .map = negative ? plot::ColourMap::diverging : plot::ColourMap::sequential,
+          .z_min = negative ? -1 : 0,
           .z_max = 1};
 }
 

@@ -63,9 +63,15 @@ plot::Figure channel_groups_figure(const SimilarityResult& result) {
   figure.caption =
       "Signed correlation over the tokens, complete linkage: channels of one head, each in one group at "
       "most. "
-      "What one shared channel a group does to the model: kvviz compress --method groups:0.75.";
-  for (const Half half : {Half::key, Half::value})
-    if (!result.side(half).channel_groups.groups.empty()) figure.panels.push_back(panel_of(result, half));
+      "What one shared channel a group does to the model: kvviz compress --methods ";
+  double threshold = 1;
+  for (const Half half : {Half::key, Half::value}) {
+    const analysis::Grouping& grouping = result.side(half).channel_groups;
+    if (grouping.groups.empty()) continue;
+    figure.panels.push_back(panel_of(result, half));
+    threshold = std::min(threshold, grouping.threshold);
+  }
+  figure.caption += fmt::format("groups:{:.3g}.", threshold);
   figure.height = static_cast<int>(180 + 420 * figure.panels.size());
   return figure;
 }

@@ -71,6 +71,12 @@ plot::Panel token_panel(const SimilarityResult& result, const TokenAxis& tokens,
   return panel;
 }
 
+/// " 100 of 512 tokens, equally spaced."; empty where all are compared.
+std::string chosen_tokens(const SimilarityResult& result) {
+  if (std::ssize(result.positions) >= result.tokens) return "";
+  return fmt::format(" {} of {} tokens, equally spaced.", result.positions.size(), result.tokens);
+}
+
 const char* sink_note(const SimilarityResult& result) {
   return result.sink_share.empty() ? " Sinks are not known without queries." : "";
 }
@@ -90,8 +96,8 @@ plot::Figure token_matrix_figure(const SimilarityResult& result, std::span<const
   figure.width = 1250;
   figure.height = 1150;
   figure.caption =
-      fmt::format("Cosine of the vectors of all layers and heads, less their mean over the text.{}{}",
-                  sink_note(result), rope_caption(result));
+      fmt::format("Cosine of the vectors of all layers and heads, less their mean over the text.{}{}{}",
+                  chosen_tokens(result), sink_note(result), rope_caption(result));
   return figure;
 }
 
@@ -107,8 +113,8 @@ plot::Figure token_matrices_figure(const SimilarityResult& result, std::span<con
   figure.width = 1900;
   figure.height = 1050;
   figure.caption =
-      fmt::format("Cosine of the vectors of all layers and heads, less their mean over the text.{}{}",
-                  sink_note(result), rope_caption(result));
+      fmt::format("Cosine of the vectors of all layers and heads, less their mean over the text.{}{}{}",
+                  chosen_tokens(result), sink_note(result), rope_caption(result));
   return figure;
 }
 
@@ -136,6 +142,7 @@ plot::Figure token_channels_figure(const SimilarityResult& result, std::span<con
   figure.caption =
       "A channel index means another direction in every head: bright columns are outlier channels "
       "of many heads, bright rows tokens of large norm.";
+  figure.caption += chosen_tokens(result);
   return figure;
 }
 

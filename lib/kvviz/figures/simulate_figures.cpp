@@ -45,19 +45,15 @@ plot::Bars bars_of(const PolicyGrid& grid, Get get) {
 }
 
 plot::Panel loss_panel(const SimulationStudy& study, const PolicyGrid& grid) {
-  std::vector<double> losses;
-  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_percent(study, outcome));
-  const LossScale scale(losses);
-  plot::Panel panel =
-      bars_panel(grid, "Increase of perplexity (lower is better)", scale.axis("[%], bar: standard error"));
+  const LossScale scale = loss_scale(study);
+  plot::Panel panel = bars_panel(grid, "Increase of perplexity (lower is better)",
+                                 scale.axis("[%], whiskers: standard error"));
   plot::Bars bars =
       bars_of(grid, [&](const PolicyOutcome& o) { return scale.shown(loss_percent(study, o)); });
   for (size_t b = 0; b < bars.groups.size(); ++b)
     for (const std::string& policy : grid.policies()) {
       const PolicyOutcome* outcome = grid.at(policy, grid.budgets()[b]);
-      const double loss = outcome == nullptr ? kNone : loss_percent(study, *outcome),
-                   error = outcome == nullptr ? kNone : loss_error(study, *outcome);
-      const plot::ErrorBar bar = scale.bar(loss, error);
+      const plot::ErrorBar bar = outcome == nullptr ? plot::ErrorBar{} : scale.bar(loss_of(study, *outcome));
       bars.groups[b].errors.push_back(bar.below), bars.groups[b].errors_above.push_back(bar.above);
     }
   panel.marks.emplace_back(std::move(bars));

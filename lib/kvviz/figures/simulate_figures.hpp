@@ -20,8 +20,11 @@ std::vector<NamedFigure> simulate_figures(const analysis::SimulationStudy& study
 
 /// Below simulate/: needle, needle_survival (a grid depth x length for every policy) and, where measured,
 /// needle_survival_by_layer; again for every further budget (needle_2). `full` is the
-/// reference and left out. No cells: no figures.
-std::vector<NamedFigure> needle_figures(std::span<const analysis::NeedleCell> cells,
+/// reference and left out. `needle` shows how much of what the needle is worth to the full cache is left,
+/// (log_p - log_p_absent) / (log_p_full - log_p_absent), within 0 and 1; grey: the needle does not help the
+/// full cache. Order and marks of policies as in the study's other figures. No cells: no figures.
+std::vector<NamedFigure> needle_figures(const analysis::SimulationStudy& study,
+                                        std::span<const analysis::NeedleCell> cells,
                                         const std::string& what = {});
 
 }  // namespace kvviz::figures

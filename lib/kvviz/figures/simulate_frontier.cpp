@@ -84,9 +84,9 @@ plot::Series loss_line(const SimulationStudy& study, const PolicyGrid& grid, con
   for (const std::string& budget : grid.budgets()) {
     const PolicyOutcome* outcome = grid.at(policy, budget);
     if (outcome == nullptr) continue;
-    const double loss = loss_percent(study, *outcome);
-    const plot::ErrorBar bar = scale.bar(loss, loss_error(study, *outcome));
-    line.x.push_back(memory_percent(*outcome)), line.y.push_back(scale.shown(loss));
+    const Loss loss = loss_of(study, *outcome);
+    const plot::ErrorBar bar = scale.bar(loss);
+    line.x.push_back(memory_percent(*outcome)), line.y.push_back(scale.shown(loss.percent));
     line.errors.push_back(bar.below), line.errors_above.push_back(bar.above);
     line.strong = line.strong || outcome->on_frontier;
   }
@@ -116,8 +116,14 @@ std::string bars_words(const SimulationStudy& study, const PolicyGrid& grid) {
       study.outcomes, [](const PolicyOutcome& outcome) { return outcome.delta_nll_se > 0; });
   if (!tested) return "Too few predictions for standard errors: no difference is tested.";
   return fmt::format(
-      "Bars: standard error{}. Black rings: better than the cheaper ones by more than two standard errors.",
+      "Whiskers: standard error{}. Black rings: better than the cheaper ones by more than two standard "
+      "errors.",
       crowded(grid) ? " (policies on the frontier)" : "");
+}
+
+/// As on the axis and in bytes: "10.2 %, 104 KiB".
+std::string memory_label(const PolicyOutcome& outcome) {
+  return fmt::format("{:.3g} %, {}", memory_percent(outcome), bytes_label(outcome.resident_bytes));
 }
 
 /// What to ship, of the points that are told apart: the answer to the figure's question.
@@ -125,8 +131,8 @@ std::string answer(const SimulationStudy& study) {
   std::string text;
   for (const Step& step : frontier_of(study))
     if (step.sure)
-      text += fmt::format("{}{}: {}", text.empty() ? "From " : "; from ",
-                          bytes_label(step.outcome->resident_bytes), setting(*step.outcome));
+      text += fmt::format("{}{}: {}", text.empty() ? "From " : "; from ", memory_label(*step.outcome),
+                          setting(*step.outcome));
   return text.empty() ? "Loss against memory" : text;
 }
 
@@ -151,9 +157,9 @@ std::string frontier_words(const SimulationStudy& study, const PolicyGrid& grid)
   std::string text, alike;
   bool unsure = false;
   for (const Step& step : frontier_of(study)) {
-    text += fmt::format("{}{}{}: {} ({})", text.empty() ? "Frontier: " : "; ", step.sure ? "" : "~ ",
-                        bytes_label(step.outcome->resident_bytes), setting(*step.outcome),
-                        loss_words(study, *step.outcome));
+    text +=
+        fmt::format("{}{}{}: {} ({})", text.empty() ? "Frontier: " : "; ", step.sure ? "" : "~ ",
+                    memory_label(*step.outcome), setting(*step.outcome), loss_words(study, *step.outcome));
     unsure = unsure || !step.sure;
     if (!step.sure) continue;
     if (const std::string names = as_good(grid, *step.outcome); !names.empty())
@@ -166,18 +172,14 @@ std::string frontier_words(const SimulationStudy& study, const PolicyGrid& grid)
 }  // namespace
 
 plot::Figure frontier_figure(const SimulationStudy& study, const PolicyGrid& grid) {
-  std::vector<double> losses;
-  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_percent(study, outcome));
-  const LossScale scale(losses);
+  const LossScale scale = loss_scale(study);
   plot::Panel panel;
   panel.title = answer(study);
   const std::string full = study.outcomes.empty() ? "" : bytes_label(study.outcomes.front().full_bytes);
   panel.x = {.label = fmt::format("resident memory, % of the full cache ({})", full),
              .scale = plot::Scale::log10};
   panel.y = scale.axis(loss_label);
-  panel.note =
-      bars_words(study, grid) + fmt::format(" At ≤ {:g} %: all that lose no more, or gain.{}", scale.floor(),
-                                            scale.capped() ? " At the top: all that lose more." : "");
+  panel.note = bars_words(study, grid) + scale.note();
   plot::Lines lines;
   if (plot::Series steps = frontier_steps(study, scale); !steps.x.empty())
     lines.series.push_back(std::move(steps));

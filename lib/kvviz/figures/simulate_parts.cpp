@@ -119,13 +119,22 @@ double loss_error(const SimulationStudy&, const PolicyOutcome& outcome) {
   return outcome.delta_ppl_percent_se();
 }
 
+Loss loss_of(const SimulationStudy& study, const PolicyOutcome& outcome) {
+  return {loss_percent(study, outcome), loss_error(study, outcome)};
+}
+
+LossScale loss_scale(const SimulationStudy& study) {
+  std::vector<Loss> losses;
+  for (const PolicyOutcome& outcome : study.outcomes) losses.push_back(loss_of(study, outcome));
+  return LossScale(losses);
+}
+
 double memory_percent(const PolicyOutcome& outcome) {
   return outcome.full_bytes > 0 ? 100 * outcome.resident_bytes / outcome.full_bytes : kNone;
 }
 
 std::string study_subtitle(const SimulationStudy& study, const std::string& what) {
-  std::string text = what.empty() ? "" : what + "; ";
-  text += fmt::format("{} text{}, {} tokens", study.texts, study.texts == 1 ? "" : "s", study.tokens);
+  std::string text = over_texts(what, study.texts) + fmt::format("{} tokens", study.tokens);
   if (!study.prefill.empty()) text += "; prefill " + study.prefill;
   if (!study.positions.empty()) text += "; positions " + study.positions;
   if (study.score_from > 0) text += fmt::format("; predictions from {} on count", study.score_from);

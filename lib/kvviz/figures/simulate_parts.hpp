@@ -63,6 +63,9 @@ plot::Colour budget_colour(size_t budget, size_t budgets);
 /// Increase of perplexity over the full cache, and its standard error, in percent.
 double loss_percent(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);
 double loss_error(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);
+Loss loss_of(const analysis::SimulationStudy& study, const analysis::PolicyOutcome& outcome);  ///< both
+/// For the losses of all outcomes.
+LossScale loss_scale(const analysis::SimulationStudy& study);
 /// The share of the full cache's bytes that has to stand in memory, in percent.
 double memory_percent(const analysis::PolicyOutcome& outcome);
 

@@ -108,7 +108,7 @@ plot::Figure perplexity_figure(const SimulationStudy& study, const PolicyGrid& g
   figure.columns = static_cast<int>(figure.panels.size());
   if (figure.columns > 1) figure.column_weights = {0.8, 1.2};
   figure.height = 900;
-  figure.caption = "Bars: standard error of the increase over the full cache." + grid.explained();
+  figure.caption = "Whiskers: standard error of the increase over the full cache." + grid.explained();
   return figure;
 }
 

@@ -79,8 +79,9 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNu
     if (!std::isfinite(value)) continue;
     const std::string shown =
         std::isnan(half) ? fmt::format("{:.3g}", value) : fmt::format("{:.3g} ± {:.2g}", value, half);
-    const double clear = 0.035 * top;  // of the bar's upper edge
-    panel.marks.emplace_back(plot::Note{static_cast<double>(i), std::max(value, 0.0) + clear, shown});
+    const double clear = 0.035 * top;  // of the upper edge of the bar or its whisker
+    const double edge = std::max(value, 0.0) + (std::isnan(half) ? 0 : half);
+    panel.marks.emplace_back(plot::Note{static_cast<double>(i), edge + clear, shown});
   }
   panel.marks.insert(panel.marks.begin(), plot::Bars{{std::move(group)}});
   return panel;
@@ -91,12 +92,12 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNu
 NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b) {
   plot::Panel rates, later;
   rates.title = a.metric.empty() ? "Sink rate" : "Sink rate by " + a.metric;
-  rates.note = "Share of query heads that are sinks. Bars: standard error over texts.";
+  rates.note = "Share of query heads that are sinks. Whiskers: standard error over texts.";
   rates.x = {.label = "mean over the texts of each run", .whole = true, .names = {"sink rate"}};
   rates.y = {.label = "share of query heads", .min = 0, .max = 1};
   rates.marks.emplace_back(plot::Bars{{rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups)}});
   later.title = "Does the first layer foretell later ones?";
-  later.note = "If a run's two bars are equally high, it foretells nothing. Bars: 95 % interval.";
+  later.note = "If a run's two bars are equally high, it foretells nothing. Whiskers: 95 % interval.";
   later.x = {.label = "probability of a sink in a later layer",
              .whole = true,
              .names = {"P(later | first layer)", "P(later), base rate"}};
@@ -121,7 +122,7 @@ NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
   figure.height = 1100;
   figure.panels = {
       variant_panel(rows,
-                    {"Perplexity (lower is better)", "change of perplexity (bar: standard error)",
+                    {"Perplexity (lower is better)", "change of perplexity (whisker: standard error)",
                      [](const Row& r) { return r.delta_ppl; }, [](const Row& r) { return r.delta_ppl_se; }}),
       variant_panel(rows, {.title = "Divergence of the predictions (lower is better)",
                            .y = "KL(full || replaced) [nats]",
@@ -135,6 +136,9 @@ NamedFigure reuse_figure(std::span<const ReuseVariantRow> rows) {
                            .y = "seconds, relative to full attention",
                            .get = [](const Row& r) { return r.seconds / r.seconds_full; },
                            .least_top = 1})};
+  if (!rows.empty() && std::isfinite(rows.front().ppl_full))
+    figure.panels[0].note = fmt::format("With full attention: {:.4g}.", rows.front().ppl_full);
+  figure.panels[3].note = "Median passes, each in turn with full attention.";
   figure.panels[3].marks.emplace_back(
       plot::Reference{plot::Reference::Direction::horizontal, 1, "full attention", plot::colours::neutral});
   return {"sinks/reuse_evaluation", std::move(figure)};

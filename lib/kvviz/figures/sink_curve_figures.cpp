@@ -34,6 +34,15 @@ void add_uniform_limit(plot::Panel& panel, double threshold, int64_t shortest, i
                                            plot::colours::neutral});
 }
 
+/// The standard error of a share, where there is one.
+void add_error(plot::Band& band, double x, const Spread& share) {
+  const double se = share.standard_error();
+  if (std::isnan(se)) return;
+  band.x.push_back(x);
+  band.low.push_back(std::max(0.0, share.mean - se));
+  band.high.push_back(std::min(1.0, share.mean + se));
+}
+
 plot::Panel rate_panel(const SinkSummary& s, double threshold) {
   plot::Series rate{"mean over texts", {}, {}, query_heads};
   plot::Band error{"± standard error", {}, {}, {}, query_heads};
@@ -42,11 +51,7 @@ plot::Panel rate_panel(const SinkSummary& s, double threshold) {
     const auto n = static_cast<double>(point.length);
     rate.x.push_back(n), rate.y.push_back(point.rate.mean);
     largest = std::max(largest, point.rate.mean);
-    const double se = point.rate.standard_error();
-    if (std::isnan(se)) continue;
-    error.x.push_back(n);
-    error.low.push_back(std::max(0.0, point.rate.mean - se));
-    error.high.push_back(std::min(1.0, point.rate.mean + se));
+    add_error(error, n, point.rate);
   }
   plot::Panel panel;
   panel.title = fmt::format("Sink heads: alpha_k > {}", plain_number(threshold));
@@ -61,10 +66,12 @@ plot::Panel rate_panel(const SinkSummary& s, double threshold) {
 
 plot::Panel alpha_panel(const SinkSummary& s) {
   plot::Series alpha{"mean over heads and texts", {}, {}, query_heads};
+  plot::Band error{"± standard error", {}, {}, {}, query_heads};
   plot::Series uniform{"uniform attention", {}, {}, plot::colours::neutral, plot::Stroke::dashed};
   for (const LengthPoint& point : s.by_length) {
     const auto n = static_cast<double>(point.length);
     alpha.x.push_back(n), alpha.y.push_back(point.alpha.mean);
+    add_error(error, n, point.alpha);
     if (!std::isnan(point.uniform)) uniform.x.push_back(n), uniform.y.push_back(point.uniform);
   }
   plot::Panel panel;
@@ -76,6 +83,7 @@ plot::Panel alpha_panel(const SinkSummary& s) {
     panel.note = "Uniform attention falls with the length by itself; a sink is what stays above it.";
     lines.series.push_back(std::move(uniform));
   }
+  if (!error.x.empty()) panel.marks.emplace_back(std::move(error));
   panel.marks.emplace_back(std::move(lines));
   return panel;
 }
@@ -233,12 +241,14 @@ plot::Figure sink_keys_figure(const SinkSummary& s) {
 }
 
 plot::Figure norms_figure(std::span<const LayerSinks> layers) {
+  plot::Panel values = norm_panel(
+      "Values", layers, {&LayerSinks::v_norm_first, &LayerSinks::v_norm_sinks, &LayerSinks::v_norm_rest});
+  values.note = "The smaller the value of a token, the less a head that rests on it adds.";
   return two_panels(
       "Keys and values of the first token and of sink keys",
       norm_panel("Keys", layers,
                  {&LayerSinks::k_norm_first, &LayerSinks::k_norm_sinks, &LayerSinks::k_norm_rest}),
-      norm_panel("Values (small: resting on it adds little)", layers,
-                 {&LayerSinks::v_norm_first, &LayerSinks::v_norm_sinks, &LayerSinks::v_norm_rest}));
+      std::move(values));
 }
 
 }  // namespace kvviz::figures

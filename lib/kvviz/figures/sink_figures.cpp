@@ -84,11 +84,11 @@ double share_of(const StudyHead& head, const SinkRule& rule) {
 }
 
 plot::Panel score_panel(const SinkSummary& s) {
-  plot::Panel panel =
-      head_panel(s,
-                 fmt::format("Mean over {} text{}: {}", s.score.count, s.score.count == 1 ? "" : "s",
-                             info_of(s.rule.metric).label),
-                 info_of(s.rule.metric).label, [&](const StudyHead& h) { return score_of(h, s.rule).mean; });
+  plot::Panel panel = head_panel(
+      s,
+      fmt::format("{}{}", s.score.count > 1 ? fmt::format("Mean over {} texts: ", s.score.count) : "",
+                  info_of(s.rule.metric).label),
+      info_of(s.rule.metric).label, [&](const StudyHead& h) { return score_of(h, s.rule).mean; });
   map_of(panel).threshold = s.rule.threshold;
   map_of(panel).threshold_inclusive = info_of(s.rule.metric).inclusive;
   return panel;
@@ -205,8 +205,7 @@ plot::Figure consistency(const SinkFigureInput& input) {
                                   [&](const StudyHead& h) { return score_of(h, s.rule).sd; });
   map_of(spread).z_min = 0, map_of(spread).decimals = 3;
   const size_t all = input.study->prompts.size();
-  spread.note = all < 2 ? "One text has no spread."
-                : std::isnan(s.correlation)
+  spread.note = std::isnan(s.correlation)
                     ? "Heads that are all alike have no correlation between texts."
                     : fmt::format("Correlation of the heads' scores between texts: {:.2f}.", s.correlation);
   int64_t most = 0;  // texts without the score do not count
@@ -251,10 +250,10 @@ std::vector<NamedFigure> sink_figures(const SinkFigureInput& input) {
       {"sinks/avg_sink_score_by_layer_enhanced", one_panel("Sink score by layer", mean_panel(s))},
       {"sinks/layer_sink_frequency", frequency(input)},
       {"sinks/sink_mask", one_panel("Which heads are sinks?", mask_panel(s), height_for(s))},
-      {"sinks/head_consistency", consistency(input)},
       {"sinks/threshold_sweep", sweep_figure(s)},
       {"sinks/3d_sink_patterns", surface(s)},
       {"sinks/combined_analysis", combined(s)}};
+  if (input.study->prompts.size() > 1) all.push_back({"sinks/head_consistency", consistency(input)});
   const auto [shortest, longest] = std::ranges::minmax(input.study->prompts, {}, &PromptSinks::tokens);
   if (!s.by_length.empty() || shortest.tokens < longest.tokens)
     all.push_back({"sinks/seq_length_vs_sink_percentage", length_figure(input)});
@@ -265,11 +264,14 @@ std::vector<NamedFigure> sink_figures(const SinkFigureInput& input) {
       all.push_back({"sinks/sink_norms", norms_figure(input.layers)});
   }
   for (NamedFigure& named : all) {
-    named.figure.subtitle = input.subtitle;
+    const bool over_lengths = named.file == "sinks/seq_length_vs_sink_percentage" && !s.by_length.empty() &&
+                              !input.subtitle_over_lengths.empty();
+    const std::string& subtitle = over_lengths ? input.subtitle_over_lengths : input.subtitle;
+    named.figure.subtitle = subtitle;
     if (!input.synthetic) continue;
     named.figure.title = "Synthetic: " + named.figure.title;
     named.figure.subtitle = "SYNTHETIC (random numbers, no model)";
-    if (!input.subtitle.empty()) named.figure.subtitle += ": " + input.subtitle;
+    if (!subtitle.empty()) named.figure.subtitle += ": " + subtitle;
   }
   return all;
 }

@@ -16,11 +16,13 @@ struct SinkFigureInput {
   std::span<const analysis::LayerSinks> layers;    ///< kinds and norms over all texts; empty: not measured
   bool synthetic = false;                          ///< random numbers: every title and subtitle says so
   std::string subtitle{};                          ///< what was measured on what
+  std::string subtitle_over_lengths{};             ///< the same without a length; empty: as subtitle
 };
 
 /// Below sinks/: sink_heatmap_enhanced, avg_sink_score_by_layer_enhanced, layer_sink_frequency, sink_mask,
-/// head_consistency, threshold_sweep, 3d_sink_patterns, combined_analysis; where there is more than one
-/// length seq_length_vs_sink_percentage; where measured sink_keys, sink_tokens and sink_norms.
+/// threshold_sweep, 3d_sink_patterns, combined_analysis; of more than one text head_consistency; where there
+/// is more than one length seq_length_vs_sink_percentage; where measured sink_keys, sink_tokens and
+/// sink_norms.
 std::vector<NamedFigure> sink_figures(const SinkFigureInput& input);
 
 /// One of two results. NaN: it has no such number.
@@ -41,6 +43,7 @@ struct ReuseVariantRow {
   std::string variant;
   double delta_ppl = 0, delta_ppl_se = 0, kl = 0, top1 = 0;
   double seconds = 0, seconds_full = 0;
+  double ppl_full = analysis::kNone;  ///< perplexity with full attention
 };
 
 /// sinks/reuse_evaluation: what each substitute does to the predictions, and to the time. A number that is

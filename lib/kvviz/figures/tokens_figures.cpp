@@ -46,9 +46,10 @@ plot::Panel attention_panel(const TokensResult& result, std::span<const std::str
   panel.y.scale = plot::Scale::log10;
   plot::Series heavy{"heaviest tokens", {}, {}, plot::colours::heavy_hitter, plot::Stroke::points};
   plot::Series first{"first token", {}, {}, plot::colours::sink, plot::Stroke::points};
-  for (size_t i = 0; i < std::min(kNotes, result.order.size()); ++i) {
+  const size_t marked = std::min(kNotes, result.order.size());
+  for (size_t i = 0; i < marked; ++i) {
     const auto token = static_cast<size_t>(result.order[i]);
-    if (!std::isfinite(received[token])) continue;
+    if (!std::isfinite(received[token]) || (token > 0 && marked >= result.order.size())) continue;
     plot::Series& series = token == 0 ? first : heavy;
     series.x.push_back(static_cast<double>(token)), series.y.push_back(received[token]);
     const std::string text = token < texts.size() ? ' ' + plot::visible(texts[token]) : std::string();
@@ -94,7 +95,7 @@ plot::Figure importance(const TokensResult& result, std::span<const std::string>
   figure.panels.push_back(std::move(norms));
 
   plot::Panel legacy = over_tokens("legacy: importance from norms alone", "score", texts);
-  legacy.note = "A large norm is not importance: attention sinks have small values and rank last here.";
+  legacy.note = "A large norm is not importance: where attention sinks have small values they rank low here.";
   legacy.y.min = 0;
   legacy.marks.emplace_back(plot::Lines{
       {{"legacy score", x, column(result, [](const TokenRow& row) { return row.legacy_importance; }),
@@ -103,6 +104,7 @@ plot::Figure importance(const TokensResult& result, std::span<const std::string>
   figure.height = 150 + 290 * static_cast<int>(figure.panels.size());
   if (measured) {
     figure.row_weights = {1.3};
+    if (result.order.size() > kNotes) figure.caption = ranking_rule();
   } else {
     figure.caption =
         "Attention was not measured (a cache without its model): norms alone do not say which tokens matter.";

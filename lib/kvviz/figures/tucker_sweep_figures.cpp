@@ -79,7 +79,7 @@ plot::Panel by_rank(const TuckerStudy& study, const std::string& title, const pl
                     const Number& get, bool keys) {
   plot::Panel panel;
   panel.title = title;
-  panel.x = {.label = "rank of each mode [% of its directions]"};
+  panel.x = {.label = "directions that Tucker keeps, modes cut alike [%]"};
   panel.y = y;
   plot::Lines lines;
   for (const Line& line : lines_of(study)) {
@@ -94,21 +94,19 @@ plot::Panel by_rank(const TuckerStudy& study, const std::string& title, const pl
 }
 
 LossScale scale_of(const TuckerStudy& study) {
-  std::vector<double> losses;
-  for (const TuckerOutcome& point : study.sweep) losses.push_back(point.outcome.delta_ppl_percent());
-  losses.push_back(study.outcomes.front().outcome.delta_ppl_percent());
+  std::vector<Loss> losses;
+  for (const TuckerOutcome& point : study.sweep) losses.push_back(loss_of(point.outcome));
+  losses.push_back(loss_of(study.outcomes.front().outcome));
   return LossScale(losses);
 }
 
 std::string scale_note(const LossScale& scale) {
-  return fmt::format("Bars: standard error. At ≤ {:g} %: all that lose no more, or gain.{}", scale.floor(),
-                     scale.capped() ? " At the top: all that lose more." : "");
+  return "Whiskers: standard error." + scale.note();
 }
 
 void add_point(plot::Series& series, const LossScale& scale, double x, const CacheOutcome& outcome) {
-  const double loss = outcome.delta_ppl_percent();
-  const plot::ErrorBar bar = scale.bar(loss, outcome.delta_ppl_percent_se());
-  series.x.push_back(x), series.y.push_back(scale.shown(loss));
+  const plot::ErrorBar bar = scale.bar(loss_of(outcome));
+  series.x.push_back(x), series.y.push_back(scale.shown(outcome.delta_ppl_percent()));
   series.errors.push_back(bar.below), series.errors_above.push_back(bar.above);
 }
 
@@ -159,7 +157,7 @@ plot::Figure tucker_rank_sensitivity(const TuckerStudy& study) {
         study, "Error of the values", error, [](const TuckerOutcome& p) { return p.value_error; }, false));
   plot::Panel loss;
   loss.title = "Loss of the model";
-  loss.x = {.label = "rank of each mode [% of its directions]"};
+  loss.x = {.label = "directions that Tucker keeps, modes cut alike [%]"};
   loss.y = scale.axis("increase of perplexity [%] (lower is better)");
   loss.note = scale_note(scale);
   plot::Lines lines;
@@ -176,9 +174,9 @@ plot::Figure tucker_rank_sensitivity(const TuckerStudy& study) {
   figure.height = 1150;
   figure.caption =
       strokes(study) +
-      "At each rank all three store as many numbers: Tucker with the modes cut alike, Tucker at the ranks of "
-      "the least "
-      "HOSVD error within that size, and the SVD of each head, of one direction at least. Factors in f16.";
+      "At each step the modes cut alike set the size. The ranks of the least HOSVD error and the SVD of each "
+      "head store at most as many numbers; only where a single direction takes more does the SVD exceed it. "
+      "Factors in f16.";
   return figure;
 }
 

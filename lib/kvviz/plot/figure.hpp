@@ -22,6 +22,7 @@ struct Axis {
   std::optional<double> floor{}, ceiling{};
 };
 
+/// Impulses are bars from the floor; where they are too many for gaps between them, one stepped area.
 enum class Stroke { line, dashed, points, impulses };
 enum class Marker { disc, square, triangle, diamond, inverted, ring, none };
 
@@ -119,7 +120,7 @@ struct Reference {
 struct Note {
   double x = 0, y = 0;
   std::string text;
-  bool strong = false;  ///< in bold on white, whatever it covers
+  bool strong = false;  ///< in bold on white, whatever lines it covers
 };
 
 using Mark = std::variant<Heatmap, Band, Histogram, Bars, Lines, Reference, Note>;

@@ -10,8 +10,6 @@
 namespace kvviz::plot {
 namespace {
 
-constexpr size_t kMarkerPoints = 48;  // lines of at most so many points show them
-
 /// gnuplot's number and size of a marker.
 std::string shape(Marker marker) {
   switch (marker) {
@@ -32,6 +30,21 @@ std::string shape(Marker marker) {
 
 }  // namespace
 
+bool has_markers(const Series& series) {
+  constexpr size_t most = 48;  // of a line
+  switch (series.stroke) {
+    case Stroke::points:
+      return true;
+    case Stroke::impulses:
+      return false;
+    case Stroke::dashed:
+      return series.marker != Marker::disc && series.marker != Marker::none;
+    case Stroke::line:
+      break;
+  }
+  return series.x.size() <= most && series.marker != Marker::none;
+}
+
 bool Writer::curve(const Series& series) {
   const bool bars = series.stroke == Stroke::impulses;
   bool any = false;
@@ -47,6 +60,25 @@ bool Writer::curve(const Series& series) {
     } else {
       out_.blocks += '\n';
       if (std::isfinite(at_x)) missing_.push_back(at_x);
+    }
+  }
+  return any;
+}
+
+bool Writer::area(const Series& series) {
+  bool any = false;
+  const size_t n = series.x.size();
+  for (size_t i = 0; i < n; ++i) {
+    const double at = x(series.x[i]), top = y(series.y[i]);
+    const double before = i > 0 ? x(series.x[i - 1]) : 2 * at - x(series.x[i + 1]);
+    const double after = i + 1 < n ? x(series.x[i + 1]) : 2 * at - before;
+    if (std::isfinite(at) && std::isfinite(top)) {
+      for (const double edge : {(before + at) / 2, (at + after) / 2})
+        add(out_.blocks, "{} {} {}\n", number(edge), number(floor()), number(top));
+      any = true;
+    } else {
+      out_.blocks += '\n';
+      if (std::isfinite(at)) missing_.push_back(at);
     }
   }
   return any;
@@ -160,7 +192,10 @@ void Writer::operator()(const Lines& lines) {
             whole.y.size(), " y values");
     const Series series = thinned(whole, layout_.plot.width);
     const std::string data = block();
-    const bool any = curve(series);
+    const double room = layout_.plot.width / static_cast<double>(std::max<size_t>(1, series.x.size()));
+    constexpr double with_gap = 4;  // pixels; narrower bars and their gaps make stripes
+    const bool stepped = series.stroke == Stroke::impulses && room < with_gap && series.x.size() > 1;
+    const bool any = stepped ? area(series) : curve(series);
     end_block();
     if (!any) continue;
     whiskers(series);
@@ -169,16 +204,18 @@ void Writer::operator()(const Lines& lines) {
     if (series.stroke == Stroke::points) {
       element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
               colour(*series.colour));
+    } else if (stepped) {
+      element("{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle solid 1 noborder notitle", data,
+              colour(*series.colour));
     } else if (series.stroke == Stroke::impulses) {
-      const double room = layout_.plot.width / static_cast<double>(std::max<size_t>(1, series.x.size()));
       element("{} using 1:2:3:4 with vectors nohead linewidth {} linecolor rgb {} notitle", data,
               number(std::clamp(0.7 * room, 1.5, 14.0)), colour(*series.colour));
     } else if (series.stroke == Stroke::dashed) {
       element("{} using 1:2 with lines {} dashtype (12,7) notitle", data, line);
-      if (series.marker != Marker::disc && series.marker != Marker::none)
+      if (has_markers(series))
         element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
                 colour(*series.colour));
-    } else if (series.x.size() <= kMarkerPoints && series.marker != Marker::none) {
+    } else if (has_markers(series)) {
       element("{} using 1:2 with linespoints {} {} notitle", data, shape(series.marker), line);
     } else {
       element("{} using 1:2 with lines {} notitle", data, line);

@@ -14,6 +14,9 @@ struct PanelScript {
   std::vector<std::string> elements;  ///< of one plot command, in drawing order
 };
 
+/// Points have markers, lines while their points are few, dashed ones where the marker is not the default.
+bool has_markers(const Series& series);
+
 /// `name` starts the names of the data blocks: p0, p1, ...
 PanelScript panel_script(const PanelLayout& panel, const Theme& theme, const std::string& name);
 

@@ -6,14 +6,16 @@
 #include <cmath>
 #include <optional>
 
+#include "kvviz/plot/marks.hpp"
 #include "kvviz/plot/text.hpp"
 
 namespace kvviz::plot {
 namespace {
 
-constexpr double kAway = 10;                // from the point to its note
-constexpr std::ptrdiff_t kMostCovered = 3;  // a note that would lie over more lines or points is left out
-constexpr double kWidest = 260;             // longer notes are shortened
+constexpr double kAway = 10;                            // from the point to its note
+constexpr std::ptrdiff_t kMostCovered = 3;              // a note that would lie over more lines is left out
+constexpr double kMarker = 4, kRing = 8, kWhisker = 3;  // half their widths
+constexpr double kWidest = 260;                         // longer notes are shortened
 
 struct Point {
   double x = 0, y = 0;
@@ -109,10 +111,13 @@ class Placer {
   }
   void add(const Series& series) {
     std::optional<Point> before;
+    const double marker = series.marker == Marker::ring ? kRing : kMarker;
     for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
       const std::optional<Point> now = point(series.x[i], series.y[i]);
       if (now && series.stroke == Stroke::impulses) drawn_.push_back({{now->x, panel_.plot.y}, *now});
-      if (now && series.stroke == Stroke::points) drawn_.push_back({*now, *now});
+      if (now && has_markers(series))
+        taken_.push_back({now->x - marker, now->y - marker, now->x + marker, now->y + marker});
+      if (now) add_whisker(series.x[i], series.y[i], error_bar(series, i));
       if (now && before && (series.stroke == Stroke::line || series.stroke == Stroke::dashed))
         drawn_.push_back({*before, *now});
       before = now;
@@ -121,11 +126,22 @@ class Placer {
   void add(const Bars& bars) {
     const double width = 0.8 / static_cast<double>(std::max<size_t>(1, bars.groups.size()));
     for (size_t g = 0; g < bars.groups.size(); ++g)
-      for (size_t i = 0; i < bars.groups[g].values.size(); ++i)
-        for (const double side : {0.0, 1.0})
-          if (const auto top = point(static_cast<double>(i) - 0.4 + width * (static_cast<double>(g) + side),
-                                     bars.groups[g].values[i]))
-            drawn_.push_back({{top->x, panel_.plot.y}, *top});
+      for (size_t i = 0; i < bars.groups[g].values.size(); ++i) {
+        const double value = bars.groups[g].values[i],
+                     left = static_cast<double>(i) - 0.4 + width * static_cast<double>(g);
+        const auto from = point(left, value), to = point(left + width, value);
+        if (!from || !to) continue;
+        for (const Point& top : {*from, *to}) drawn_.push_back({{top.x, panel_.plot.y}, top});
+        taken_.push_back({from->x, from->y - 1, to->x, to->y + 1});
+        add_whisker(left + width / 2, value, error_bar(bars.groups[g], i));
+      }
+  }
+  void add_whisker(double x, double y, const ErrorBar& error) {
+    if (error.below + error.above <= 0) return;
+    const auto top = point(x, y + error.above);
+    if (!top) return;
+    const double bottom = point(x, y - error.below).value_or(Point{top->x, panel_.plot.y}).y;
+    taken_.push_back({top->x - kWhisker, bottom, top->x + kWhisker, top->y + 1});
   }
 
   const PanelLayout& panel_;

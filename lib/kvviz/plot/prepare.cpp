@@ -128,7 +128,9 @@ Range finished(const Axis& axis, const Extent& extent, Spread spread, bool from_
   if (from_zero && !log) range = {std::min(range.low, 0.0), std::max(range.high, 0.0)};
   if (from_zero && log) range.low -= 0.3;  // the smallest bar keeps a visible height
   if (spread != Spread::tight && !extent.empty()) {
-    const double margin = spread == Spread::half_step ? 0.5 : 0.05 * (range.high - range.low);
+    constexpr double clear_of_axis = 0.006;  // so that the first of many bars is not on the axis
+    const double length = range.high - range.low,
+                 margin = spread == Spread::half_step ? std::max(0.5, clear_of_axis * length) : 0.05 * length;
     if (!(from_zero && !log && range.low == 0)) range.low -= margin;
     if (!(from_zero && !log && range.high == 0)) range.high += margin;
   }

@@ -55,6 +55,8 @@ class Writer {
   double y(double value) const { return on_axis(value, layout_.panel.y.scale); }
   /// The data lines of a curve; a blank line breaks it.
   bool curve(const Series& series);
+  /// The stepped area under a curve: a step from half-way to the point before to half-way to the next.
+  bool area(const Series& series);
   /// Its error bars.
   void whiskers(const Series& series);
   /// A cell's value in z axis units, within the colour limits.

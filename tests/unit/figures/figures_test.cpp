@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/plot/prepare.hpp"
 #include "kvviz/plot/script.hpp"
 #include "unit/figures/checks.hpp"
 #include "unit/figures/synthetic.hpp"
@@ -186,4 +188,53 @@ TEST_CASE("[figures] attention maps: the future is grey, the visible triangle is
   figures::AttentionMap odd;
   odd.mean.resize(3);
   CHECK_THROWS_AS(figures::attention_map_figure(std::vector{odd}), DataError);
+}
+
+TEST_CASE("[figures] the heaviest tokens: with the rule of the ranking, and none where all are ranked") {
+  const auto heavy = [](const plot::Panel& panel) {
+    for (const plot::Mark& mark : panel.marks)
+      if (const auto* lines = std::get_if<plot::Lines>(&mark))
+        for (const plot::Series& series : lines->series)
+          if (series.label == "heaviest tokens") return true;
+    return false;
+  };
+  for (const int64_t tokens : {7, 100}) {
+    const Shape shape{2, 2, tokens, 8};
+    analysis::AttentionResult attention = synthetic::attention(shape);
+    attention.top_keys.clear();
+    for (int64_t key = 0; key < std::min<int64_t>(tokens - 1, 20); ++key)
+      attention.top_keys.push_back({.key = key, .received = 0.1});
+    analysis::TokensResult result = synthetic::tokens(shape);
+    result.order.resize(static_cast<size_t>(tokens < 20 ? tokens - 1 : 75));  // the last are not ranked
+    std::iota(result.order.begin(), result.order.end(), 0);
+    attention.ranking = result.order;
+    const plot::Figure mass = figures::attention_figures(attention, synthetic::texts(shape))[4].figure;
+    const plot::Figure matter = figures::token_figures(result, synthetic::texts(shape))[0].figure;
+    CHECK(heavy(mass.panels[0]) == (tokens > 10));
+    CHECK(heavy(matter.panels[0]) == (tokens > 10));
+    CHECK((mass.caption.find("--least-exposure") != std::string::npos) == (tokens > 10));
+    CHECK((matter.caption.find("--least-exposure") != std::string::npos) == (tokens > 10));
+  }
+}
+
+TEST_CASE("[figures] decimals tell the cells of a map from each other") {
+  CHECK(figures::decimals_for({1.0, 1.04, 1.09}) == 3);
+  CHECK(figures::decimals_for({3.2, 11.9}) == 1);
+  CHECK(figures::decimals_for({0, 300}) == 0);
+  CHECK(figures::decimals_for({0, 1, analysis::kNone}) == 2);
+  CHECK(figures::decimals_for({5, 5}) == 2);
+  CHECK(figures::decimals_for({0, 1e-7}) == 3);
+}
+
+TEST_CASE("[figures] whiskers of shares end at 0 and 1") {
+  analysis::HeadsResult heads;
+  heads.rows.resize(1);
+  heads.legacy_consistency = {{.head = 0, .k_sparsity_mean = 0.1, .k_sparsity_std = 0.3}};
+  heads.legacy_consistency[0].v_sparsity_mean = 0.9, heads.legacy_consistency[0].v_sparsity_std = 0.3;
+  const auto all = figures::head_figures(heads, {});
+  const auto& bars = std::get<plot::Bars>(all[1].figure.panels[1].marks[0]);
+  CHECK(plot::error_bar(bars.groups[0], 0).below == doctest::Approx(0.1));
+  CHECK(plot::error_bar(bars.groups[0], 0).above == doctest::Approx(0.3));
+  CHECK(plot::error_bar(bars.groups[1], 0).below == doctest::Approx(0.3));
+  CHECK(plot::error_bar(bars.groups[1], 0).above == doctest::Approx(0.1));
 }

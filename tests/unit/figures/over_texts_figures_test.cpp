@@ -137,3 +137,19 @@ TEST_CASE("[over_texts_figures] one text has no maps of a spread") {
   CHECK(named.figure.caption.empty());
   synthetic::check_labelled(named);
 }
+
+TEST_CASE("[over_texts_figures] intervals and colours end where the number does") {
+  auto all = numbers(1, 8);
+  CHECK(text_numbers_figure(all).figure.caption.empty());
+  all[0].low = -0.2, all[0].high = 1.3, all[0].least = 0, all[0].most = 1;
+  const NamedFigure named = text_numbers_figure(all);
+  const auto& band = std::get<plot::Band>(named.figure.panels.front().marks.front());
+  CHECK(band.low == std::vector<double>{0, 0});
+  CHECK(band.high == std::vector<double>{1, 1});
+  CHECK(!named.figure.caption.empty());
+  auto maps = heads(1, 2, 2);
+  maps[0].least = 0, maps[0].most = 1;
+  const NamedFigure shares = head_spread_figure(maps);
+  CHECK(map_of(shares, 0).z_max == 1);
+  CHECK_FALSE(map_of(shares, 1).z_max);
+}

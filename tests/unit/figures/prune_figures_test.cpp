@@ -147,3 +147,16 @@ TEST_CASE("[prune figures] colours of a sweep end where few cost more") {
   CHECK(series[1].y[0] < 1);
   CHECK(test::holds(points.note, "7 nats"));
 }
+
+TEST_CASE("[prune figures] few points are named; a p that no pairing was below reads at most") {
+  SweepStudy few = sweep(SweepKind::heads, 2, 3);
+  const auto points = figures::sweep_figures(few)[2].figure.panels[0];
+  std::vector<std::string> names;
+  for (const plot::Mark& mark : points.marks)
+    if (const auto* note = std::get_if<plot::Note>(&mark)) names.push_back(note->text);
+  CHECK(names.size() == few.items.size());
+  CHECK(names.front() == few.items.front().outcome.method);
+  const auto many = figures::sweep_figures(sweep(SweepKind::heads, 4, 8))[2].figure.panels[0];
+  CHECK(test::holds(many.title, "p ≤ 0.0001"));
+  for (const plot::Mark& mark : many.marks) CHECK_FALSE(std::holds_alternative<plot::Note>(mark));
+}

@@ -222,3 +222,43 @@ TEST_CASE("[similarity figures] P17: groups of channels by head, the largest fir
   const auto without = figures::similarity_figures(r, {});
   CHECK(without.size() + 1 == all.size());
 }
+
+TEST_CASE("[similarity figures] of many heads a layer stands around its number, with lines between layers") {
+  const auto few = drawn({2, 4});
+  CHECK(named(few, "attention_similarity").figure.panels[0].marks.size() == 1);
+  const auto many = drawn({12, 12, 30, 64});
+  const plot::Panel& panel = named(many, "attention_similarity").figure.panels[0];
+  const auto& map = std::get<plot::Heatmap>(panel.marks[0]);
+  CHECK(map.x0 - map.dx / 2 == doctest::Approx(-0.5));
+  REQUIRE(panel.marks.size() == 2);
+  const auto& borders = std::get<plot::Lines>(panel.marks[1]).series;
+  REQUIRE(borders.size() == 2 * 11);
+  CHECK(borders[0].y == std::vector<double>{0.5, 0.5});
+  CHECK(borders[1].x == std::vector<double>{0.5, 0.5});
+}
+
+TEST_CASE("[similarity figures] colours go below 0 only where values do") {
+  SimilarityResult r = result({});
+  r.value.layer_excess.assign(r.value.layer_excess.size(), 0.4);
+  const auto all = figures::similarity_figures(r, {});
+  const plot::Figure& figure = named(all, "layer_similarity_matrix").figure;
+  const auto& keys = std::get<plot::Heatmap>(figure.panels[0].marks[0]);
+  const auto& values = std::get<plot::Heatmap>(figure.panels[1].marks[0]);
+  CHECK(keys.map == plot::ColourMap::diverging);
+  CHECK(*keys.z_min == -1);
+  CHECK(values.map == plot::ColourMap::sequential);
+  CHECK(*values.z_min == 0);
+}
+
+TEST_CASE("[similarity figures] captions say how many of the tokens are drawn, and the threshold of groups") {
+  SimilarityResult r = result({});
+  r.key.channel_groups.threshold = 0.83, r.value.channel_groups.threshold = 0.9;
+  const auto some = figures::similarity_figures(r, {});
+  for (const char* file :
+       {"token_similarity_matrix", "token_kv_similarity_matrices", "token_embedding_patterns"})
+    CHECK(test::holds(named(some, file).figure.caption, "100 of 500 tokens, equally spaced"));
+  CHECK(test::holds(named(some, "embedding_dimension_groups").figure.caption, "groups:0.83."));
+  r.tokens = 100;
+  const auto all = figures::similarity_figures(r, {});
+  CHECK_FALSE(test::holds(named(all, "token_similarity_matrix").figure.caption, "equally spaced"));
+}

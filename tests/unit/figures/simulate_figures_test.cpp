@@ -104,7 +104,7 @@ TEST_CASE("[simulate figures] all are labelled and legible, from one policy to e
 TEST_CASE("[simulate figures] all draw") {
   synthetic::draw(figures::simulate_figures(synthetic::simulation({})));
   synthetic::draw(figures::simulate_figures(synthetic::simulation({1, 1, 1, 1, {0.25}, 16})));
-  synthetic::draw(figures::needle_figures(synthetic::needles(5, 5, 3)));
+  synthetic::draw(figures::needle_figures(synthetic::simulation({}), synthetic::needles(5, 5, 3)));
 }
 
 TEST_CASE("[simulate figures] frontier: the title names what is told apart, the caption the rest") {
@@ -116,8 +116,10 @@ TEST_CASE("[simulate figures] frontier: the title names what is told apart, the 
                                                        {"oracle", "0.1", 110, 0.001, 0.001, true}}));
   const plot::Figure& figure = find(all, "frontier");
   const plot::Panel& panel = frontier_panel(all);
-  CHECK(panel.title == "From 100 B: window at 10 %; from 550 B: h2o at 50 %; from 1000 B: the full cache");
-  CHECK(holds(figure.caption, "~ 110 B: h2o at 10 % (+63.2 ± 1.63 %)"));
+  CHECK(
+      panel.title ==
+      "From 10 %, 100 B: window at 10 %; from 55 %, 550 B: h2o at 50 %; from 100 %, 1000 B: the full cache");
+  CHECK(holds(figure.caption, "~ 11 %, 110 B: h2o at 10 % (+63.2 ± 1.63 %)"));
   CHECK(holds(figure.caption, "Not told apart from h2o at 50 % with no more memory: tova."));
   CHECK(holds(figure.caption, "* reads the future"));
   CHECK_FALSE(holds(figure.caption, "oracle at"));
@@ -165,7 +167,7 @@ TEST_CASE("[simulate figures] frontier: without standard errors nothing is calle
       study_of({{"h2o", "0.1", 110, 0.2, kNone}, {"h2o", "0.5", 550, 0.02, kNone}}));
   CHECK(holds(frontier_panel(all).note, "no difference is tested"));
   CHECK_FALSE(holds(frontier_panel(all).note, "Black rings"));
-  CHECK(holds(find(all, "frontier").caption, "110 B: h2o at 10 % (+22.1 %)"));
+  CHECK(holds(find(all, "frontier").caption, "11 %, 110 B: h2o at 10 % (+22.1 %)"));
 }
 
 TEST_CASE("[simulate figures] policies that read the future or keep their memory are marked everywhere") {
@@ -302,26 +304,54 @@ TEST_CASE("[simulate figures] token strip: shares of sets, the tokens' text belo
 
 TEST_CASE("[simulate figures] needle: legible, beside the full cache, which has no panel of its own") {
   for (const auto& [policies, depths, lengths] : {std::tuple{1, 1, 1}, {2, 5, 1}, {5, 11, 4}, {18, 5, 3}})
-    for (const NamedFigure& named : figures::needle_figures(synthetic::needles(policies, depths, lengths))) {
+    for (const NamedFigure& named :
+         figures::needle_figures(synthetic::simulation({}), synthetic::needles(policies, depths, lengths))) {
       synthetic::check_labelled(named);
       synthetic::check_texts(named);
     }
-  CHECK(figures::needle_figures({}).empty());
+  CHECK(figures::needle_figures({}, {}).empty());
   const std::vector<NeedleCell> cells{
       {"full", "1.0", 0, 64, -1, -1, -5, 1, {{0, 0, 0, 1}, {1, 0, 0, 1}}},
       {"h2o", "0.25", 0, 64, -3, -1, -5, 0.5, {{0, 0, 0, 0.25}, {1, 0, 0, 0.75}}},
       {"h2o", "0.25", 1, 64, -0.5, -1, -5, 1, {{0, 0, 0, 1}}}};
-  const auto all = figures::needle_figures(cells);
+  const SimulationStudy study = study_of({{"full", "1.0", 1000, 0, 0}, {"h2o", "0.25", 250, 0.1, 0.01}});
+  const auto all = figures::needle_figures(study, cells);
   REQUIRE(all.size() == 3);
-  const plot::Figure& change = find(all, "needle");
-  REQUIRE(change.panels.size() == 1);
-  CHECK(change.panels[0].title == "h2o");
-  CHECK(change.panels[0].y.names == std::vector<std::string>{"0 %", "100 %"});
-  const auto& map = mark<plot::Heatmap>(change.panels[0]);
-  CHECK(map.z == std::vector<double>{-2, 0.5});
-  CHECK(*map.z_min == -4);
-  CHECK(*map.z_max == 0);
+  const plot::Figure& share = find(all, "needle");
+  REQUIRE(share.panels.size() == 1);
+  CHECK(share.panels[0].title == "h2o");
+  CHECK(share.panels[0].y.names == std::vector<std::string>{"0 %", "100 %"});
+  const auto& map = mark<plot::Heatmap>(share.panels[0]);
+  CHECK(map.z == std::vector<double>{0.5, 1});
+  CHECK(*map.z_min == 0);
+  CHECK(*map.z_max == 1);
   CHECK(mark<plot::Heatmap>(find(all, "needle_survival").panels[0]).z == std::vector<double>{0.5, 1});
   CHECK(mark<plot::Heatmap>(find(all, "needle_survival_by_layer").panels[0]).z ==
         std::vector<double>{0.625, 0.75});
+}
+
+TEST_CASE("[simulate figures] needle: every cell between its own ends, policies in order and marked") {
+  const std::vector<NeedleCell> cells{{"oracle", "0.25", 0, 64, -1, -1, -5, 1},
+                                      {"h2o:mask", "0.25", 0, 64, -3, -2, -4, 1},
+                                      {"h2o:mask", "0.25", 1, 64, -3, -2.5, -3.5, 1},
+                                      {"snapkv", "0.25", 0, 64, -9, -2, -4, 1},
+                                      {"snapkv", "0.25", 1, 64, -3, -4, -2, 1}};
+  const auto all = figures::needle_figures(synthetic::simulation({}), cells, "a model");
+  const plot::Figure& figure = find(all, "needle");
+  REQUIRE(figure.panels.size() == 3);
+  CHECK(figure.panels[0].title == "snapkv");
+  CHECK(figure.panels[1].title == "h2o:mask †");
+  CHECK(figure.panels[2].title == "oracle *");
+  CHECK(mark<plot::Heatmap>(figure.panels[1]).z == std::vector<double>{0.5, 0.5});
+  CHECK(mark<plot::Heatmap>(figure.panels[0]).z[0] == 0);
+  CHECK(std::isnan(mark<plot::Heatmap>(figure.panels[0]).z[1]));  // the full cache gains nothing by it
+  CHECK(holds(figure.caption, "* reads the future"));
+  CHECK(holds(figure.caption, "† hides what it evicts"));
+}
+
+TEST_CASE("[simulate figures] subtitles count the texts once") {
+  const SimulationStudy study = study_of({{"h2o", "0.5", 500, 0.1, 0.01}});
+  CHECK(find(figures::simulate_figures(study, "demo, 4 texts"), "frontier")
+            .subtitle.starts_with("demo, 4 texts; 400 tokens"));
+  CHECK(find(figures::simulate_figures(study), "frontier").subtitle.starts_with("4 texts, 400 tokens"));
 }

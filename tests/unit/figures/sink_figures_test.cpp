@@ -100,7 +100,7 @@ TEST_CASE("[sink figures] all are labelled, legible and drawn, from one head of 
       CAPTURE(heads);
       CAPTURE(texts);
       const auto all = figures::sink_figures(make(layers, heads, texts).input());
-      CHECK(all.size() == 11);
+      CHECK(all.size() == (texts > 1 ? 11 : 10));
       for (const NamedFigure& named : all) {
         synthetic::check_labelled(named);
         synthetic::check_texts(named);
@@ -206,6 +206,12 @@ TEST_CASE("[sink figures] stability: a bin for each number of texts; heads witho
   CHECK(mark<plot::Histogram>(panel).edges.size() == 4);
   CHECK(mark<plot::Histogram>(panel).groups[0].counts == std::vector<double>{2, 1, 2});
   CHECK(panel.x.label == "texts, of 2 that have the score");
+}
+
+TEST_CASE("[sink figures] one text has no figure of texts, and no mean over them") {
+  const auto all = figures::sink_figures(make(2, 2, 1).input());
+  CHECK(std::ranges::count(all, "sinks/head_consistency", &NamedFigure::file) == 0);
+  CHECK_FALSE(holds(find(all, "sink_heatmap_enhanced").panels[0].title, "Mean over"));
 }
 
 TEST_CASE("[sink figures] keys that stand out: means over the heads of a layer, where they were counted") {
@@ -320,7 +326,7 @@ TEST_CASE("[sink figures] comparison: labels from the data, intervals of unequal
 }
 
 TEST_CASE("[sink figures] reuse: numbers of every substitute; what was not measured is missing") {
-  const figures::ReuseVariantRow rows[] = {{"first_layer", 67, 4, 0.9, 0.3, 3, 2},
+  const figures::ReuseVariantRow rows[] = {{"first_layer", 67, 4, 0.9, 0.3, 3, 2, 37.93},
                                            {"first_key", -0.5, kNone, 0.4, 1, 1, 2},
                                            {"zero", 2, 1, 0.4, 0.6, 1.6, 0}};
   const NamedFigure named = figures::reuse_figure(rows);
@@ -338,6 +344,8 @@ TEST_CASE("[sink figures] reuse: numbers of every substitute; what was not measu
   CHECK(values(3).values[1] == 0.5);
   CHECK(!std::isfinite(values(3).values[2]));
   CHECK(mark<plot::Note>(named.figure.panels[0]).text == "67 ± 4");
+  CHECK(mark<plot::Note>(named.figure.panels[0]).y > 71);  // above the whisker
+  CHECK(named.figure.panels[0].note == "With full attention: 37.93.");
   CHECK(mark<plot::Note>(named.figure.panels[3], 1).text == "0.5");
   synthetic::draw({named});
 }

@@ -114,3 +114,37 @@ TEST_CASE("[notes] never overlap, stay inside, and leave a crowd alone") {
     }
   }
 }
+
+TEST_CASE("[notes] lie over no marker, whisker or top of a bar") {
+  struct Area {
+    double left, bottom, right, top;
+  };
+  const auto note_beside = [](Mark mark) {
+    Panel panel;
+    panel.x.min = 0, panel.x.max = 10, panel.y.min = 0, panel.y.max = 10;
+    panel.marks = {std::move(mark), Note{5, 5, "a strong note", true}};
+    Figure figure;
+    figure.panels = {panel};
+    const PanelLayout layout = lay_out(figure, {}).panels[0];
+    const std::vector<TextLine> notes = place_notes(layout, {});
+    REQUIRE(notes.size() == 1);
+    const double width = layout.plot.width / 10, height = layout.plot.height / 10;  // pixels of a unit
+    const double left = (notes[0].x - layout.plot.x) / width, middle = (notes[0].y - layout.plot.y) / height,
+                 half = notes[0].size / 2 / height;
+    return Area{left, middle - half, left + text_width(notes[0].text, notes[0].size) * kBoldWidth / width,
+                middle + half};
+  };
+  const auto covers = [](const Area& area, double x, double low, double high) {
+    return area.left < x && x < area.right && area.bottom < high && low < area.top;
+  };
+  const Area free = note_beside(Lines{{{"", {9}, {9}}}});
+  REQUIRE(free.left > 5);  // its first place is at the right
+  CHECK_FALSE(covers(note_beside(Lines{{{"", {5.5}, {5}}}}), 5.5, 5, 5));
+  Series whisker{"", {5.5}, {2}};
+  whisker.errors = {1}, whisker.errors_above = {4};
+  CHECK_FALSE(covers(note_beside(Lines{{whisker}}), 5.5, 1, 6));
+  Bars bars{{{"", {1, 1, 1, 1, 1, 1, 5}}}};
+  CHECK_FALSE(covers(note_beside(bars), 5.8, 5, 5));
+  bars.groups[0].values[6] = 2, bars.groups[0].errors = {0, 0, 0, 0, 0, 0, 4};
+  CHECK_FALSE(covers(note_beside(bars), 6, 2, 6));
+}

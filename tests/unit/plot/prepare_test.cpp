@@ -187,3 +187,17 @@ TEST_CASE("[prepare] categories are pooled to the most frequent, the first among
   CHECK(out.z[1] == 0);
   CHECK(std::isnan(out.z[2]));
 }
+
+TEST_CASE("[prepare] the first of many bars does not stand on the axis") {
+  Series series;
+  series.stroke = Stroke::impulses;
+  for (int i = 0; i < 1024; ++i) series.x.push_back(i), series.y.push_back(1);
+  Panel panel;
+  panel.x.whole = true;
+  panel.marks = {Lines{{series}}};
+  const PanelRanges many = ranges(panel);
+  CHECK((0 - many.x.low) / (many.x.high - many.x.low) > 0.005);
+  series.x.resize(5), series.y.resize(5);
+  panel.marks = {Lines{{series}}};
+  CHECK(ranges(panel).x.low == -0.5);
+}

@@ -281,3 +281,21 @@ TEST_CASE("[script] numbers stand only on cells that are large enough") {
   CHECK(!annotated(8, 64));
   CHECK(!annotated(126, 128));
 }
+
+TEST_CASE("[script] bars without room for gaps are one stepped area, broken where a value is missing") {
+  const auto script = [](int bars) {
+    Series series{"", {}, {}, Colour{0x0072b2}, Stroke::impulses};
+    for (int i = 0; i < bars; ++i)
+      series.x.push_back(i), series.y.push_back(i == 3 ? std::numeric_limits<double>::quiet_NaN() : 1);
+    Panel panel;
+    panel.marks = {Lines{{series}}};
+    Figure figure;
+    figure.panels = {panel};
+    return gnuplot_script(figure, {}, {});
+  };
+  CHECK(script(20).find("with vectors nohead") != std::string::npos);
+  const std::string area = script(500);
+  CHECK(area.find("with vectors nohead") == std::string::npos);
+  CHECK(area.find("1:2:3 with filledcurves") != std::string::npos);
+  CHECK(area.find("-0.5 0 1\n0.5 0 1\n0.5 0 1\n1.5 0 1\n1.5 0 1\n2.5 0 1\n\n3.5 0 1\n") != std::string::npos);
+}
