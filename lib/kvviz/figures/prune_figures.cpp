@@ -31,20 +31,25 @@ plot::Panel bar_panel(const std::string& title, const std::string& label, plot::
 }
 
 plot::Panel loss_panel(const PruningStudy& study, const std::vector<const PruneVariant*>& variants) {
-  plot::Bars::Group loss{.label = ""};
-  for (const PruneVariant* v : variants) {
-    loss.values.push_back(100 * v->outcome.delta_ppl / study.full_ppl);
-    loss.errors.push_back(100 * v->outcome.delta_ppl_se / study.full_ppl);
-  }
-  plot::Panel panel =
-      bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
-  panel.note = "Lower is better. Bars: paired standard error.";
+  std::vector<double> losses;
+  for (const PruneVariant* v : variants) losses.push_back(100 * v->outcome.delta_ppl / study.full_ppl);
+  const LossScale scale(losses);
+  plot::Bars::Group bars{.label = ""};
+  std::vector<plot::Note> labels;
   for (size_t i = 0; i < variants.size(); ++i) {
-    const double percent = 100 * variants[i]->outcome.delta_ppl / study.full_ppl;
-    const double error = 100 * variants[i]->outcome.delta_ppl_se / study.full_ppl;
-    const double top = std::max(percent, 0.0) + (std::isfinite(error) ? error : 0);
-    panel.marks.emplace_back(plot::Note{static_cast<double>(i), top, percent_label(percent), true});
+    const plot::ErrorBar error =
+        scale.bar(losses[i], 100 * variants[i]->outcome.delta_ppl_se / study.full_ppl);
+    bars.values.push_back(scale.shown(losses[i]));
+    bars.errors.push_back(error.below), bars.errors_above.push_back(error.above);
+    labels.push_back({static_cast<double>(i), bars.values.back(), percent_label(losses[i]), true});
   }
+  plot::Panel panel = bar_panel("Loss", "", {.groups = {std::move(bars)}}, names_of(variants));
+  panel.y = scale.axis("increase of perplexity [%]");
+  panel.y.max = *panel.y.max * std::pow(*panel.y.max / *panel.y.min, 0.15);  // room for a number on a bar
+  panel.note = fmt::format(
+      "Lower is better. Bars: paired standard error. At ≤ {:g} %: all that lose no more, or gain.{}",
+      scale.floor(), scale.capped() ? " At the top: all that lose more." : "");
+  panel.marks.insert(panel.marks.end(), labels.begin(), labels.end());
   return panel;
 }
 

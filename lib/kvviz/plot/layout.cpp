@@ -22,12 +22,6 @@ constexpr double kColourBar = 16;  // width of a colour bar
 constexpr double kLegendGap = 22;  // between legend entries
 constexpr double kLeastPlot = 40;  // least width and height of the area inside the axes
 
-const Heatmap* bar_of(const Panel& panel) {
-  for (const Mark& mark : panel.marks)
-    if (const auto* map = std::get_if<Heatmap>(&mark)) return map->z_label.empty() ? nullptr : map;
-  return nullptr;
-}
-
 /// What a panel needs around its axes.
 struct Margins {
   double left = 0, right = 0, top = 0, bottom = 0;
@@ -42,8 +36,19 @@ struct Draft {
   std::vector<std::vector<LegendEntry>> legend;
 };
 
+/// Values beyond the colours' limits have the limits' colours, which the ends of the axis then say.
 Axis z_axis(const Heatmap& map) {
-  return {map.z_label, map.z_scale, false, {}, {}, {}};
+  Axis axis{map.z_label, map.z_scale, false, {}, {}, {}};
+  const Range z = z_range(map);
+  const bool log = map.z_scale == Scale::log10;
+  const double slack = 1e-6 * (z.high - z.low);
+  for (const double value : map.z) {
+    if (!std::isfinite(value)) continue;
+    const double at = on_axis(value, map.z_scale);
+    if (!(at >= z.low - slack)) axis.floor = log ? std::pow(10.0, z.low) : z.low;
+    if (at > z.high + slack) axis.ceiling = log ? std::pow(10.0, z.high) : z.high;
+  }
+  return axis;
 }
 
 double entry_width(const LegendEntry& entry, const Theme& theme) {
@@ -237,6 +242,12 @@ std::vector<double> shares(size_t count, const std::vector<double>& weights) {
 
 }  // namespace
 
+const Heatmap* bar_of(const Panel& panel) {
+  for (const Mark& mark : panel.marks)
+    if (const auto* map = std::get_if<Heatmap>(&mark)) return map->z_label.empty() ? nullptr : map;
+  return nullptr;
+}
+
 FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   require(figure.width >= 200 && figure.height >= 150, "figure \"", figure.title, "\" is ", figure.width,
           " x ", figure.height, " pixels; expected at least 200 x 150");
@@ -254,7 +265,7 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   add(figure.subtitle, theme.note_size, false);
   std::vector<LegendEntry> entries;
   for (const Category& category : figure.legend)
-    entries.push_back({category.label, Swatch::box, category.colour});
+    entries.push_back(cell_entry(category.label, category.colour));
   for (const auto& row : legend_rows(std::move(entries), inner, theme)) {
     place_legend_row(out, row, (figure.width - row_width(row, theme)) / 2, top - kLine * theme.note_size / 2,
                      theme);
@@ -289,6 +300,33 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   align(drafts, columns, theme);
   for (Draft& draft : drafts) out.panels.push_back(finish(std::move(draft), theme));
   return out;
+}
+
+Figure with_text_scale(Figure figure, const Theme& theme, double scale) {
+  constexpr double least_panel = 230;  // its width, so that there are axes between the labels
+  const FigureLayout before = lay_out(figure, theme);
+  const int columns = std::max(1, figure.columns);
+  const auto panels = static_cast<int>(figure.panels.size());
+  const auto rows = [&] { return (panels + figure.columns - 1) / figure.columns; };
+  figure.columns = columns;
+  const int rows_before = rows();
+  scale = std::min(scale, figure.width / least_panel);
+  figure.width = static_cast<int>(std::lround(figure.width / scale));
+  figure.columns = std::clamp(static_cast<int>(figure.width / least_panel), 1, columns);
+  const auto least = static_cast<int>(std::lround(figure.height / scale * rows() / rows_before));
+  if (figure.columns < columns) figure.column_weights.clear(), figure.row_weights.clear();
+  const auto first_of_row = [&](int row) { return static_cast<size_t>(row * figure.columns); };
+  double wanted = 0, high = 0;
+  for (int row = 0; row < rows(); ++row) {
+    const double height = before.panels[first_of_row(row)].plot.height / scale;
+    wanted += height;
+    if (figure.columns < columns) figure.row_weights.push_back(height + 6 * theme.label_size);
+  }
+  figure.height = 10 * least;  // high enough for all texts: what the axes have too much then comes off
+  const FigureLayout after = lay_out(figure, theme);
+  for (int row = 0; row < rows(); ++row) high += after.panels[first_of_row(row)].plot.height;
+  figure.height = std::max(least, figure.height - static_cast<int>(high - wanted));
+  return figure;
 }
 
 }  // namespace kvviz::plot

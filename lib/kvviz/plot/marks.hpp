@@ -20,6 +20,12 @@ PanelScript panel_script(const PanelLayout& panel, const Theme& theme, const std
 /// A number for the script: at most 8 significant digits, "NaN" when not finite.
 std::string number(double value);
 
+/// The cross of a point without a value.
+inline constexpr const char* kMissing = "pointtype 2 pointsize 1*point linewidth 2";
+
+/// gnuplot's type and size of a marker; `point` is a variable of the script, what a terminal's points need.
+std::string shape(Marker marker);
+
 std::string colour(Colour value);  ///< '#rrggbb' in quotes
 
 }  // namespace kvviz::plot

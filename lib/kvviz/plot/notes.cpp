@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kvviz/core/error.hpp"
 #include "kvviz/plot/text.hpp"
 
 namespace kvviz::plot {
@@ -84,7 +85,8 @@ class Placer {
           std::any_of(taken_.begin(), taken_.end(), [&](const Area& other) { return area.overlaps(other); }))
         continue;
       const auto covered =
-          std::count_if(drawn_.begin(), drawn_.end(), [&](const Segment& s) { return crosses(s, area); });
+          std::count_if(drawn_.begin(), drawn_.end(), [&](const Segment& s) { return crosses(s, area); }) +
+          std::count_if(filled_.begin(), filled_.end(), [&](const Area& f) { return f.overlaps(area); });
       if (best == nullptr || covered < least) best = &area, least = covered;
     }
     if (best == nullptr || (least > kMostCovered && !note.strong)) return {};
@@ -121,17 +123,22 @@ class Placer {
   void add(const Bars& bars) {
     const double width = 0.8 / static_cast<double>(std::max<size_t>(1, bars.groups.size()));
     for (size_t g = 0; g < bars.groups.size(); ++g)
-      for (size_t i = 0; i < bars.groups[g].values.size(); ++i)
-        for (const double side : {0.0, 1.0})
-          if (const auto top = point(static_cast<double>(i) - 0.4 + width * (static_cast<double>(g) + side),
-                                     bars.groups[g].values[i]))
-            drawn_.push_back({{top->x, panel_.plot.y}, *top});
+      for (size_t i = 0; i < bars.groups[g].values.size(); ++i) {
+        const double left = static_cast<double>(i) - 0.4 + width * static_cast<double>(g),
+                     value = bars.groups[g].values[i];
+        const ErrorBar error = error_bar(bars.groups[g], i);
+        if (const auto from = point(left, value), to = point(left + width, value); from && to)
+          filled_.push_back({from->x, panel_.plot.y, to->x, from->y});
+        const auto low = point(left + width / 2, value - error.below),
+                   high = point(left + width / 2, value + error.above);
+        if (error.below + error.above > 0 && low && high) drawn_.push_back({*low, *high});
+      }
   }
 
   const PanelLayout& panel_;
   double size_;
   std::vector<Segment> drawn_;
-  std::vector<Area> taken_;
+  std::vector<Area> filled_, taken_;
 };
 
 }  // namespace
@@ -141,6 +148,9 @@ std::vector<TextLine> place_notes(const PanelLayout& panel, const Theme& theme) 
   const bool any = std::any_of(panel.panel.marks.begin(), panel.panel.marks.end(),
                                [](const Mark& mark) { return std::holds_alternative<Note>(mark); });
   if (!any) return out;
+  for (const Mark& mark : panel.panel.marks)
+    require(!std::holds_alternative<Heatmap>(mark), "panel \"", panel.panel.title,
+            "\" has a note and a heat map");
   Placer placer(panel, theme);
   for (const Mark& mark : panel.panel.marks)
     if (const auto* note = std::get_if<Note>(&mark))
