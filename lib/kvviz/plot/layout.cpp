@@ -134,6 +134,24 @@ void place_legend_row(Layout& out, const std::vector<LegendEntry>& row, double x
   }
 }
 
+/// The lowest edge of the lines, which stand over the axes, between two places; `top` where there is none.
+double lowest_between(const std::vector<TextLine>& lines, double left, double right, double top) {
+  for (const TextLine& line : lines)
+    if (line.x < right &&
+        line.x + text_width(line.text, line.bold ? line.size * kBoldWidth : line.size) > left)
+      top = std::min(top, line.y - line.size / 2);
+  return top;
+}
+
+/// An axis label that would leave the box on one side is moved.
+void keep_inside(TextLine& line, const Box& box) {
+  const double half = text_width(line.text, line.size) / 2;
+  double& at = line.upright ? line.y : line.x;
+  const double low = (line.upright ? box.y : box.x) + half,
+               high = (line.upright ? box.y + box.height : box.x + box.width) - half;
+  at = low < high ? std::clamp(at, low, high) : (low + high) / 2;
+}
+
 void place_texts(Draft& d, const Theme& theme) {
   PanelLayout& out = d.out;
   const Box& plot = out.plot;
@@ -157,28 +175,20 @@ void place_texts(Draft& d, const Theme& theme) {
   const double half = kLine * theme.label_size / 2;
   const Panel& panel = out.panel;
   const bool flat = !has_surface(panel);  // else gnuplot turns the labels with the axes
-  if (flat && !panel.x.label.empty())
+  const std::vector<TextLine> above = out.texts;
+  if (flat && !panel.x.label.empty()) {
     out.texts.push_back({shortened(one_line(panel.x.label), d.cell.width, theme.label_size),
                          plot.x + plot.width / 2, d.cell.y + half, theme.label_size});
-  if (flat && !panel.y.label.empty())
-    out.texts.push_back({shortened(one_line(panel.y.label), d.cell.height, theme.label_size), d.cell.x + half,
-                         plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
-  if (const Heatmap* map = bar_of(panel))
-    out.texts.push_back({shortened(one_line(map->z_label), d.cell.height, theme.label_size),
-                         d.cell.x + d.cell.width - half, plot.y + plot.height / 2, theme.label_size,
-                         Align::centre, false, true});
-}
-
-/// An axis label that would leave the cell on one side is moved or shortened by keeping it inside.
-void keep_inside(std::vector<TextLine>& texts, const Box& cell) {
-  for (TextLine& line : texts) {
-    if (line.align != Align::centre) continue;
-    const double half = text_width(line.text, line.size) / 2;
-    double& at = line.upright ? line.y : line.x;
-    const double low = (line.upright ? cell.y : cell.x) + half,
-                 high = (line.upright ? cell.y + cell.height : cell.x + cell.width) - half;
-    at = low < high ? std::clamp(at, low, high) : (low + high) / 2;
+    keep_inside(out.texts.back(), d.cell);
   }
+  const auto add_upright = [&](const std::string& label, double x) {
+    const double top = lowest_between(above, x - half, x + half, d.cell.y + d.cell.height);
+    out.texts.push_back({shortened(one_line(label), top - d.cell.y, theme.label_size), x,
+                         plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
+    keep_inside(out.texts.back(), {d.cell.x, d.cell.y, d.cell.width, top - d.cell.y});
+  };
+  if (flat && !panel.y.label.empty()) add_upright(panel.y.label, d.cell.x + half);
+  if (const Heatmap* map = bar_of(panel)) add_upright(map->z_label, d.cell.x + d.cell.width - half);
 }
 
 /// Needs the left and right margins.
@@ -192,6 +202,7 @@ void measure_foot(Draft& d, const Theme& theme) {
 
 PanelLayout finish(Draft d, const Theme& theme) {
   PanelLayout& out = d.out;
+  out.cell = d.cell;
   Box& plot = out.plot;
   plot.y = d.cell.y + d.margins.bottom;
   plot.height = std::max(kLeastPlot, d.cell.height - d.margins.top - d.margins.bottom);
@@ -203,7 +214,6 @@ PanelLayout finish(Draft d, const Theme& theme) {
   pool(out.panel, plot, theme);
   out.range = ranges(out.panel);
   place_texts(d, theme);
-  keep_inside(out.texts, d.cell);
   place_end_labels(out, theme);
   return std::move(d.out);
 }
@@ -303,29 +313,28 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
 }
 
 Figure with_text_scale(Figure figure, const Theme& theme, double scale) {
-  constexpr double least_panel = 230;  // its width, so that there are axes between the labels
+  constexpr double least_panel = 270;  // its width, so that there are axes between the labels
   const FigureLayout before = lay_out(figure, theme);
-  const int columns = std::max(1, figure.columns);
   const auto panels = static_cast<int>(figure.panels.size());
   const auto rows = [&] { return (panels + figure.columns - 1) / figure.columns; };
-  figure.columns = columns;
-  const int rows_before = rows();
+  const int columns = figure.columns = std::max(1, figure.columns), rows_before = rows();
   scale = std::min(scale, figure.width / least_panel);
   figure.width = static_cast<int>(std::lround(figure.width / scale));
   figure.columns = std::clamp(static_cast<int>(figure.width / least_panel), 1, columns);
-  const auto least = static_cast<int>(std::lround(figure.height / scale * rows() / rows_before));
   if (figure.columns < columns) figure.column_weights.clear(), figure.row_weights.clear();
-  const auto first_of_row = [&](int row) { return static_cast<size_t>(row * figure.columns); };
-  double wanted = 0, high = 0;
+  const auto least = static_cast<int>(std::lround(figure.height / scale * rows() / rows_before));
+  figure.height = 10 * least;  // high enough for all texts, to see what they take
+  const FigureLayout high = lay_out(figure, theme);
+  double height = figure.height;
+  figure.row_weights.clear();
   for (int row = 0; row < rows(); ++row) {
-    const double height = before.panels[first_of_row(row)].plot.height / scale;
-    wanted += height;
-    if (figure.columns < columns) figure.row_weights.push_back(height + 6 * theme.label_size);
+    const auto first = static_cast<size_t>(row * figure.columns);
+    const PanelLayout& panel = high.panels[first];
+    figure.row_weights.push_back(before.panels[first].plot.height / scale + panel.cell.height -
+                                 panel.plot.height);
+    height += figure.row_weights.back() - panel.cell.height;
   }
-  figure.height = 10 * least;  // high enough for all texts: what the axes have too much then comes off
-  const FigureLayout after = lay_out(figure, theme);
-  for (int row = 0; row < rows(); ++row) high += after.panels[first_of_row(row)].plot.height;
-  figure.height = std::max(least, figure.height - static_cast<int>(high - wanted));
+  figure.height = std::max(least, static_cast<int>(std::ceil(height)));
   return figure;
 }
 

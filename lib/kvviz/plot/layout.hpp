@@ -39,6 +39,7 @@ struct PlacedLegend {
 
 struct PanelLayout {
   Panel panel;  ///< coloured, its heat maps pooled
+  Box cell;     ///< with all its texts
   Box plot;     ///< inside the axes
   PanelRanges range;
   TickRow x_ticks, y_ticks;
@@ -68,7 +69,7 @@ inline constexpr double kSwatch = 26, kSwatchGap = 6;
 FigureLayout lay_out(const Figure& figure, const Theme& theme);
 
 /// The figure at 1 / `scale` of its size, beside which text, lines and markers are `scale` times as large;
-/// then higher by what its texts take, so that the rows of axes together keep their height. Panels that would
+/// then higher by what its texts take, so that each row of axes keeps its height. Panels that would
 /// be too narrow for their labels stand in fewer columns; a narrow figure stays wide enough for one.
 Figure with_text_scale(Figure figure, const Theme& theme, double scale);
 

@@ -68,6 +68,8 @@ void add_ticks(std::vector<Rect>& out, const plot::PanelLayout& p, double size) 
 namespace {
 
 void check_texts_at(const NamedFigure& named, double text_scale) {
+  INFO(named.file);
+  CAPTURE(text_scale);
   const plot::Theme theme;
   const plot::FigureLayout layout =
       plot::lay_out(plot::with_text_scale(named.figure, theme, theme.scale * text_scale), theme);
@@ -77,8 +79,8 @@ void check_texts_at(const NamedFigure& named, double text_scale) {
     for (const plot::TextLine& line : panel.texts) all.push_back(rect_of(line));
     add_ticks(all, panel, theme.tick_size);
     for (const plot::TextLine& line : plot::place_notes(panel, theme)) all.push_back(rect_of(line));
-    CHECK(panel.plot.width >= 100);
-    CHECK(panel.plot.height >= 60);
+    CHECK(panel.plot.width >= 70);
+    CHECK(panel.plot.height >= 40);
   }
   std::string outside, overlapping;
   for (size_t i = 0; i < all.size(); ++i) {
@@ -88,8 +90,7 @@ void check_texts_at(const NamedFigure& named, double text_scale) {
     for (size_t k = 0; k < i; ++k)
       if (overlap(a, all[k])) overlapping += a.what + " with " + all[k].what + "; ";
   }
-  INFO(named.file);
-  CAPTURE(text_scale);
+  CAPTURE(overlapping);
   CHECK(all.size() > 5);
   CHECK(outside.empty());
   CHECK(overlapping.empty());
