@@ -14,6 +14,7 @@
 namespace kvviz::plot {
 namespace {
 
+constexpr double kFilled = 0.97;   // of a width that lines of text fill: fitted to pixels, letters are wider
 constexpr double kLine = 1.3;      // height of a line of text, in font sizes
 constexpr double kEdge = 14;       // free border of the figure
 constexpr double kPanelGap = 26;   // between panels
@@ -74,8 +75,8 @@ Draft begin(const Panel& panel, const Box& cell, const Theme& theme) {
   d.out.panel = coloured(panel, theme);
   d.cell = cell;
   d.out.range = ranges(d.out.panel);
-  d.title = wrapped(panel.title, cell.width, theme.panel_title_size * kBoldWidth);
-  d.note = wrapped(panel.note, cell.width, theme.note_size);
+  d.title = wrapped(panel.title, kFilled * cell.width, theme.panel_title_size * kBoldWidth);
+  d.note = wrapped(panel.note, kFilled * cell.width, theme.note_size);
   d.legend = legend_rows(legend(d.out.panel), cell.width, theme);
   const auto rows = [](const auto& lines) { return static_cast<double>(lines.size()); };
   d.margins.top =
@@ -158,10 +159,12 @@ void place_texts(Draft& d, const Theme& theme) {
   double y = d.cell.y + d.cell.height;
   const double left = plot.x;
   const auto add_lines = [&](const std::vector<std::string>& lines, double size, bool bold, Colour colour) {
+    double room = 0;
+    for (const std::string& line : lines)
+      room = std::max(room, text_width(line, bold ? size * kBoldWidth : size));
+    const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - room));
     for (const std::string& line : lines) {
       y -= kLine * size;
-      const double room = text_width(line, bold ? size * kBoldWidth : size);
-      const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - room));
       out.texts.push_back({line, x, y + kLine * size / 2, size, Align::left, bold, false, colour});
     }
   };
@@ -176,16 +179,21 @@ void place_texts(Draft& d, const Theme& theme) {
   const Panel& panel = out.panel;
   const bool flat = !has_surface(panel);  // else gnuplot turns the labels with the axes
   const std::vector<TextLine> above = out.texts;
+  double foot_left = plot.x, foot_right = plot.x;  // of the x label
   if (flat && !panel.x.label.empty()) {
     out.texts.push_back({shortened(one_line(panel.x.label), d.cell.width, theme.label_size),
                          plot.x + plot.width / 2, d.cell.y + half, theme.label_size});
     keep_inside(out.texts.back(), d.cell);
+    const double middle = out.texts.back().x, reach = text_width(out.texts.back().text, theme.label_size) / 2;
+    foot_left = middle - reach, foot_right = middle + reach;
   }
   const auto add_upright = [&](const std::string& label, double x) {
     const double top = lowest_between(above, x - half, x + half, d.cell.y + d.cell.height);
-    out.texts.push_back({shortened(one_line(label), top - d.cell.y, theme.label_size), x,
+    const bool over_foot = x + half > foot_left && x - half < foot_right;
+    const double bottom = d.cell.y + (over_foot ? 2 * half : 0);
+    out.texts.push_back({shortened(one_line(label), top - bottom, theme.label_size), x,
                          plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
-    keep_inside(out.texts.back(), {d.cell.x, d.cell.y, d.cell.width, top - d.cell.y});
+    keep_inside(out.texts.back(), {d.cell.x, bottom, d.cell.width, top - bottom});
   };
   if (flat && !panel.y.label.empty()) add_upright(panel.y.label, d.cell.x + half);
   if (const Heatmap* map = bar_of(panel)) add_upright(map->z_label, d.cell.x + d.cell.width - half);
@@ -265,7 +273,7 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   const double inner = figure.width - 2 * kEdge;
   double top = figure.height - kEdge, bottom = kEdge;
   const auto add = [&](const std::string& text, double size, bool bold) {
-    for (const std::string& line : wrapped(text, inner, bold ? size * kBoldWidth : size)) {
+    for (const std::string& line : wrapped(text, kFilled * inner, bold ? size * kBoldWidth : size)) {
       out.texts.push_back({line, figure.width / 2.0, top - kLine * size / 2, size, Align::centre, bold, false,
                            colours::text});
       top -= kLine * size;
@@ -282,7 +290,7 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
     top -= kLine * theme.note_size;
   }
   top -= 10;
-  std::vector<std::string> foot = wrapped(figure.caption, inner, theme.note_size);
+  std::vector<std::string> foot = wrapped(figure.caption, kFilled * inner, theme.note_size);
   for (auto line = foot.rbegin(); line != foot.rend(); ++line) {
     out.texts.push_back({*line, kEdge, bottom + kLine * theme.note_size / 2, theme.note_size, Align::left});
     bottom += kLine * theme.note_size;
@@ -313,18 +321,23 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
 }
 
 Figure with_text_scale(Figure figure, const Theme& theme, double scale) {
-  constexpr double least_panel = 270;  // its width, so that there are axes between the labels
+  constexpr double least_width = 270, least_axes = 70;
   const FigureLayout before = lay_out(figure, theme);
   const auto panels = static_cast<int>(figure.panels.size());
   const auto rows = [&] { return (panels + figure.columns - 1) / figure.columns; };
-  const int columns = figure.columns = std::max(1, figure.columns), rows_before = rows();
-  scale = std::min(scale, figure.width / least_panel);
+  figure.columns = std::max(1, figure.columns);
+  const int rows_before = rows();
+  scale = std::min(scale, figure.width / least_width);
   figure.width = static_cast<int>(std::lround(figure.width / scale));
-  figure.columns = std::clamp(static_cast<int>(figure.width / least_panel), 1, columns);
-  if (figure.columns < columns) figure.column_weights.clear(), figure.row_weights.clear();
-  const auto least = static_cast<int>(std::lround(figure.height / scale * rows() / rows_before));
-  figure.height = 10 * least;  // high enough for all texts, to see what they take
-  const FigureLayout high = lay_out(figure, theme);
+  const double height_before = figure.height / scale;
+  figure.height *= 10;  // high enough for all texts, to see what they take
+  FigureLayout high = lay_out(figure, theme);
+  const auto narrow = [](const PanelLayout& panel) { return panel.plot.width < least_axes; };
+  while (figure.columns > 1 && std::ranges::any_of(high.panels, narrow)) {
+    --figure.columns;
+    figure.column_weights.clear(), figure.row_weights.clear();
+    high = lay_out(figure, theme);
+  }
   double height = figure.height;
   figure.row_weights.clear();
   for (int row = 0; row < rows(); ++row) {
@@ -334,6 +347,7 @@ Figure with_text_scale(Figure figure, const Theme& theme, double scale) {
                                  panel.plot.height);
     height += figure.row_weights.back() - panel.cell.height;
   }
+  const auto least = static_cast<int>(std::lround(height_before * rows() / rows_before));
   figure.height = std::max(least, static_cast<int>(std::ceil(height)));
   return figure;
 }

@@ -30,8 +30,8 @@ struct DrawError : DataError {
 
 /// Draws the figures, several at a time, one gnuplot process each; returns the files, in the order of the
 /// jobs. Every file appears whole or not at all. Throws DrawError with gnuplot's own words when it fails (the
-/// other figures are still drawn); DataError when it is missing and when a file cannot be written; UsageError when the scale
-/// is outside 0.2 .. 10.
+/// other figures are still drawn); DataError when it is missing and when a file cannot be written; UsageError
+/// when the scale is outside 0.2 .. 10.
 std::vector<std::filesystem::path> render(std::span<const RenderJob> jobs, const Theme& theme,
                                           const RenderOptions& options);
 

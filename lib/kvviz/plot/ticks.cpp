@@ -65,7 +65,7 @@ std::vector<Tick> step_ticks(const Range& range, double step) {
 
 /// About one tick every 70 px; labels of a y axis stand closer.
 double wanted_ticks(const TickSpace& space) {
-  return std::max(2.0, space.length / (space.vertical ? 45 : 70));
+  return std::max(4.0, space.length / (space.vertical ? 45 : 70));
 }
 
 /// The ticks of the least step, `finest` or more, whose labels fit.

@@ -138,6 +138,27 @@ TEST_CASE("[layout] a colour bar says where values lie beyond its ends") {
   CHECK(ends() == "≤ 10⁻⁴ .. 1");  // 0 has the colour of the lowest
 }
 
+TEST_CASE("[layout] the lines of a panel's title begin below each other, upright labels end below them") {
+  Figure figure;
+  figure.panels = {heat_panel(2, 2)};
+  figure.width = 300, figure.height = 260;
+  Panel& panel = figure.panels[0];
+  panel.title = std::string(40, 'w') + " short";  // the first word fills a line
+  panel.y.label = "a label of the rows that is longer than the axis";
+  const PanelLayout layout = lay_out(figure, {}).panels[0];
+  std::vector<TextLine> title;
+  const TextLine* label = nullptr;
+  for (const TextLine& line : layout.texts) {
+    if (line.bold) title.push_back(line);
+    if (line.upright && line.text.starts_with("a label")) label = &line;
+  }
+  REQUIRE(title.size() > 1);
+  for (const TextLine& line : title) CHECK(line.x == title[0].x);
+  REQUIRE(label != nullptr);
+  CHECK(title[0].x < label->x + label->size / 2);  // over the label
+  CHECK(label->y + text_width(label->text, label->size) / 2 <= title.back().y - title.back().size / 2);
+}
+
 TEST_CASE("[layout] leaders are grey lines from a last point to its label") {
   Figure figure;
   figure.panels.resize(1);

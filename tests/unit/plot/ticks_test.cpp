@@ -49,6 +49,8 @@ TEST_CASE("[ticks] numbers are written short") {
 TEST_CASE("[ticks] a linear axis has round steps") {
   CHECK(labels(axis_ticks({}, {0, 1}, {400, 13, false})) == "0 0.2 0.4 0.6 0.8 1");
   CHECK(labels(axis_ticks({}, {-0.021, 0.022}, {200, 13, true})) == "-0.02 -0.01 0 0.01 0.02");
+  CHECK(axis_ticks({}, {0.5406, 0.5594}, {70, 13, true}).ticks.size() >=
+        3);  // a short axis has room for three
 }
 
 TEST_CASE("[ticks] whole axes never show fractions and thin out") {
