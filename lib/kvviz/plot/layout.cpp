@@ -161,7 +161,7 @@ void place_texts(Draft& d, const Theme& theme) {
   const auto add_lines = [&](const std::vector<std::string>& lines, double size, bool bold, Colour colour) {
     double room = 0;
     for (const std::string& line : lines)
-      room = std::max(room, text_width(line, bold ? size * kBoldWidth : size));
+      room = std::max(room, text_width(line, bold ? size * kBoldWidth : size) / kFilled);
     const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - room));
     for (const std::string& line : lines) {
       y -= kLine * size;
