@@ -223,6 +223,9 @@ void bind(CLI::App& app, OutputOptions& o) {
   app.add_option("--plot-scale", o.plot_scale, "size of the figures")
       ->check(between(0.25, 8.0))
       ->group(group);
+  app.add_option("--text-scale", o.text_scale, "size of text, lines and markers in the figures")
+      ->check(between(0.5, 3.0))
+      ->group(group);
   app.add_flag("--no-plots", o.no_plots, "write no figures")->group(group);
   app.add_flag("--keep-plot-scripts", o.keep_plot_scripts, "keep each figure's gnuplot script beside it")
       ->group(group);

@@ -81,6 +81,7 @@ struct OutputOptions {
   std::filesystem::path out = ".";
   std::string format = "png";
   double plot_scale = 1;
+  double text_scale = 1;
   bool no_plots = false;
   bool keep_plot_scripts = false;
   std::string json;  ///< "-": the result to stdout

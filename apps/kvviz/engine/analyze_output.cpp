@@ -114,7 +114,11 @@ figures::NamedFigure map_figure(const Subject& subject, const analysis::Attentio
                     .queries = tokens,
                     .keys = tokens});
   }
-  return figures::attention_map_figure(maps);
+  figures::NamedFigure named = figures::attention_map_figure(maps);
+  named.figure.caption =
+      cat("The heads with the most and the least attention on the first token, mean distance and entropy. ",
+          named.figure.caption);
+  return named;
 }
 
 }  // namespace

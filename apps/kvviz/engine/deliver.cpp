@@ -32,7 +32,7 @@ std::vector<FigureFile> draw(std::vector<figures::NamedFigure> figures, const Ou
   std::vector<plot::RenderJob> jobs;
   for (auto& named : figures) jobs.push_back({output.out / "graphs" / named.file, std::move(named.figure)});
   plot::RenderOptions render;
-  render.canvas = {plot::parse_format(output.format), output.plot_scale};
+  render.canvas = {plot::parse_format(output.format), output.plot_scale, output.text_scale};
   render.keep_scripts = output.keep_plot_scripts;
   render.processes = std::min(kernels::thread_count(), static_cast<int>(std::thread::hardware_concurrency()));
   std::vector<std::filesystem::path> files;

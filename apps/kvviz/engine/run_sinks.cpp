@@ -162,6 +162,12 @@ std::vector<size_t> example_heads(const analysis::SinkSummary& summary, size_t c
   return chosen;
 }
 
+// alpha's label says whose attention it is and is short; other labels are sentences.
+const char* short_label(analysis::SinkMetric metric) {
+  const analysis::SinkMetricInfo& info = analysis::info_of(metric);
+  return metric == analysis::SinkMetric::alpha ? info.label : info.name;
+}
+
 std::vector<figures::AttentionMap> maps_of(const SinkRun& run, const analysis::SinkSummary& summary,
                                            std::span<const size_t> heads) {
   std::vector<figures::AttentionMap> maps;
@@ -171,9 +177,7 @@ std::vector<figures::AttentionMap> maps_of(const SinkRun& run, const analysis::S
     maps.push_back(
         {.layer = head.name.layer,
          .head = head.name.head,
-         .what = std::isnan(score)
-                     ? ""
-                     : fmt::format("{} {:.2f}", analysis::info_of(summary.rule.metric).name, score),
+         .what = std::isnan(score) ? "" : fmt::format("{} {:.2f}", short_label(summary.rule.metric), score),
          .mean = run.maps[static_cast<size_t>(head.name.layer)][static_cast<size_t>(head.name.head)].map,
          .queries = run.tokens.front(),
          .keys = run.tokens.front()});

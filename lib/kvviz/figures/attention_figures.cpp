@@ -44,7 +44,7 @@ plot::Figure two_maps(const std::string& title, plot::Panel left, plot::Panel ri
 plot::Figure sink_share(const AttentionResult& result) {
   plot::Panel alpha = head_panel(
       result, fmt::format("Mean attention of the first {} queries on the first token", result.sink_tokens),
-      "share of attention (α₁)", &AttentionHead::alpha_1);
+      "share of attention (alpha_1)", &AttentionHead::alpha_1);
   alpha.note =
       std::isfinite(result.sink_rate)
           ? fmt::format(
@@ -168,7 +168,7 @@ plot::Figure top_mass(const AttentionResult& result) {
   }
   plot::Panel panel;
   panel.title = "Share of a query's attention on its heaviest keys";
-  panel.x = {.label = "number of heaviest keys", .scale = plot::Scale::log10};
+  panel.x = {.label = "number of heaviest keys", .scale = plot::Scale::log10, .whole = true};
   panel.y = {.label = "share of attention", .min = 0, .max = 1.02};
   panel.marks = {std::move(spread), plot::Lines{{std::move(mean)}},
                  plot::Reference{.at = 0.95, .label = "95 %"}};

@@ -42,6 +42,13 @@ plot::Panel outliers(const ChannelsResult& result, const ChannelsOptions& option
     panel.note += fmt::format("{} L{} H{} c{} ({:.1f})", points.x.size() == 1 ? "Strongest:" : ",",
                               outlier.layer, outlier.head, outlier.channel, outlier.ratio);
   }
+  plot::Series others{"other channel", {}, {}, plot::colours::nothing, plot::Stroke::points};
+  for (const HeadChannels& head : result.rows) {
+    const std::vector<double>& ratios = (keys ? head.key : head.value).rms_ratio;
+    for (size_t c = 0; c < ratios.size(); ++c)
+      if (ratios[c] <= options.outlier_ratio)
+        others.x.push_back(static_cast<double>(c)), others.y.push_back(ratios[c]);
+  }
   const std::string ratio = plain_number(options.outlier_ratio);
   const size_t count = points.x.size();
   panel.title = fmt::format("{}: {} channel{} above {} x {} head's median", keys ? "Keys" : "Values", count,
@@ -53,8 +60,9 @@ plot::Panel outliers(const ChannelsResult& result, const ChannelsOptions& option
              .min = -0.5,
              .max = static_cast<double>(std::max<int64_t>(1, dims)) - 0.5};
   panel.y = {.label = "RMS / median RMS of the head", .min = 0};
-  if (points.x.empty()) points.label.clear();
-  panel.marks.emplace_back(plot::Lines{{std::move(points)}});
+  for (plot::Series* series : {&others, &points})
+    if (series->x.empty()) series->label.clear();
+  panel.marks.emplace_back(plot::Lines{{std::move(others), std::move(points)}});
   panel.marks.emplace_back(
       plot::Reference{.at = options.outlier_ratio, .label = fmt::format("outlier above {}", ratio)});
   return panel;
@@ -73,6 +81,8 @@ plot::Panel legacy_dimensions(const ChannelsResult& result, const ChannelsOption
   panel.note = "One channel index over all heads and layers: unrelated directions.";
   panel.x = {.label = "channel index", .whole = true};
   panel.y = {.label = "share of elements", .min = 0};
+  constexpr double headroom = 1.12;  // above the tallest bar, for its name
+  if (!order.empty() && group.values[order[0]] > 0) panel.y.max = headroom * group.values[order[0]];
   for (size_t i = 0; i < std::min<size_t>(3, order.size()); ++i)
     panel.marks.emplace_back(
         plot::Note{static_cast<double>(order[i]), group.values[order[i]], fmt::format("c{}", order[i])});

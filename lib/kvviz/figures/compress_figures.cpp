@@ -166,7 +166,8 @@ plot::Panel distortion(const CompressionStudy& study, const char* side, double C
   plot::Panel panel;
   panel.title = side;
   panel.x = {.label = "bytes per token, keys and values of all layers", .scale = plot::Scale::log10};
-  panel.y = {.label = "relative error (lower is better)", .min = 0, .max = 1};
+  constexpr double most = 1;
+  panel.y = {.label = "relative error (lower is better)", .min = 0, .max = most};
   plot::Lines lines;
   size_t number = 0;
   for (const std::string& family : families_of(study)) {
@@ -177,7 +178,8 @@ plot::Panel distortion(const CompressionStudy& study, const char* side, double C
     for (const CacheOutcome* o : by_bytes(study)) {
       if (o->family != family) continue;
       line.x.push_back(o->bytes_per_token());
-      line.y.push_back(std::min(o->*error, 1.0));
+      line.y.push_back(std::min(o->*error, most));
+      if (o->*error > most) panel.y.ceiling = most;
     }
     lines.series.push_back(std::move(line));
   }

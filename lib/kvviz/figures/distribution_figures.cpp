@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 namespace kvviz::figures {
 namespace {
@@ -27,6 +28,27 @@ plot::Reference threshold_line(double threshold) {
           plot::colours::text};
 }
 
+constexpr double kLeftOut =
+    0.01;  // percent of the elements, the smallest, that the axes of magnitudes leave out
+
+/// The edge below which so many of all keys and values lie.
+std::optional<double> first_shown(const DistributionResult& result) {
+  double elements = 0, below = 0;
+  std::vector<double> counts(result.log_edges.empty() ? 0 : result.log_edges.size() - 1, 0.0);
+  for (const Layers* layers : {&result.key, &result.value})
+    for (const LayerDistribution& layer : *layers) {
+      elements += static_cast<double>(layer.elements);
+      for (size_t i = 0; i < counts.size(); ++i) counts[i] += static_cast<double>(layer.counts[i]);
+    }
+  for (size_t i = 0; i < counts.size(); ++i)
+    if (below += counts[i]; below > kLeftOut / 100 * elements) return std::pow(10.0, result.log_edges[i]);
+  return {};
+}
+
+plot::Axis magnitudes(const DistributionResult& result) {
+  return {.label = "|x|", .scale = plot::Scale::log10, .min = first_shown(result)};
+}
+
 plot::Panel pooled(const DistributionResult& result, const Side& side) {
   plot::Histogram histogram;
   for (const double edge : result.log_edges) histogram.edges.push_back(std::pow(10.0, edge));
@@ -43,7 +65,7 @@ plot::Panel pooled(const DistributionResult& result, const Side& side) {
   if (zeros > 0)
     panel.note =
         fmt::format("{:.3g} % of the elements are exactly 0 and lie in no bin.", 100 * zeros / elements);
-  panel.x = {.label = "|x|", .scale = plot::Scale::log10};
+  panel.x = magnitudes(result);
   panel.y = {.label = "elements per bin [%]"};
   if (!result.log_edges.empty()) panel.marks.emplace_back(std::move(histogram));
   panel.marks.emplace_back(threshold_line(side.threshold));
@@ -66,7 +88,7 @@ plot::Panel by_layer(const DistributionResult& result, const Side& side) {
   map.decimals = -1;
   plot::Panel panel =
       layer_panel(fmt::format("{}: magnitudes layer by layer", side.title), "|x|", std::move(map));
-  panel.x = {.label = "|x|", .scale = plot::Scale::log10};
+  panel.x = magnitudes(result);
   return panel;
 }
 
@@ -96,6 +118,8 @@ std::vector<NamedFigure> distribution_figures(const DistributionResult& result) 
   figure.title = "How large are the elements of the cache?";
   figure.columns = 2;
   figure.height = 1250;
+  figure.caption =
+      fmt::format("Logarithmic axes begin where at most {:g} % of the elements lie below.", kLeftOut);
   figure.panels = {pooled(result, keys),     pooled(result, values), by_layer(result, keys),
                    by_layer(result, values), legacy(keys),           legacy(values)};
   return {{"weight_magnitude_distribution", std::move(figure)}};

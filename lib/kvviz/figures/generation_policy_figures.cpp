@@ -67,6 +67,14 @@ bool keeps_memory(const EvictedText& text, const EvictedText& full) {
          text.held[last].bytes >= text.held[last].full_bytes;
 }
 
+/// The place of a name among those seen so far.
+size_t place_in(std::vector<std::string>& names, const std::string& name) {
+  const auto found = std::ranges::find(names, name);
+  const auto place = static_cast<size_t>(found - names.begin());
+  if (found == names.end()) names.push_back(name);
+  return place;
+}
+
 /// Which policies' texts are those of the full cache, and how far.
 plot::Panel budget_panel(std::span<const EvictedText* const> rows, const EvictedText& full, size_t columns) {
   plot::Heatmap map{.rows = static_cast<int>(rows.size()),
@@ -117,6 +125,7 @@ std::string parting(const EvictedText& full, const EvictedText& text) {
 
 plot::Panel bytes_panel(std::span<const EvictedText> texts) {
   const auto all = size_lines(texts);
+  std::vector<std::string> policies, budgets;
   double most = 0;
   for (const SizeLine& line : all) most = std::max(most, std::ranges::max(line.bytes));
   const auto [name, unit] = unit_of(most);
@@ -129,7 +138,10 @@ plot::Panel bytes_panel(std::span<const EvictedText> texts) {
       series.colour = plot::colours::text;
       series.width = 1.5;
     } else {
-      set_look(series, lines.series.size());
+      set_look(series, place_in(policies, line.policies.front()));
+      const size_t budget = place_in(budgets, line.budget);
+      series.stroke = budget % 2 == 1 ? plot::Stroke::dashed : plot::Stroke::line;
+      series.width = 1 + 0.75 * static_cast<double>(budget / 2);
     }
     lines.series.push_back(thin(std::move(series)));
   }
@@ -183,7 +195,9 @@ NamedFigure bytes_figure(const GenerationStudy& study) {
   plot::Figure figure;
   figure.title = "What has to stay in memory under eviction";
   figure.panels = {bytes_panel(texts)};
-  figure.panels.front().note = "keys and values in f16, and what the policy remembers of them";
+  figure.panels.front().note =
+      "keys and values in f16, and what the policy remembers of them; a colour to a policy, dashes and "
+      "widths to budgets";
   figure.height = static_cast<int>(std::min<size_t>(650 + 12 * texts.size(), 1000));
   for (const SizeLine& line : size_lines(texts))
     if (line.long_name())

@@ -90,7 +90,9 @@ void set_look(plot::Series& series, size_t number) {
   static constexpr std::array<plot::Marker, 5> markers{plot::Marker::disc, plot::Marker::square,
                                                        plot::Marker::triangle, plot::Marker::diamond,
                                                        plot::Marker::inverted};
-  series.marker = markers[number / colours.size() % markers.size()];
+  const size_t round = number / colours.size();
+  series.marker = markers[round % markers.size()];
+  series.stroke = round % 2 == 1 ? plot::Stroke::dashed : plot::Stroke::line;
   series.colour = colours[number % colours.size()];
 }
 

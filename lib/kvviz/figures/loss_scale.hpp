@@ -39,7 +39,8 @@ class LossScale {
 std::string bytes_label(double bytes);      ///< "12.4 MiB"
 std::string percent_label(double percent);  ///< "+1.2 %", three digits
 
-/// Looks of many lines: 35 numbers differ in colour or in marker.
+/// Looks of many lines: 35 numbers differ in colour, or in marker and, from one round of colours to the next,
+/// in dashes.
 void set_look(plot::Series& series, size_t number);
 
 }  // namespace kvviz::figures

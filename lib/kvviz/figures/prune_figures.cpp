@@ -31,20 +31,26 @@ plot::Panel bar_panel(const std::string& title, const std::string& label, plot::
 }
 
 plot::Panel loss_panel(const std::vector<const PruneVariant*>& variants) {
-  plot::Bars::Group loss{.label = ""};
-  for (const PruneVariant* v : variants) {
-    loss.values.push_back(v->outcome.delta_ppl_percent());
-    loss.errors.push_back(v->outcome.delta_ppl_percent_se());
-  }
-  plot::Panel panel =
-      bar_panel("Loss", "increase of perplexity [%]", {.groups = {std::move(loss)}}, names_of(variants));
-  panel.note = "Lower is better. Whiskers: paired standard error.";
+  std::vector<Loss> losses;
+  for (const PruneVariant* v : variants) losses.push_back(loss_of(v->outcome));
+  const LossScale scale(losses);
+  plot::Bars::Group bars{.label = ""};
+  std::vector<plot::Note> labels;
   for (size_t i = 0; i < variants.size(); ++i) {
-    const double percent = variants[i]->outcome.delta_ppl_percent();
-    const double error = variants[i]->outcome.delta_ppl_percent_se();
-    const double top = std::max(percent, 0.0) + (std::isfinite(error) ? error : 0);
-    panel.marks.emplace_back(plot::Note{static_cast<double>(i), top, percent_label(percent), true});
+    const plot::ErrorBar error = scale.bar(losses[i]);
+    bars.values.push_back(scale.shown(losses[i].percent));
+    bars.errors.push_back(error.below), bars.errors_above.push_back(error.above);
+    labels.push_back({static_cast<double>(i), bars.values.back(), percent_label(losses[i].percent), true});
   }
+  plot::Panel panel = bar_panel("Loss", "", {.groups = {std::move(bars)}}, names_of(variants));
+  panel.y = scale.axis("increase of perplexity [%]");
+  // Room for a number on a bar.
+  if (panel.y.scale == plot::Scale::log10)
+    panel.y.max = *panel.y.max * std::pow(*panel.y.max / *panel.y.min, 0.15);
+  else
+    panel.y.max = *panel.y.max + 0.15 * (*panel.y.max - *panel.y.min);
+  panel.note = "Lower is better. Whiskers: paired standard error." + scale.note();
+  panel.marks.insert(panel.marks.end(), labels.begin(), labels.end());
   return panel;
 }
 

@@ -29,8 +29,6 @@ std::vector<plot::Category> fate_legend() {
   const char* const names[] = {"held", "evicted", "sink key, held", "heavy hitter, held", "not read yet"};
   for (size_t i = 0; i < legend.size(); ++i) legend[i].label = names[i];
   std::swap(legend[1], legend[3]), std::swap(legend[1], legend[2]);
-  legend[3].colour = {0xf6f6f6};  // white is not seen on white
-  legend[3].label = "evicted (white)";
   return legend;
 }
 

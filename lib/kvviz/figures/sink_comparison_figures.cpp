@@ -25,7 +25,7 @@ std::string label_of(const SinkComparisonRun& run, const char* letter) {
 }
 
 plot::Bars::Group rate_of(const SinkComparisonRun& run, const char* letter, plot::Colour colour) {
-  return {label_of(run, letter), {run.rate}, {run.rate_se}, colour};
+  return {short_label(run, letter), {run.rate}, {run.rate_se}, colour};
 }
 
 plot::Bars::Group later_of(const SinkComparisonRun& run, const char* letter, plot::Colour colour) {
@@ -34,6 +34,21 @@ plot::Bars::Group later_of(const SinkComparisonRun& run, const char* letter, plo
           {run.p_later - run.p_later_low, 0},
           colour,
           {run.p_later_high - run.p_later, 0}};
+}
+
+/// The numbers of two runs beside each other, each with its number.
+plot::Panel bars_of_runs(plot::Panel panel, plot::Bars::Group a, plot::Bars::Group b) {
+  constexpr double headroom = 1.12, beside = 0.2;  // from the middle of a pair to that of a bar
+  panel.y.min = 0, panel.y.max = headroom;
+  std::vector<plot::Note> numbers;
+  for (const auto& [group, side] : {std::pair{&a, -beside}, std::pair{&b, beside}})
+    for (size_t i = 0; i < group->values.size(); ++i)
+      if (std::isfinite(group->values[i]))
+        numbers.push_back(
+            {static_cast<double>(i) + side, group->values[i], fmt::format("{:.3g}", group->values[i]), true});
+  panel.marks.emplace_back(plot::Bars{{std::move(a), std::move(b)}});
+  panel.marks.insert(panel.marks.end(), numbers.begin(), numbers.end());
+  return panel;
 }
 
 const char* in_words(const std::string& variant) {
@@ -91,26 +106,30 @@ plot::Panel variant_panel(std::span<const ReuseVariantRow> rows, const VariantNu
 
 NamedFigure sink_comparison_figure(const SinkComparisonRun& a, const SinkComparisonRun& b) {
   plot::Panel rates, later;
-  rates.title = a.metric.empty() ? "Sink rate" : "Sink rate by " + a.metric;
+  rates.title = "Sink rate";
+  for (const analysis::SinkMetricInfo& info : analysis::sink_metrics())
+    if (a.metric == info.name) rates.title += fmt::format(" by {}", info.label);
   rates.note = "Share of query heads that are sinks. Whiskers: standard error over texts.";
   rates.x = {.label = "mean over the texts of each run", .whole = true, .names = {"sink rate"}};
-  rates.y = {.label = "share of query heads", .min = 0, .max = 1};
-  rates.marks.emplace_back(plot::Bars{{rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups)}});
+  rates.y = {.label = "share of query heads"};
+  rates = bars_of_runs(std::move(rates), rate_of(a, "a", query_heads), rate_of(b, "b", kv_groups));
   later.title = "Does the first layer foretell later ones?";
   later.note = "If a run's two bars are equally high, it foretells nothing. Whiskers: 95 % interval.";
   later.x = {.label = "probability of a sink in a later layer",
              .whole = true,
              .names = {"P(later | first layer)", "P(later), base rate"}};
-  later.y = {.label = "probability", .min = 0, .max = 1};
-  later.marks.emplace_back(plot::Bars{{later_of(a, "a", query_heads), later_of(b, "b", kv_groups)}});
+  later.y = {.label = "probability"};
+  later = bars_of_runs(std::move(later), later_of(a, "a", query_heads), later_of(b, "b", kv_groups));
   NamedFigure named{"sinks/sink_comparison",
                     two_panels("Two runs compared", std::move(rates), std::move(later))};
+  named.figure.subtitle = label_of(a, "a") + "; " + label_of(b, "b");
   if (!a.synthetic && !b.synthetic) return named;
   named.figure.title = "Synthetic: " + named.figure.title;
-  named.figure.subtitle =
-      fmt::format("SYNTHETIC (random numbers, no model): {}", a.synthetic && b.synthetic ? "a and b"
-                                                              : a.synthetic              ? "a"
-                                                                                         : "b");
+  named.figure.subtitle = fmt::format("SYNTHETIC (random numbers, no model): {}. {}",
+                                      a.synthetic && b.synthetic ? "a and b"
+                                      : a.synthetic              ? "a"
+                                                                 : "b",
+                                      named.figure.subtitle);
   return named;
 }
 

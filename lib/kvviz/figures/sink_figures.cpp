@@ -118,7 +118,7 @@ plot::Figure surface(const SinkSummary& s) {
   for (const double score : map.z)
     if (!std::isnan(score)) low = std::min(low, score), high = std::max(high, score);
   map.z_min = low, map.z_max = high;
-  panel.note = fmt::format("Pink plane: the threshold, {}.", plain_number(s.rule.threshold));
+  panel.note = fmt::format("Pink outline: the threshold, {}.", plain_number(s.rule.threshold));
   return one_panel("Sink scores over layers and heads", std::move(panel), 900);
 }
 

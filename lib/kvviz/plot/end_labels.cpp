@@ -127,7 +127,7 @@ void place_end_labels(PanelLayout& p, const Theme& theme) {
     std::ranges::stable_sort(column.labels, {}, &Label::y);
     spread(column.labels, spacing, p.plot.y + size / 2, p.plot.y + p.plot.height - size / 2);
     for (const Label& label : column.labels) {
-      p.leaders.push_back({label.x + kPointGap, label.y, column.x - kTextGap, label.at, label.colour});
+      p.leaders.push_back({label.x + kPointGap, label.y, column.x - kTextGap, label.at});
       p.texts.push_back(
           {label.text, column.x, label.at, size, Align::left, label.bold, false, label.colour, true});
     }

@@ -98,8 +98,8 @@ struct Heatmap {
   std::optional<double> threshold{};  ///< marked on the colour bar in the sink colour; cells above it are
                                       ///< outlined along their edges, unless they are too small for it
   bool threshold_inclusive = false;   ///< a cell at the threshold is outlined too
-  bool surface = false;  ///< drawn as a step surface in three dimensions, the threshold as a translucent
-                         ///< plane; the panel's only mark but for references, which are left out
+  bool surface = false;  ///< drawn as a step surface in three dimensions, the threshold as the outline
+                         ///< of a plane; the panel's only mark but for references, which are left out
   std::string nothing_label = "no value";  ///< what grey means, for the legend; empty: not in the legend
   /// Cells are members of a kind, not sizes: z is the index of one of these, which stand in the legend in
   /// place of a colour bar (no z_label). Pooled to the most frequent, the first among equals.
@@ -116,7 +116,7 @@ struct Reference {
 };
 
 /// A short text beside a data point, where it covers as little as possible. A note without room beside the
-/// earlier ones is left out.
+/// earlier ones is left out. Not in a panel with a heat map, whose y axis points down.
 struct Note {
   double x = 0, y = 0;
   std::string text;

@@ -14,6 +14,7 @@
 namespace kvviz::plot {
 namespace {
 
+constexpr double kFilled = 0.97;   // of a width that lines of text fill: fitted to pixels, letters are wider
 constexpr double kLine = 1.3;      // height of a line of text, in font sizes
 constexpr double kEdge = 14;       // free border of the figure
 constexpr double kPanelGap = 26;   // between panels
@@ -21,12 +22,6 @@ constexpr double kTickGap = 10;    // between an axis and its tick labels
 constexpr double kColourBar = 16;  // width of a colour bar
 constexpr double kLegendGap = 22;  // between legend entries
 constexpr double kLeastPlot = 40;  // least width and height of the area inside the axes
-
-const Heatmap* bar_of(const Panel& panel) {
-  for (const Mark& mark : panel.marks)
-    if (const auto* map = std::get_if<Heatmap>(&mark)) return map->z_label.empty() ? nullptr : map;
-  return nullptr;
-}
 
 /// What a panel needs around its axes.
 struct Margins {
@@ -42,8 +37,19 @@ struct Draft {
   std::vector<std::vector<LegendEntry>> legend;
 };
 
+/// Values beyond the colours' limits have the limits' colours, which the ends of the axis then say.
 Axis z_axis(const Heatmap& map) {
-  return {map.z_label, map.z_scale, false, {}, {}, {}};
+  Axis axis{map.z_label, map.z_scale, false, {}, {}, {}};
+  const Range z = z_range(map);
+  const bool log = map.z_scale == Scale::log10;
+  const double slack = 1e-6 * (z.high - z.low);
+  for (const double value : map.z) {
+    if (!std::isfinite(value)) continue;
+    const double at = on_axis(value, map.z_scale);
+    if (!(at >= z.low - slack)) axis.floor = log ? std::pow(10.0, z.low) : z.low;
+    if (at > z.high + slack) axis.ceiling = log ? std::pow(10.0, z.high) : z.high;
+  }
+  return axis;
 }
 
 double entry_width(const LegendEntry& entry, const Theme& theme) {
@@ -69,8 +75,8 @@ Draft begin(const Panel& panel, const Box& cell, const Theme& theme) {
   d.out.panel = coloured(panel, theme);
   d.cell = cell;
   d.out.range = ranges(d.out.panel);
-  d.title = wrapped(panel.title, cell.width, theme.panel_title_size * kBoldWidth);
-  d.note = wrapped(panel.note, cell.width, theme.note_size);
+  d.title = wrapped(panel.title, kFilled * cell.width, theme.panel_title_size * kBoldWidth);
+  d.note = wrapped(panel.note, kFilled * cell.width, theme.note_size);
   d.legend = legend_rows(legend(d.out.panel), cell.width, theme);
   const auto rows = [](const auto& lines) { return static_cast<double>(lines.size()); };
   d.margins.top =
@@ -129,16 +135,36 @@ void place_legend_row(Layout& out, const std::vector<LegendEntry>& row, double x
   }
 }
 
+/// The lowest edge of the lines, which stand over the axes, between two places; `top` where there is none.
+double lowest_between(const std::vector<TextLine>& lines, double left, double right, double top) {
+  for (const TextLine& line : lines)
+    if (line.x < right &&
+        line.x + text_width(line.text, line.bold ? line.size * kBoldWidth : line.size) > left)
+      top = std::min(top, line.y - line.size / 2);
+  return top;
+}
+
+/// An axis label that would leave the box on one side is moved.
+void keep_inside(TextLine& line, const Box& box) {
+  const double half = text_width(line.text, line.size) / 2;
+  double& at = line.upright ? line.y : line.x;
+  const double low = (line.upright ? box.y : box.x) + half,
+               high = (line.upright ? box.y + box.height : box.x + box.width) - half;
+  at = low < high ? std::clamp(at, low, high) : (low + high) / 2;
+}
+
 void place_texts(Draft& d, const Theme& theme) {
   PanelLayout& out = d.out;
   const Box& plot = out.plot;
   double y = d.cell.y + d.cell.height;
   const double left = plot.x;
   const auto add_lines = [&](const std::vector<std::string>& lines, double size, bool bold, Colour colour) {
+    double room = 0;
+    for (const std::string& line : lines)
+      room = std::max(room, text_width(line, bold ? size * kBoldWidth : size) / kFilled);
+    const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - room));
     for (const std::string& line : lines) {
       y -= kLine * size;
-      const double room = text_width(line, bold ? size * kBoldWidth : size);
-      const double x = std::max(d.cell.x, std::min(left, d.cell.x + d.cell.width - room));
       out.texts.push_back({line, x, y + kLine * size / 2, size, Align::left, bold, false, colour});
     }
   };
@@ -152,28 +178,25 @@ void place_texts(Draft& d, const Theme& theme) {
   const double half = kLine * theme.label_size / 2;
   const Panel& panel = out.panel;
   const bool flat = !has_surface(panel);  // else gnuplot turns the labels with the axes
-  if (flat && !panel.x.label.empty())
+  const std::vector<TextLine> above = out.texts;
+  double foot_left = plot.x, foot_right = plot.x;  // of the x label
+  if (flat && !panel.x.label.empty()) {
     out.texts.push_back({shortened(one_line(panel.x.label), d.cell.width, theme.label_size),
                          plot.x + plot.width / 2, d.cell.y + half, theme.label_size});
-  if (flat && !panel.y.label.empty())
-    out.texts.push_back({shortened(one_line(panel.y.label), d.cell.height, theme.label_size), d.cell.x + half,
-                         plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
-  if (const Heatmap* map = bar_of(panel))
-    out.texts.push_back({shortened(one_line(map->z_label), d.cell.height, theme.label_size),
-                         d.cell.x + d.cell.width - half, plot.y + plot.height / 2, theme.label_size,
-                         Align::centre, false, true});
-}
-
-/// An axis label that would leave the cell on one side is moved or shortened by keeping it inside.
-void keep_inside(std::vector<TextLine>& texts, const Box& cell) {
-  for (TextLine& line : texts) {
-    if (line.align != Align::centre) continue;
-    const double half = text_width(line.text, line.size) / 2;
-    double& at = line.upright ? line.y : line.x;
-    const double low = (line.upright ? cell.y : cell.x) + half,
-                 high = (line.upright ? cell.y + cell.height : cell.x + cell.width) - half;
-    at = low < high ? std::clamp(at, low, high) : (low + high) / 2;
+    keep_inside(out.texts.back(), d.cell);
+    const double middle = out.texts.back().x, reach = text_width(out.texts.back().text, theme.label_size) / 2;
+    foot_left = middle - reach, foot_right = middle + reach;
   }
+  const auto add_upright = [&](const std::string& label, double x) {
+    const double top = lowest_between(above, x - half, x + half, d.cell.y + d.cell.height);
+    const bool over_foot = x + half > foot_left && x - half < foot_right;
+    const double bottom = d.cell.y + (over_foot ? 2 * half : 0);
+    out.texts.push_back({shortened(one_line(label), top - bottom, theme.label_size), x,
+                         plot.y + plot.height / 2, theme.label_size, Align::centre, false, true});
+    keep_inside(out.texts.back(), {d.cell.x, bottom, d.cell.width, top - bottom});
+  };
+  if (flat && !panel.y.label.empty()) add_upright(panel.y.label, d.cell.x + half);
+  if (const Heatmap* map = bar_of(panel)) add_upright(map->z_label, d.cell.x + d.cell.width - half);
 }
 
 /// Needs the left and right margins.
@@ -187,6 +210,7 @@ void measure_foot(Draft& d, const Theme& theme) {
 
 PanelLayout finish(Draft d, const Theme& theme) {
   PanelLayout& out = d.out;
+  out.cell = d.cell;
   Box& plot = out.plot;
   plot.y = d.cell.y + d.margins.bottom;
   plot.height = std::max(kLeastPlot, d.cell.height - d.margins.top - d.margins.bottom);
@@ -198,7 +222,6 @@ PanelLayout finish(Draft d, const Theme& theme) {
   pool(out.panel, plot, theme);
   out.range = ranges(out.panel);
   place_texts(d, theme);
-  keep_inside(out.texts, d.cell);
   place_end_labels(out, theme);
   return std::move(d.out);
 }
@@ -237,6 +260,12 @@ std::vector<double> shares(size_t count, const std::vector<double>& weights) {
 
 }  // namespace
 
+const Heatmap* bar_of(const Panel& panel) {
+  for (const Mark& mark : panel.marks)
+    if (const auto* map = std::get_if<Heatmap>(&mark)) return map->z_label.empty() ? nullptr : map;
+  return nullptr;
+}
+
 FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   require(figure.width >= 200 && figure.height >= 150, "figure \"", figure.title, "\" is ", figure.width,
           " x ", figure.height, " pixels; expected at least 200 x 150");
@@ -244,7 +273,7 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   const double inner = figure.width - 2 * kEdge;
   double top = figure.height - kEdge, bottom = kEdge;
   const auto add = [&](const std::string& text, double size, bool bold) {
-    for (const std::string& line : wrapped(text, inner, bold ? size * kBoldWidth : size)) {
+    for (const std::string& line : wrapped(text, kFilled * inner, bold ? size * kBoldWidth : size)) {
       out.texts.push_back({line, figure.width / 2.0, top - kLine * size / 2, size, Align::centre, bold, false,
                            colours::text});
       top -= kLine * size;
@@ -254,14 +283,14 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   add(figure.subtitle, theme.note_size, false);
   std::vector<LegendEntry> entries;
   for (const Category& category : figure.legend)
-    entries.push_back({category.label, Swatch::box, category.colour});
+    entries.push_back(cell_entry(category.label, category.colour));
   for (const auto& row : legend_rows(std::move(entries), inner, theme)) {
     place_legend_row(out, row, (figure.width - row_width(row, theme)) / 2, top - kLine * theme.note_size / 2,
                      theme);
     top -= kLine * theme.note_size;
   }
   top -= 10;
-  std::vector<std::string> foot = wrapped(figure.caption, inner, theme.note_size);
+  std::vector<std::string> foot = wrapped(figure.caption, kFilled * inner, theme.note_size);
   for (auto line = foot.rbegin(); line != foot.rend(); ++line) {
     out.texts.push_back({*line, kEdge, bottom + kLine * theme.note_size / 2, theme.note_size, Align::left});
     bottom += kLine * theme.note_size;
@@ -289,6 +318,38 @@ FigureLayout lay_out(const Figure& figure, const Theme& theme) {
   align(drafts, columns, theme);
   for (Draft& draft : drafts) out.panels.push_back(finish(std::move(draft), theme));
   return out;
+}
+
+Figure with_text_scale(Figure figure, const Theme& theme, double scale) {
+  constexpr double least_width = 270, least_axes = 70;
+  const FigureLayout before = lay_out(figure, theme);
+  const auto panels = static_cast<int>(figure.panels.size());
+  const auto rows = [&] { return (panels + figure.columns - 1) / figure.columns; };
+  figure.columns = std::max(1, figure.columns);
+  const int rows_before = rows();
+  scale = std::min(scale, figure.width / least_width);
+  figure.width = static_cast<int>(std::lround(figure.width / scale));
+  const double height_before = figure.height / scale;
+  figure.height *= 10;  // high enough for all texts, to see what they take
+  FigureLayout high = lay_out(figure, theme);
+  const auto narrow = [](const PanelLayout& panel) { return panel.plot.width < least_axes; };
+  while (figure.columns > 1 && std::ranges::any_of(high.panels, narrow)) {
+    --figure.columns;
+    figure.column_weights.clear(), figure.row_weights.clear();
+    high = lay_out(figure, theme);
+  }
+  double height = figure.height;
+  figure.row_weights.clear();
+  for (int row = 0; row < rows(); ++row) {
+    const auto first = static_cast<size_t>(row * figure.columns);
+    const PanelLayout& panel = high.panels[first];
+    figure.row_weights.push_back(before.panels[first].plot.height / scale + panel.cell.height -
+                                 panel.plot.height);
+    height += figure.row_weights.back() - panel.cell.height;
+  }
+  const auto least = static_cast<int>(std::lround(height_before * rows() / rows_before));
+  figure.height = std::max(least, static_cast<int>(std::ceil(height)));
+  return figure;
 }
 
 }  // namespace kvviz::plot

@@ -27,10 +27,9 @@ struct TextLine {
   bool opaque = false;  ///< on a white ground
 };
 
-/// A thin line from a point to its label.
+/// A thin grey line from a point to its label.
 struct Leader {
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
-  Colour colour;
 };
 
 struct PlacedLegend {
@@ -40,6 +39,7 @@ struct PlacedLegend {
 
 struct PanelLayout {
   Panel panel;  ///< coloured, its heat maps pooled
+  Box cell;     ///< with all its texts
   Box plot;     ///< inside the axes
   PanelRanges range;
   TickRow x_ticks, y_ticks;
@@ -58,11 +58,19 @@ struct FigureLayout {
   std::vector<PanelLayout> panels;
 };
 
+/// The heat map that the panel's colour bar explains; null where it has none.
+const Heatmap* bar_of(const Panel& panel);
+
 /// Width of a legend swatch and its distance to the text.
 inline constexpr double kSwatch = 26, kSwatchGap = 6;
 
 /// Places everything: the titles, the axes of every panel (aligned within a column of panels), legends,
 /// colour bars.
 FigureLayout lay_out(const Figure& figure, const Theme& theme);
+
+/// The figure at 1 / `scale` of its size, beside which text, lines and markers are `scale` times as large;
+/// then higher by what its texts take, so that each row of axes keeps its height. Panels that would
+/// be too narrow for their labels stand in fewer columns; a narrow figure stays wide enough for one.
+Figure with_text_scale(Figure figure, const Theme& theme, double scale);
 
 }  // namespace kvviz::plot

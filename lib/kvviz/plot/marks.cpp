@@ -8,41 +8,22 @@
 #include "kvviz/plot/writer.hpp"
 
 namespace kvviz::plot {
-namespace {
 
-/// gnuplot's number and size of a marker.
 std::string shape(Marker marker) {
   switch (marker) {
     case Marker::square:
-      return "pointtype 5 pointsize 0.65";
+      return "pointtype 5 pointsize 0.65*point";
     case Marker::triangle:
-      return "pointtype 9 pointsize 0.85";
+      return "pointtype 9 pointsize 0.85*point";
     case Marker::diamond:
-      return "pointtype 13 pointsize 0.95";
+      return "pointtype 13 pointsize 0.95*point";
     case Marker::inverted:
-      return "pointtype 11 pointsize 0.85";
+      return "pointtype 11 pointsize 0.85*point";
     case Marker::ring:
-      return "pointtype 6 pointsize 1.7 linewidth 2.2";
+      return "pointtype 6 pointsize 1.7*point linewidth 2.2";
     default:
-      return "pointtype 7 pointsize 0.7";
+      return "pointtype 7 pointsize 0.7*point";
   }
-}
-
-}  // namespace
-
-bool has_markers(const Series& series) {
-  constexpr size_t most = 48;  // of a line
-  switch (series.stroke) {
-    case Stroke::points:
-      return true;
-    case Stroke::impulses:
-      return false;
-    case Stroke::dashed:
-      return series.marker != Marker::disc && series.marker != Marker::none;
-    case Stroke::line:
-      break;
-  }
-  return series.x.size() <= most && series.marker != Marker::none;
 }
 
 bool Writer::curve(const Series& series) {
@@ -97,9 +78,8 @@ void Writer::operator()(const Band& band) {
     }
   }
   end_block();
-  element(
-      "{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle transparent solid 0.22 noborder notitle",
-      data, colour(*band.colour));
+  element("{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle transparent solid {} noborder notitle",
+          data, colour(*band.colour), number(kBandOpacity));
 }
 
 void Writer::steps(const std::vector<double>& edges, const Histogram::Group& group) {
@@ -120,8 +100,8 @@ void Writer::operator()(const Histogram& histogram) {
     steps(histogram.edges, group);
     end_block();
     element(
-        "{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle transparent solid 0.35 noborder notitle",
-        data, colour(*group.colour));
+        "{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle transparent solid {} noborder notitle",
+        data, colour(*group.colour), number(kHistogramOpacity));
     element("{} using 1:3 with lines linewidth {} linecolor rgb {} notitle", data,
             number(theme_.line_width * 0.8), colour(*group.colour));
   }
@@ -156,8 +136,8 @@ void Writer::operator()(const Bars& bars) {
     end_block();
     if (!bars.stacked) offset += width;
     if (!any) continue;
-    element("{} using 1:2:3:4:5:6 with boxxyerror fillcolor rgb {} fillstyle solid 0.85 noborder notitle",
-            data, colour(*group.colour));
+    element("{} using 1:2:3:4:5:6 with boxxyerror fillcolor rgb {} fillstyle solid {} noborder notitle", data,
+            colour(*group.colour), number(kBarOpacity));
     if (whiskers.empty()) continue;
     const std::string errors = block();
     out_.blocks += whiskers;
@@ -201,25 +181,19 @@ void Writer::operator()(const Lines& lines) {
     whiskers(series);
     const std::string line = fmt::format("linewidth {} linecolor rgb {}",
                                          number(theme_.line_width * series.width), colour(*series.colour));
-    if (series.stroke == Stroke::points) {
-      element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
-              colour(*series.colour));
-    } else if (stepped) {
+    if (stepped) {
       element("{} using 1:2:3 with filledcurves fillcolor rgb {} fillstyle solid 1 noborder notitle", data,
               colour(*series.colour));
     } else if (series.stroke == Stroke::impulses) {
       element("{} using 1:2:3:4 with vectors nohead linewidth {} linecolor rgb {} notitle", data,
               number(std::clamp(0.7 * room, 1.5, 14.0)), colour(*series.colour));
-    } else if (series.stroke == Stroke::dashed) {
-      element("{} using 1:2 with lines {} dashtype (12,7) notitle", data, line);
-      if (has_markers(series))
-        element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(series.marker),
-                colour(*series.colour));
-    } else if (has_markers(series)) {
-      element("{} using 1:2 with linespoints {} {} notitle", data, shape(series.marker), line);
-    } else {
-      element("{} using 1:2 with lines {} notitle", data, line);
+    } else if (series.stroke != Stroke::points) {
+      element("{} using 1:2 with lines {}{} notitle", data, line,
+              series.stroke == Stroke::dashed ? " dashtype (12,7)" : "");
     }
+    if (const Marker marker = drawn_marker(series); marker != Marker::none)
+      element("{} using 1:2 with points {} linecolor rgb {} notitle", data, shape(marker),
+              colour(*series.colour));
   }
 }
 
@@ -239,8 +213,7 @@ void Writer::missing() {
   const std::string data = block();
   for (const double at : missing_) add(out_.blocks, "{} {}\n", number(at), number(layout_.range.y.low));
   end_block();
-  element("{} using 1:2 with points pointtype 2 pointsize 0.8 linewidth 1.5 linecolor rgb {} notitle", data,
-          colour(colours::nothing));
+  element("{} using 1:2 with points {} linecolor rgb {} notitle", data, kMissing, colour(colours::missing));
 }
 
 std::string number(double value) {

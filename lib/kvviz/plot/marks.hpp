@@ -14,14 +14,18 @@ struct PanelScript {
   std::vector<std::string> elements;  ///< of one plot command, in drawing order
 };
 
-/// Points have markers, lines while their points are few, dashed ones where the marker is not the default.
-bool has_markers(const Series& series);
 
 /// `name` starts the names of the data blocks: p0, p1, ...
 PanelScript panel_script(const PanelLayout& panel, const Theme& theme, const std::string& name);
 
 /// A number for the script: at most 8 significant digits, "NaN" when not finite.
 std::string number(double value);
+
+/// The cross of a point without a value.
+inline constexpr const char* kMissing = "pointtype 2 pointsize 1*point linewidth 2";
+
+/// gnuplot's type and size of a marker; `point` is a variable of the script, what a terminal's points need.
+std::string shape(Marker marker);
 
 std::string colour(Colour value);  ///< '#rrggbb' in quotes
 

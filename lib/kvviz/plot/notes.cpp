@@ -6,7 +6,7 @@
 #include <cmath>
 #include <optional>
 
-#include "kvviz/plot/marks.hpp"
+#include "kvviz/core/error.hpp"
 #include "kvviz/plot/text.hpp"
 
 namespace kvviz::plot {
@@ -115,7 +115,7 @@ class Placer {
     for (size_t i = 0; i < std::min(series.x.size(), series.y.size()); ++i) {
       const std::optional<Point> now = point(series.x[i], series.y[i]);
       if (now && series.stroke == Stroke::impulses) drawn_.push_back({{now->x, panel_.plot.y}, *now});
-      if (now && has_markers(series))
+      if (now && drawn_marker(series) != Marker::none)
         taken_.push_back({now->x - marker, now->y - marker, now->x + marker, now->y + marker});
       if (now) add_whisker(series.x[i], series.y[i], error_bar(series, i));
       if (now && before && (series.stroke == Stroke::line || series.stroke == Stroke::dashed))
@@ -157,6 +157,9 @@ std::vector<TextLine> place_notes(const PanelLayout& panel, const Theme& theme) 
   const bool any = std::any_of(panel.panel.marks.begin(), panel.panel.marks.end(),
                                [](const Mark& mark) { return std::holds_alternative<Note>(mark); });
   if (!any) return out;
+  for (const Mark& mark : panel.panel.marks)
+    require(!std::holds_alternative<Heatmap>(mark), "panel \"", panel.panel.title,
+            "\" has a note and a heat map");
   Placer placer(panel, theme);
   for (const Mark& mark : panel.panel.marks)
     if (const auto* note = std::get_if<Note>(&mark))

@@ -183,7 +183,8 @@ double on_axis(double value, Scale scale) {
 PanelRanges ranges(const Panel& panel) {
   Extents e;
   for (const Mark& mark : panel.marks) add(e, panel, mark);
-  const Spread x = e.tight_x ? Spread::tight : panel.x.whole ? Spread::half_step : Spread::margin;
+  const bool steps = panel.x.whole && panel.x.scale == Scale::linear;
+  const Spread x = e.tight_x ? Spread::tight : steps ? Spread::half_step : Spread::margin;
   return {finished(panel.x, e.x, x, false),
           finished(panel.y, e.y, e.tight_y ? Spread::tight : Spread::margin, e.from_zero && !e.tight_y)};
 }
@@ -302,39 +303,65 @@ void add_nothing(std::vector<LegendEntry>& entries, const Panel& panel) {
     if (const auto* map = std::get_if<Heatmap>(&mark))
       if (lacking(map->z, Scale::linear)) cells = map->nothing_label;
   }
-  if (points) entries.push_back({"no value", Swatch::points, colours::nothing});
-  if (!cells.empty()) entries.push_back({cells, Swatch::box, colours::nothing});
+  if (points) entries.push_back({"no value", Swatch::missing, colours::missing});
+  if (!cells.empty()) entries.push_back(cell_entry(cells, colours::nothing));
 }
 
 }  // namespace
 
+LegendEntry cell_entry(const std::string& label, Colour colour) {
+  return {label, Swatch::box, colour, Marker::none, 1, colours::neutral};
+}
+
+Marker drawn_marker(const Series& series) {
+  constexpr size_t few = 48;
+  switch (series.stroke) {
+    case Stroke::points:
+      return series.marker == Marker::none ? Marker::disc : series.marker;
+    case Stroke::impulses:
+      return Marker::none;
+    case Stroke::dashed:
+      return series.marker == Marker::disc ? Marker::none : series.marker;
+    case Stroke::line:
+      break;
+  }
+  return series.x.size() <= few ? series.marker : Marker::none;
+}
+
 std::vector<LegendEntry> legend(const Panel& panel) {
   std::vector<LegendEntry> entries;
-  const auto add_entry = [&](const std::string& label, Swatch swatch, const std::optional<Colour>& colour) {
-    if (!label.empty()) entries.push_back({label, swatch, colour.value_or(colours::neutral)});
+  const auto add_entry = [&](LegendEntry entry) {
+    if (!entry.label.empty()) entries.push_back(std::move(entry));
+  };
+  const auto add_box = [&](const std::string& label, const std::optional<Colour>& colour, double opacity,
+                           bool outlined) {
+    const Colour paint = colour.value_or(colours::neutral);
+    add_entry({label, Swatch::box, paint, Marker::none, opacity,
+               outlined ? std::optional<Colour>(paint) : std::nullopt});
   };
   for (const Mark& mark : panel.marks)
     std::visit(Overloaded{[&](const Lines& lines) {
                             for (const Series& s : lines.series)
-                              add_entry(s.label,
-                                        s.stroke == Stroke::dashed   ? Swatch::dashed
-                                        : s.stroke == Stroke::points ? Swatch::points
-                                                                     : Swatch::line,
-                                        s.colour);
+                              add_entry({s.label,
+                                         s.stroke == Stroke::dashed   ? Swatch::dashed
+                                         : s.stroke == Stroke::points ? Swatch::points
+                                                                      : Swatch::line,
+                                         s.colour.value_or(colours::neutral), drawn_marker(s)});
                           },
                           [&](const Bars& bars) {
                             for (const Bars::Group& g : bars.groups)
-                              add_entry(g.label, Swatch::box, g.colour);
+                              add_box(g.label, g.colour, kBarOpacity, false);
                           },
                           [&](const Histogram& h) {
                             for (const Histogram::Group& g : h.groups)
-                              add_entry(g.label, Swatch::box, g.colour);
+                              add_box(g.label, g.colour, kHistogramOpacity, true);
                           },
-                          [&](const Band& band) { add_entry(band.label, Swatch::box, band.colour); },
-                          [&](const Reference& line) { add_entry(line.label, Swatch::dashed, line.colour); },
+                          [&](const Band& band) { add_box(band.label, band.colour, kBandOpacity, false); },
+                          [&](const Reference& line) {
+                            add_entry({line.label, Swatch::dashed, line.colour.value_or(colours::neutral)});
+                          },
                           [&](const Heatmap& map) {
-                            for (const Category& c : map.categories)
-                              add_entry(c.label, Swatch::box, c.colour);
+                            for (const Category& c : map.categories) add_entry(cell_entry(c.label, c.colour));
                           },
                           [](const Note&) {}},
                mark);

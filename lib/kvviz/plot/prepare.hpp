@@ -39,12 +39,24 @@ Series thinned(const Series& series, double pixels);
 /// Impulses of which thinned() keeps the longest; 1: it keeps all, or they are no impulses.
 int64_t bars_per_pixel(const Series& series, double pixels);
 
-enum class Swatch { line, dashed, points, box };
+/// Opacity of areas, in the plot and in the legend.
+inline constexpr double kBandOpacity = 0.22, kHistogramOpacity = 0.35, kBarOpacity = 0.85;
+
+/// The marker at the points of a series; none where it shows none: of impulses, and of lines of many points.
+Marker drawn_marker(const Series& series);
+
+enum class Swatch { line, dashed, points, missing, box };
+/// A sample of a mark as it is drawn.
 struct LegendEntry {
   std::string label;
   Swatch swatch = Swatch::line;
   Colour colour;
+  Marker marker = Marker::none;     ///< of points, and in the middle of a line
+  double opacity = 1;               ///< of a box
+  std::optional<Colour> outline{};  ///< of a box; light ones are not seen without
 };
+/// Of cells of this colour.
+LegendEntry cell_entry(const std::string& label, Colour colour);
 /// One entry for every label, and what grey stands for where something has no value.
 std::vector<LegendEntry> legend(const Panel& panel);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/plot/render.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -27,9 +29,18 @@ void replace_all(std::string& text, std::string_view what, std::string_view with
     text.replace(at, what.size(), with);
 }
 
-/// gnuplot's SVG names the font "Family:Bold", which no reader knows, and no family to fall back on; and
-/// readers blur the cells of heat maps unless told otherwise.
-std::string portable_svg(std::string svg, const std::string& family) {
+/// gnuplot's SVG in `width` pixels. It names the font "Family:Bold", which no reader knows, and no family to
+/// fall back on; and readers blur the cells of heat maps unless told otherwise.
+std::string portable_svg(std::string svg, const std::string& family, double width) {
+  double pixel = 0;                                                // of a unit
+  for (const std::string_view side : {"width=\"", "height=\""}) {  // of the picture, whose viewBox stays
+    const size_t begin = svg.find(side);
+    if (begin == std::string::npos) continue;
+    const size_t first = begin + side.size(), end = svg.find('"', first);
+    const int units = std::stoi(svg.substr(first, end - first));
+    if (pixel == 0) pixel = width / units;
+    svg.replace(first, end - first, fmt::format("{:.0f}", pixel * units));
+  }
   const std::string families = "font-family=\"" + family + ", Verdana, sans-serif\"";
   replace_all(svg, "font-family=\"" + family + ":Bold\"", families + " font-weight=\"bold\"");
   replace_all(svg, "font-family=\"" + family + "\"", families);
@@ -65,7 +76,7 @@ void draw(const RenderJob& job, const std::filesystem::path& target, const Theme
                         run.messages));
   }
   if (options.canvas.format == Format::svg)
-    write_file(target, portable_svg(picture, theme.font));
+    write_file(target, portable_svg(picture, theme.font, job.figure.width * options.canvas.scale));
   else if (options.canvas.format == Format::pdf)
     write_file(target, dateless_pdf(picture));
   else

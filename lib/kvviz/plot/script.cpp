@@ -20,30 +20,34 @@ void add(std::string& to, fmt::format_string<T...> format, T&&... values) {
   fmt::format_to(std::back_inserter(to), format, std::forward<T>(values)...);
 }
 
-/// Font sizes in the script are design pixels; `fontscale` turns them into what each terminal counts in.
-std::string terminal(const Figure& figure, const Theme& theme, const Canvas& canvas) {
-  const double s = canvas.scale;
-  const std::string common =
-      fmt::format("noenhanced font {} background rgb 'white' linewidth {}",
-                  quoted(fmt::format("{},{}", theme.font, number(theme.tick_size))), number(s));
-  switch (canvas.format) {
-    case Format::svg:
-      return fmt::format("svg size {:.0f},{:.0f} fontscale {} {}", figure.width * s, figure.height * s,
-                         number(s), common);
-    case Format::pdf:
-      return fmt::format("pdfcairo size {}in,{}in fontscale {} pointscale {} {}",
-                         number(figure.width * s / 100), number(figure.height * s / 100), number(0.54 * s),
-                         number(s), common);
+/// What a terminal needs for a design pixel of the figure to be `pixel` pixels of the picture everywhere.
+std::string terminal(const Figure& figure, const Theme& theme, Format format, double pixel) {
+  const auto common = [&](double linewidth) {
+    return fmt::format("noenhanced font {} background rgb 'white' linewidth {}",
+                       quoted(fmt::format("{},{}", theme.font, number(theme.tick_size))), number(linewidth));
+  };
+  switch (format) {
+    case Format::svg:  // its points and tick labels know no scale: render() enlarges the picture
+      return fmt::format("svg size {},{} fontscale 1 {}\npoint = {}", figure.width, figure.height, common(1),
+                         number(8 / theme.tick_size));
+    case Format::pdf: {
+      const double inch = pixel / kPdfPixels, pt = 72 * inch;
+      return fmt::format("pdfcairo size {}in,{}in fontscale {} pointscale {} {}\npoint = 1",
+                         number(figure.width * inch), number(figure.height * inch), number(0.75 * pt),
+                         number(pt), common(2 * pt));
+    }
     case Format::png:
       break;
   }
-  return fmt::format("pngcairo size {:.0f},{:.0f} fontscale {} pointscale {} {}", figure.width * s,
-                     figure.height * s, number(0.75 * s), number(s), common);
+  return fmt::format("pngcairo size {:.0f},{:.0f} fontscale {} pointscale {} {}\npoint = 1",
+                     figure.width * pixel, figure.height * pixel, number(0.75 * pixel), number(pixel),
+                     common(pixel));
 }
 
 class Sheet {
  public:
-  Sheet(const FigureLayout& layout, const Theme& theme) : layout_(layout), theme_(theme) {}
+  Sheet(const FigureLayout& layout, const Theme& theme, Format format)
+      : layout_(layout), theme_(theme), format_(format) {}
 
   std::string x(double pixels) const { return fmt::format("{:.5g}", pixels / layout_.width); }
   std::string y(double pixels) const { return fmt::format("{:.5g}", pixels / layout_.height); }
@@ -59,17 +63,23 @@ class Sheet {
   void swatch(std::string& out, const PlacedLegend& placed) const {
     const double x0 = placed.x, x1 = placed.x + kSwatch, middle = placed.y;
     const std::string paint = colour(placed.entry.colour);
+    const auto point = [&](const std::string& style) {
+      add(out, "set label '' at screen {}, screen {} point {} linecolor rgb {} front\n", x((x0 + x1) / 2),
+          y(middle), style, paint);
+    };
     switch (placed.entry.swatch) {
       case Swatch::box:
         add(out,
             "set object rectangle from screen {}, screen {} to screen {}, screen {} front fillcolor rgb {} "
-            "fillstyle solid noborder\n",
-            x(x0 + 6), y(middle - 5), x(x1), y(middle + 5), paint);
+            "fillstyle solid {} {}\n",
+            x(x0 + 6), y(middle - 5), x(x1), y(middle + 5), paint, number(placed.entry.opacity),
+            placed.entry.outline ? fmt::format("border linecolor rgb {}", colour(*placed.entry.outline))
+                                 : "noborder");
+        break;
+      case Swatch::missing:
+        point(kMissing);
         break;
       case Swatch::points:
-        add(out,
-            "set label '' at screen {}, screen {} point pointtype {} pointsize 0.8 linecolor rgb {} front\n",
-            x((x0 + x1) / 2), y(middle), placed.entry.colour == colours::nothing ? 2 : 7, paint);
         break;
       default:
         add(out,
@@ -78,10 +88,13 @@ class Sheet {
             x(x0), y(middle), x(x1), y(middle),
             placed.entry.swatch == Swatch::dashed ? " dashtype (7,4)" : "", paint);
     }
+    if (placed.entry.marker != Marker::none) point(shape(placed.entry.marker));
   }
 
   void ticks(std::string& out, const char* axis, const TickRow& row) const {
-    add(out, "set {}tics {}(", axis, row.rotated ? "rotate by 90 right " : "");
+    const bool low =
+        format_ == Format::svg && *axis == 'x';  // this terminal hangs them lower than the others
+    add(out, "set {}tics {}(", axis, row.rotated ? "rotate by 90 right " : low ? "offset 0,0.28 " : "");
     for (size_t i = 0; i < row.ticks.size(); ++i)
       add(out, "{}{} {}", i > 0 ? ", " : "", quoted_tick(row.ticks[i].label), number(row.ticks[i].at));
     out += ")\n";
@@ -127,12 +140,13 @@ class Sheet {
     const bool edges = p.range.x.high - p.range.x.low <= kMostEdged &&
                        std::abs(p.range.y.high - p.range.y.low) <= kMostEdged;
     add(out,
-        "set view 55, 35, 1.2, 1\nset xyplane at {}\nset xtics offset 0,-0.3\nset pm3d scansforward "
+        "set view 45, 35, 1.2, 1\nset xyplane at {}\nset xtics offset 0,-0.3\nset pm3d scansforward "
         "corners2color c1{}\n",
         number(p.z.low), edges ? " border linecolor rgb '#444444' linewidth 0.4" : "");
     add(out, "set border 31 linewidth 1 linecolor rgb '#555555'\nset zrange [{}:{}]\n", number(p.z.low),
         number(p.z.high));
     ticks(out, "z", p.z_ticks);
+    if (const Heatmap* map = bar_of(p.panel)) label("z", map->z_label, "rotate by 90");
   }
 
   void panel(std::string& out, const PanelLayout& p, const std::string& name) const {
@@ -173,9 +187,9 @@ class Sheet {
     out += script.settings;
     for (const Leader& leader : p.leaders)
       add(out,
-          "set arrow from screen {}, screen {} to screen {}, screen {} nohead back linewidth 0.8 linecolor "
+          "set arrow from screen {}, screen {} to screen {}, screen {} nohead back linewidth 0.5 linecolor "
           "rgb {}\n",
-          x(leader.x0), y(leader.y0), x(leader.x1), y(leader.y1), colour(leader.colour));
+          x(leader.x0), y(leader.y0), x(leader.x1), y(leader.y1), colour(colours::neutral));
     std::vector<TextLine> texts = p.texts;
     for (TextLine& note : place_notes(p, theme_)) texts.push_back(std::move(note));
     if (std::any_of(texts.begin(), texts.end(), [](const TextLine& line) { return line.opaque; }))
@@ -193,6 +207,7 @@ class Sheet {
  private:
   const FigureLayout& layout_;
   const Theme& theme_;
+  const Format format_;
 };
 
 }  // namespace
@@ -208,12 +223,14 @@ const char* extension(Format format) {
   return format == Format::png ? "png" : format == Format::svg ? "svg" : "pdf";
 }
 
-std::string gnuplot_script(const Figure& figure, const Theme& theme, const Canvas& canvas) {
-  require(!figure.panels.empty(), "figure \"", figure.title, "\" has no panel");
+std::string gnuplot_script(const Figure& given, const Theme& theme, const Canvas& canvas) {
+  require(!given.panels.empty(), "figure \"", given.title, "\" has no panel");
+  const Figure figure = with_text_scale(given, theme, theme.scale * canvas.text_scale);
   const FigureLayout layout = lay_out(figure, theme);
-  const Sheet sheet(layout, theme);
+  const Sheet sheet(layout, theme, canvas.format);
   std::string out;
-  add(out, "set terminal {}\nset encoding utf8\nset multiplot\n", terminal(figure, theme, canvas));
+  add(out, "set terminal {}\nset encoding utf8\nset multiplot\n",
+      terminal(figure, theme, canvas.format, given.width * canvas.scale / figure.width));
   for (size_t i = 0; i < layout.panels.size(); ++i) sheet.panel(out, layout.panels[i], fmt::format("p{}", i));
   out +=
       "reset\nset samples 2\nunset key\nunset border\nunset tics\nset margins screen 0, screen 1, screen 0, "

@@ -8,7 +8,6 @@ namespace kvviz::plot {
 namespace {
 
 constexpr double kFrontShade = 0.8, kSideShade = 0.62;  // of the walls, so that the steps can be told apart
-constexpr uint32_t kTransparency = 0xb0;                // of the threshold's plane; 0xff: not seen
 
 Colour shaded(Colour colour, double share) {
   const auto part = [&](int shift) {
@@ -47,11 +46,13 @@ class Steps {
     return out;
   }
 
+  /// The outline of the plane; a filled one would tint the colours below it.
   std::string plane(double at) const {
-    std::string out;
     const double left = x(-0.5), right = x(map_.cols - 0.5), back = y(-0.5), front = y(map_.rows - 0.5);
-    quad(out, {left, back, at}, {right, back, at}, {left, front, at}, {right, front, at},
-         {kTransparency << 24 | colours::sink.rgb});
+    std::string out;
+    for (const auto& [at_x, at_y] : {std::pair{left, back}, std::pair{right, back}, std::pair{right, front},
+                                     std::pair{left, front}, std::pair{left, back}})
+      fmt::format_to(std::back_inserter(out), "{} {} {}\n", number(at_x), number(at_y), number(at));
     return out;
   }
 
@@ -95,17 +96,20 @@ class Steps {
 
 void Writer::surface(const Heatmap& map, const Range& z) {
   const Steps steps(map, z);
-  const auto draw = [&](const std::string& quads) {
-    if (quads.empty()) return;
-    const std::string data = block();
-    out_.blocks += quads;
+  const auto data_of = [&](const std::string& lines) {
+    std::string data = block();
+    out_.blocks += lines;
     end_block();
-    element("{} using 1:2:3:4 with pm3d fillcolor rgb variable notitle", data);
+    return data;
+  };
+  const auto draw = [&](const std::string& quads) {
+    if (!quads.empty()) element("{} using 1:2:3:4 with pm3d fillcolor rgb variable notitle", data_of(quads));
   };
   const double threshold = map.threshold ? on_axis(*map.threshold, map.z_scale) : z.low;
   if (threshold > z.low && threshold < z.high) {
     draw(steps.between(z.low, threshold));
-    draw(steps.plane(threshold));
+    element("{} using 1:2:3 with lines linewidth 2 linecolor rgb {} notitle", data_of(steps.plane(threshold)),
+            colour(colours::sink));
     draw(steps.between(threshold, z.high));
   } else {
     draw(steps.between(z.low, z.high));

@@ -30,10 +30,18 @@ Colour colour_at(ColourMap map, double t) {
   return {mixed};
 }
 
+double luminance(Colour colour) {
+  const auto linear = [&](int shift) {
+    const double part = ((colour.rgb >> shift) & 0xff) / 255.0;
+    return part <= 0.04045 ? part / 12.92 : std::pow((part + 0.055) / 1.055, 2.4);
+  };
+  return 0.2126 * linear(16) + 0.7152 * linear(8) + 0.0722 * linear(0);
+}
+
 Colour readable_on(Colour background) {
-  const double red = (background.rgb >> 16) & 0xff, green = (background.rgb >> 8) & 0xff,
-               blue = background.rgb & 0xff;
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? Colour{0x000000} : Colour{0xffffff};
+  constexpr double flare = 0.05;  // WCAG: the contrast of two colours is (lighter + flare) / (darker + flare)
+  const double light = luminance(background) + flare;
+  return light / flare > (1 + flare) / light ? Colour{0x000000} : Colour{0xffffff};
 }
 
 }  // namespace kvviz::plot

@@ -63,19 +63,27 @@ std::vector<Tick> step_ticks(const Range& range, double step) {
   return ticks;
 }
 
-TickRow linear_ticks(const Axis& axis, const Range& range, const TickSpace& space) {
-  // About one tick every 70 px (labels of a y axis stand closer), from there to coarser steps until the
-  // labels fit.
-  const double wanted = std::max(2.0, space.length / (space.vertical ? 45 : 70));
-  const double finest = axis.whole ? 1 : (range.high - range.low) / wanted;
+/// About one tick every 70 px; labels of a y axis stand closer.
+double wanted_ticks(const TickSpace& space) {
+  return std::max(4.0, space.length / (space.vertical ? 45 : 70));
+}
+
+/// The ticks of the least step, `finest` or more, whose labels fit.
+template <class TicksOf>
+TickRow first_fitting(double finest, const Range& range, const TickSpace& space, TicksOf&& ticks_of) {
   for (int exponent = static_cast<int>(std::floor(std::log10(finest)));; ++exponent) {
     for (const double digit : {1.0, 2.0, 5.0}) {
       const double step = digit * std::pow(10.0, exponent);
       if (step < finest * (1 - 1e-9)) continue;
-      std::vector<Tick> ticks = step_ticks(range, step);
+      std::vector<Tick> ticks = ticks_of(step);
       if (fits(ticks, range, space, false)) return row_of(std::move(ticks), space, false);
     }
   }
+}
+
+TickRow linear_ticks(const Axis& axis, const Range& range, const TickSpace& space) {
+  const double finest = axis.whole ? 1 : (range.high - range.low) / wanted_ticks(space);
+  return first_fitting(finest, range, space, [&](double step) { return step_ticks(range, step); });
 }
 
 /// 1, 2 and 5 times the powers of ten, or their first `digits` only.
@@ -92,18 +100,22 @@ std::vector<Tick> decade_ticks(const Range& range, size_t digits) {
   return ticks;
 }
 
-TickRow log_ticks(const Range& range, const TickSpace& space) {
-  if (range.high - range.low < 1) {  // round values at their logarithmic places
-    const double low = std::pow(10.0, range.low), high = std::pow(10.0, range.high);
-    for (double step = std::pow(10.0, std::floor(std::log10((high - low) / 20)));; step *= 10) {
-      for (const double digit : {1.0, 2.0, 5.0}) {
-        std::vector<Tick> ticks = step_ticks({low, high}, digit * step);
-        std::erase_if(ticks, [](const Tick& tick) { return tick.at <= 0; });
-        for (Tick& tick : ticks) tick.at = std::log10(tick.at);
-        if (fits(ticks, range, space, false)) return row_of(std::move(ticks), space, false);
-      }
-    }
-  }
+/// Less than a decade: round values at their logarithmic places.
+TickRow within_decade(const Axis& axis, const Range& range, const TickSpace& space) {
+  const double low = std::pow(10.0, range.low), high = std::pow(10.0, range.high);
+  const double finest =
+      std::max(axis.whole ? 1 : 0.0, (high - low) / std::clamp(1.5 * wanted_ticks(space), 4.0, 8.0));
+  return first_fitting(finest, range, space, [&](double step) {
+    std::vector<Tick> ticks = step_ticks({low, high}, step);
+    std::erase_if(ticks, [](const Tick& tick) { return tick.at <= 0; });
+    for (Tick& tick : ticks) tick.at = std::log10(tick.at);
+    return ticks;
+  });
+}
+
+TickRow log_ticks(const Axis& axis, Range range, const TickSpace& space) {
+  if (axis.whole) range.low = std::max(range.low, 0.0);
+  if (range.high - range.low < 1) return within_decade(axis, range, space);
   if (range.high - range.low < 4)
     if (std::vector<Tick> ticks = decade_ticks(range, 3); fits(ticks, range, space, false))
       return row_of(std::move(ticks), space, false);
@@ -143,7 +155,7 @@ std::string number_label(double value, int decimals) {
   if (size >= 1e12) return plain(value / 1e12, 3) + "T";
   if (size >= 1e9) return plain(value / 1e9, 3) + "G";
   if (size >= 1e6) return plain(value / 1e6, 3) + "M";
-  if (size >= 1e5) return plain(value / 1e3, 3) + "k";
+  if (size >= 1e4) return plain(value / 1e3, 3) + "k";
   return plain(value, decimals);
 }
 
@@ -171,7 +183,10 @@ void mark_limit(TickRow& row, const Limit& limit, const Axis& axis, const Place&
   const double near =
       1.1 * kLine * place.space.font_size * (place.range.high - place.range.low) / place.space.length;
   std::erase_if(row.ticks, [&](const Tick& tick) { return (tick.at - at) * limit.side > -near; });
-  const Tick tick{at, limit.sign + number_label(limit.value, limit.value < 1 ? 5 : 1)};
+  const double decade = std::round(std::log10(limit.value));
+  const bool power = axis.scale == Scale::log10 && std::abs(at - decade) < 1e-9;
+  const Tick tick{at, limit.sign + (power ? power_label(static_cast<int>(decade))
+                                          : number_label(limit.value, limit.value < 1 ? 5 : 1))};
   row.ticks.insert(limit.side < 0 ? row.ticks.begin() : row.ticks.end(), tick);
   row = row_of(std::move(row.ticks), place.space, row.rotated);
 }
@@ -184,7 +199,7 @@ TickRow axis_ticks(const Axis& axis, const Range& range, const TickSpace& space)
     if (fits(names, range, space, false)) return row_of(names, space, false);
     if (!space.vertical && fits(names, range, space, true)) return row_of(names, space, true);
   }
-  TickRow row = axis.scale == Scale::log10 ? log_ticks(range, space) : linear_ticks(axis, range, space);
+  TickRow row = axis.scale == Scale::log10 ? log_ticks(axis, range, space) : linear_ticks(axis, range, space);
   if (axis.floor) mark_limit(row, {*axis.floor, "≤ ", -1}, axis, {range, space});
   if (axis.ceiling) mark_limit(row, {*axis.ceiling, "≥ ", 1}, axis, {range, space});
   return row;

@@ -37,7 +37,7 @@ struct TickRow {
 /// decades on a log10 axis.
 TickRow axis_ticks(const Axis& axis, const Range& range, const TickSpace& space);
 
-/// Shortest text with at most `decimals` decimals: 0.3, 12, 250000 as 250k; with more than 5 decimals or from
+/// Shortest text with at most `decimals` decimals: 0.3, 12, 25000 as 25k; with more than 5 decimals or from
 /// 10¹⁵ on as 1.5×10⁻⁷.
 std::string number_label(double value, int decimals);
 

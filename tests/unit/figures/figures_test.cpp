@@ -5,8 +5,10 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/figures/loss_scale.hpp"
 #include "kvviz/plot/prepare.hpp"
 #include "kvviz/plot/script.hpp"
 #include "unit/figures/checks.hpp"
@@ -101,6 +103,39 @@ TEST_CASE("[figures] all draw, from the smallest cache to the largest") {
   draw(synthetic::catalogue({126, 128, 20, 128}));
   const std::vector<std::string> texts = synthetic::texts({2, 2, 32768, 16});
   draw(figures::token_figures(synthetic::tokens({2, 2, 32768, 16}), texts));
+}
+
+TEST_CASE("[figures] no two of many lines look alike") {
+  std::set<std::tuple<uint32_t, plot::Marker, plot::Stroke>> looks;
+  for (size_t i = 0; i < 35; ++i) {
+    plot::Series series;
+    figures::set_look(series, i);
+    looks.insert({series.colour->rgb, series.marker, series.stroke});
+    CHECK((series.stroke == plot::Stroke::dashed) == (i / 7 % 2 == 1));
+  }
+  CHECK(looks.size() == 35);
+}
+
+TEST_CASE("[figures] outlier channels stand among all the others") {
+  analysis::ChannelsResult channels;
+  channels.rows = {{.key = {.rms_ratio = {1, 4, 0.5}}}, {.head = 1, .key = {.rms_ratio = {2, 1, 1}}}};
+  channels.outliers = {{.channel = 1, .ratio = 4}};
+  channels.legacy.dimensions.resize(3);
+  const auto all = figures::channel_figures(channels, {});
+  const auto& lines = std::get<plot::Lines>(all[0].figure.panels[0].marks[0]).series;
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0].colour == plot::colours::nothing);
+  CHECK(lines[0].y == std::vector<double>{1, 0.5, 2, 1, 1});
+  CHECK(lines[1].y == std::vector<double>{4});
+}
+
+TEST_CASE("[figures] magnitudes begin where one element in 10,000 lies below") {
+  analysis::DistributionResult made;
+  made.log_edges = {-6, -5, -4, -3};
+  made.key = {{.counts = {5, 6, 99'989}, .elements = 100'000}};
+  made.value = {{.counts = {0, 0, 100'000}, .elements = 100'000}};
+  for (const plot::Panel& panel : figures::distribution_figures(made)[0].figure.panels)
+    if (panel.x.scale == plot::Scale::log10) CHECK(panel.x.min == doctest::Approx(1e-4));
 }
 
 TEST_CASE("[figures] layers of different shapes leave grey cells, not wrong ones") {

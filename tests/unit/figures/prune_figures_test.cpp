@@ -69,6 +69,26 @@ SweepStudy sweep(SweepKind kind, int layers, int across) {
 
 }  // namespace
 
+TEST_CASE("[prune figures] losses of very different size are told apart, with their numbers at the bars") {
+  PruningStudy made = study(3, 2, false);
+  made.variants[1].outcome.delta_ppl = 21.12 * made.full_ppl;
+  made.variants[2].outcome.delta_ppl = 0.0018 * made.full_ppl;
+  made.variants[3].outcome.delta_ppl = -0.01 * made.full_ppl;
+  const plot::Panel panel = figures::prune_figures(made, "demo").front().figure.panels.front();
+  CHECK(panel.y.scale == plot::Scale::log10);
+  const auto& values = std::get<plot::Bars>(panel.marks[0]).groups[0].values;
+  CHECK(values[0] == panel.y.ceiling);
+  CHECK(values[1] == doctest::Approx(0.18));
+  CHECK(values[2] == panel.y.floor);
+  std::vector<std::string> labels;
+  for (size_t i = 1; i < panel.marks.size(); ++i) {
+    const auto& note = std::get<plot::Note>(panel.marks[i]);
+    CHECK(note.y == values[i - 1]);
+    labels.push_back(note.text);
+  }
+  CHECK(labels == std::vector<std::string>{"+2112 %", "+0.18 %", "-1.00 %"});
+}
+
 TEST_CASE("[prune figures] labelled, texts inside and apart, from one removal to many") {
   for (const auto& [variants, layers, timed] :
        {std::tuple{1, 1, true}, {3, 4, true}, {2, 80, false}, {5, 28, true}})

@@ -294,9 +294,11 @@ TEST_CASE("[sink figures] synthetic ones say so in title and subtitle; measured 
     CHECK(named.figure.subtitle == "SYNTHETIC (random numbers, no model): llama-3.1-8b");
   }
   figures::SinkComparisonRun random{.label = "sinks.h5", .metric = "alpha", .synthetic = true};
-  const plot::Figure figure = figures::sink_comparison_figure({.label = "demo"}, random).figure;
+  const plot::Figure figure =
+      figures::sink_comparison_figure({.label = "demo", .metric = "alpha"}, random).figure;
+  CHECK(figure.panels[0].title == "Sink rate by alpha_k");
   CHECK(figure.title.starts_with("Synthetic: "));
-  CHECK(figure.subtitle == "SYNTHETIC (random numbers, no model): b");
+  CHECK(figure.subtitle.starts_with("SYNTHETIC (random numbers, no model): b. a: demo"));
   const auto& groups = mark<plot::Bars>(figure.panels[0]).groups;
   CHECK(!holds(groups[0].label, "synthetic"));
   CHECK(holds(groups[1].label, "sinks.h5 (synthetic)"));
@@ -309,8 +311,15 @@ TEST_CASE("[sink figures] comparison: labels from the data, intervals of unequal
   synthetic::check_labelled(named);
   synthetic::check_texts(named);
   const auto& rates = mark<plot::Bars>(named.figure.panels[0]).groups;
-  CHECK(rates[0].label == "a: one, 10 to 12 tokens, threshold 0.9");
-  CHECK(rates[1].label == "b: two, 512 tokens, threshold 0.25");
+  CHECK(named.figure.subtitle ==
+        "a: one, 10 to 12 tokens, threshold 0.9; b: two, 512 tokens, threshold 0.25");
+  CHECK(rates[0].label == "a: one");
+  CHECK(rates[1].label == "b: two");
+  std::vector<std::string> numbers;
+  for (const plot::Panel& panel : named.figure.panels)
+    for (const plot::Mark& drawn : panel.marks)
+      if (const auto* note = std::get_if<plot::Note>(&drawn)) numbers.push_back(note->text);
+  CHECK(numbers == std::vector<std::string>{"0.35", "0.5", "0.28", "0.3", "0.125"});
   CHECK(rates[0].values[0] == 0.35);
   CHECK(plot::error_bar(rates[0], 0).above == 0.02);
   CHECK(plot::error_bar(rates[1], 0).above == 0);

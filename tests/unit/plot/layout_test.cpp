@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 
 #include "kvviz/core/error.hpp"
@@ -86,6 +87,107 @@ TEST_CASE("[layout] long titles wrap inside the figure") {
   CHECK(layout.panels[0].plot.height > 100);
   figure.width = 100;
   CHECK_THROWS_AS(lay_out(figure, {}), kvviz::DataError);
+}
+
+TEST_CASE("[layout] a larger text scale leaves each row of axes its height") {
+  Figure figure;
+  figure.title = "a title that wraps where the letters are large beside the figure, as all the texts do then";
+  figure.caption = figure.title;
+  figure.panels = {heat_panel(4, 4), heat_panel(8, 8)};
+  figure.row_weights = {1, 3};
+  const FigureLayout before = lay_out(figure, {});
+  for (const double scale : {0.5, 1.0, 1.4, 3.0}) {
+    CAPTURE(scale);
+    const Figure scaled = with_text_scale(figure, {}, scale);
+    CHECK(scaled.width == std::lround(figure.width / scale));
+    CHECK(scaled.height >= std::lround(figure.height / scale));
+    const FigureLayout after = lay_out(scaled, {});
+    for (const size_t row : {0u, 1u})
+      CHECK(scale * after.panels[row].plot.height > 0.98 * before.panels[row].plot.height);
+  }
+}
+
+TEST_CASE("[layout] a larger text scale puts panels into fewer columns before they are too narrow") {
+  Figure figure;
+  figure.columns = 4;
+  figure.panels.assign(8, heat_panel(4, 4));
+  figure.row_weights = {1, 2};
+  const Figure scaled = with_text_scale(figure, {}, 2.5);
+  CHECK(scaled.columns == 2);
+  CHECK(scaled.panels.size() == 8);
+  CHECK(scaled.row_weights.size() == 4);
+  CHECK(scaled.row_weights[3] > scaled.row_weights[0]);
+  for (const PanelLayout& panel : lay_out(scaled, {}).panels) CHECK(panel.plot.width > 100);
+  figure.width = 500, figure.columns = 1;
+  CHECK(with_text_scale(figure, {}, 4).width >= 230);
+}
+
+TEST_CASE("[layout] a colour bar says where values lie beyond its ends") {
+  Figure figure;
+  figure.panels = {heat_panel(2, 2)};
+  auto& map = std::get<Heatmap>(figure.panels[0].marks[0]);
+  const auto ends = [&] {
+    const TickRow row = lay_out(figure, {}).panels[0].z_ticks;
+    return row.ticks.front().label + " .. " + row.ticks.back().label;
+  };
+  map.z = {-1, 0.5, 2, 1}, map.z_min = 0, map.z_max = 1;
+  CHECK(ends() == "≤ 0 .. ≥ 1");
+  map.z = {0, 0.5, 1, 1};
+  CHECK(ends() == "0 .. 1");
+  map.z_scale = Scale::log10, map.z_min = 1e-4;
+  CHECK(ends() == "≤ 10⁻⁴ .. 1");  // 0 has the colour of the lowest
+}
+
+TEST_CASE("[layout] the lines of a panel's title begin below each other, upright labels end below them") {
+  Figure figure;
+  figure.panels = {heat_panel(2, 2)};
+  figure.width = 300, figure.height = 260;
+  Panel& panel = figure.panels[0];
+  panel.title = std::string(40, 'w') + " short";  // the first word fills a line
+  panel.y.label = "a label of the rows that is longer than the axis";
+  const PanelLayout layout = lay_out(figure, {}).panels[0];
+  std::vector<TextLine> title;
+  const TextLine* label = nullptr;
+  for (const TextLine& line : layout.texts) {
+    if (line.bold) title.push_back(line);
+    if (line.upright && line.text.starts_with("a label")) label = &line;
+  }
+  REQUIRE(title.size() > 1);
+  for (const TextLine& line : title) CHECK(line.x == title[0].x);
+  REQUIRE(label != nullptr);
+  CHECK(title[0].x < label->x + 0.65 * label->size);  // over the label
+  CHECK(label->y + text_width(label->text, label->size) / 2 <= title.back().y - title.back().size / 2);
+}
+
+TEST_CASE("[layout] leaders are grey lines from a last point to its label") {
+  Figure figure;
+  figure.panels.resize(1);
+  figure.panels[0].marks.emplace_back(Lines{{{.label = "", .x = {0, 1}, .y = {0, 1}, .end_label = "end"}}});
+  CHECK(lay_out(figure, {}).panels[0].leaders.size() == 1);
+}
+
+TEST_CASE("[notes] a panel with a heat map has none: its y axis points down") {
+  Figure figure;
+  figure.panels = {heat_panel(2, 2)};
+  figure.panels[0].marks.emplace_back(Note{0, 0, "note"});
+  const PanelLayout layout = lay_out(figure, {}).panels[0];
+  CHECK_THROWS_WITH_AS(place_notes(layout, {}), doctest::Contains("note and a heat map"), kvviz::DataError);
+}
+
+TEST_CASE("[notes] keep off bars and error bars") {
+  Figure figure;
+  figure.panels.resize(1);
+  Panel& panel = figure.panels[0];
+  panel.y = {.label = "y", .min = 0, .max = 2};
+  panel.marks.emplace_back(Bars{{{"", {1, 1}, {0.2, 0}}}});
+  for (const double x : {0.0, 1.0}) panel.marks.emplace_back(Note{x, 1, "1.00"});
+  const PanelLayout layout = lay_out(figure, {}).panels[0];
+  const std::vector<TextLine> notes = place_notes(layout, {});
+  REQUIRE(notes.size() == 2);
+  const double top = layout.plot.y + layout.plot.height / 2;  // of the bars
+  for (const TextLine& note : notes) CHECK(note.y > top);
+  const double middle = layout.plot.x + layout.plot.width / 4;  // of the first, and its error bar
+  CHECK(notes[0].x > middle);
 }
 
 TEST_CASE("[notes] never overlap, stay inside, and leave a crowd alone") {

@@ -53,6 +53,13 @@ TEST_CASE("[ranges] cells end at their edges, bars start at zero, lines keep a m
   CHECK(ranges(lines).y.high > 3);
 }
 
+TEST_CASE("[ranges] half a step of room is for linear axes: on a logarithmic one it would be half a decade") {
+  Panel panel;
+  panel.x = {.label = "keys", .scale = Scale::log10, .whole = true};
+  panel.marks.emplace_back(Lines{{{"", {1, 100}, {0, 1}}}});
+  CHECK(ranges(panel).x.high == doctest::Approx(2.1));
+}
+
 TEST_CASE("[ranges] stacked bars reach their sum") {
   Panel panel;
   panel.marks.emplace_back(Bars{{{"a", {1, 2}}, {"b", {5, 1}}}, true});
@@ -118,6 +125,11 @@ TEST_CASE("[colours] maps hit their stops and numbers on cells stay readable") {
   CHECK(colour_at(ColourMap::diverging, 0.5).rgb == 0xf7f7f7);
   CHECK(readable_on({0x440154}).rgb == 0xffffff);
   CHECK(readable_on({0xfde725}).rgb == 0x000000);
+  CHECK(luminance({0xffffff}) == doctest::Approx(1));
+  CHECK(luminance({0x777777}) == doctest::Approx(0.1845).epsilon(0.001));
+  // Mid tones, on which white has contrasts of 2.8 to 4.1 and black of 5.2 to 7.5.
+  for (const uint32_t background : {0x21918cu, 0x1fa088u, 0x28ae80u, 0x4393c3u, 0xd6604du})
+    CHECK(readable_on({background}).rgb == 0x000000);
 }
 
 TEST_CASE("[thinning] keeps the extremes of every pixel, and gaps") {
@@ -155,6 +167,29 @@ TEST_CASE("[legend] labels, and what grey means") {
   CHECK(legend(cells)[0].label == "future");
   std::get<Heatmap>(cells.marks[0]).z = {1, 2};
   CHECK(legend(cells).empty());
+}
+
+TEST_CASE("[legend] samples look as the marks do") {
+  Panel panel;
+  const std::vector<double> many(100, 1.0);
+  panel.marks.emplace_back(Lines{{{"points", {0}, {1}, {}, Stroke::points, Marker::diamond},
+                                  {"few", {0, 1}, {1, 1}, {}, Stroke::line, Marker::square},
+                                  {"many", many, many, {}, Stroke::line, Marker::square},
+                                  {"dashes", {0, 1}, {1, 1}, {}, Stroke::dashed, Marker::triangle},
+                                  {"bars", {0, 1}, {1, 1}, {}, Stroke::impulses}}});
+  panel.marks.emplace_back(Band{"band", {0, 1}, {0, 0}, {1, 1}});
+  panel.marks.emplace_back(Histogram{{0, 1}, {{"counts", {1}}}});
+  panel.marks.emplace_back(Bars{{{"bar", {1}}}});
+  panel.marks.emplace_back(Heatmap{.z = {0}, .rows = 1, .cols = 1, .categories = {{"white", {0xffffff}}}});
+  const auto entries = legend(panel);
+  REQUIRE(entries.size() == 9);
+  const Marker markers[] = {Marker::diamond, Marker::square, Marker::none, Marker::triangle, Marker::none};
+  for (size_t i = 0; i < std::size(markers); ++i) CHECK(entries[i].marker == markers[i]);
+  CHECK(entries[5].opacity == kBandOpacity);
+  CHECK(entries[6].opacity == kHistogramOpacity);
+  CHECK(entries[7].opacity == kBarOpacity);
+  CHECK(entries[8].opacity == 1);
+  CHECK(entries[8].outline == colours::neutral);  // white is not seen on white
 }
 
 TEST_CASE("[error bars] halves may differ; what is unknown has none; the axis has room for them") {

@@ -15,6 +15,13 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
+/// A design pixel is one of the picture.
+const Theme plain = [] {
+  Theme theme;
+  theme.scale = 1;
+  return theme;
+}();
+
 Figure line_figure() {
   Panel panel;
   panel.title = "Lines";
@@ -55,6 +62,7 @@ Figure bar_figure() {
 
 // clang-format off
 const std::string kLineScript = R"gp(set terminal pngcairo size 400,300 fontscale 0.75 pointscale 1 noenhanced font "DejaVu Sans,13.5" background rgb 'white' linewidth 1
+point = 1
 set encoding utf8
 set multiplot
 $p0_0 << EOD
@@ -89,10 +97,12 @@ set label "layer" at screen 0.55871, screen 0.079167 center front font "DejaVu S
 set label "share" at screen 0.059375, screen 0.44446 center rotate by 90 front font "DejaVu Sans,15" textcolor rgb '#222222'
 set label "top" at screen 0.83457, screen 0.6595 left front font "DejaVu Sans,13" textcolor rgb '#222222'
 set arrow from screen 0.18241, screen 0.73583 to screen 0.24741, screen 0.73583 nohead front linewidth 2 linecolor rgb '#0072b2'
+set label '' at screen 0.21491, screen 0.73583 point pointtype 7 pointsize 0.7*point linecolor rgb '#0072b2' front
 set arrow from screen 0.39239, screen 0.73583 to screen 0.45739, screen 0.73583 nohead front linewidth 2 dashtype (7,4) linecolor rgb '#777777'
-set label '' at screen 0.62037, screen 0.73583 point pointtype 2 pointsize 0.8 linecolor rgb '#b8b8b8' front
-plot $p0_0 using 1:2 with linespoints pointtype 7 pointsize 0.7 linewidth 1.8 linecolor rgb '#0072b2' notitle, \
-     $p0_1 using 1:2 with points pointtype 2 pointsize 0.8 linewidth 1.5 linecolor rgb '#b8b8b8' notitle, \
+set label '' at screen 0.62037, screen 0.73583 point pointtype 2 pointsize 1*point linewidth 2 linecolor rgb '#555555' front
+plot $p0_0 using 1:2 with lines linewidth 1.8 linecolor rgb '#0072b2' notitle, \
+     $p0_0 using 1:2 with points pointtype 7 pointsize 0.7*point linecolor rgb '#0072b2' notitle, \
+     $p0_1 using 1:2 with points pointtype 2 pointsize 1*point linewidth 2 linecolor rgb '#555555' notitle, \
      NaN notitle
 reset
 set samples 2
@@ -108,6 +118,7 @@ unset multiplot
 )gp";
 
 const std::string kHeatScript = R"gp(set terminal pngcairo size 400,300 fontscale 0.75 pointscale 1 noenhanced font "DejaVu Sans,13.5" background rgb 'white' linewidth 1
+point = 1
 set encoding utf8
 set multiplot
 $p0_0 << EOD
@@ -149,7 +160,7 @@ set label "no value" at screen 0.23022, screen 0.89183 left front font "DejaVu S
 set label "head" at screen 0.4539, screen 0.079167 center front font "DejaVu Sans,15" textcolor rgb '#222222'
 set label "layer" at screen 0.059375, screen 0.52246 center rotate by 90 front font "DejaVu Sans,15" textcolor rgb '#222222'
 set label "share" at screen 0.94063, screen 0.52246 center rotate by 90 front font "DejaVu Sans,15" textcolor rgb '#222222'
-set object rectangle from screen 0.16522, screen 0.87517 to screen 0.21521, screen 0.9085 front fillcolor rgb '#b8b8b8' fillstyle solid noborder
+set object rectangle from screen 0.16522, screen 0.87517 to screen 0.21521, screen 0.9085 front fillcolor rgb '#b8b8b8' fillstyle solid 1 border linecolor rgb '#777777'
 plot $p0_0 nonuniform matrix using 1:2:3 with image notitle, \
      $p0_1 using 1:2:3:4 with labels textcolor rgb variable font ',13.5' notitle, \
      $p0_2 using 1:2:3:4 with vectors nohead linewidth 2 linecolor rgb '#ff3366' notitle, \
@@ -167,6 +178,7 @@ unset multiplot
 )gp";
 
 const std::string kBarScript = R"gp(set terminal svg size 400,300 fontscale 1 noenhanced font "DejaVu Sans,13.5" background rgb 'white' linewidth 1
+point = 0.59259259
 set encoding utf8
 set multiplot
 $p0_0 << EOD
@@ -187,14 +199,14 @@ set tmargin at screen 0.837
 set xrange [-0.5:1.5]
 set yrange [0.53695463:3.1172879]
 set tics out nomirror scale 0.5 font ',13.5' textcolor rgb '#222222'
-set xtics ("a%%" 0, "b" 1)
+set xtics offset 0,0.28 ("a%%" 0, "b" 1)
 set ytics ("5" 0.69897, "10" 1, "20" 1.30103, "50" 1.69897, "100" 2, "200" 2.30103, "500" 2.69897, "1000" 3)
 set grid xtics ytics back linetype 1 linewidth 1 linecolor rgb '#e3e3e3'
 unset colorbox
 set label "K" at screen 0.29461, screen 0.89183 left front font "DejaVu Sans,13" textcolor rgb '#222222'
 set label "stage" at screen 0.57481, screen 0.079167 center front font "DejaVu Sans,15" textcolor rgb '#222222'
 set label "bytes" at screen 0.059375, screen 0.52246 center rotate by 90 front font "DejaVu Sans,15" textcolor rgb '#222222'
-set object rectangle from screen 0.22961, screen 0.87517 to screen 0.27961, screen 0.9085 front fillcolor rgb '#0072b2' fillstyle solid noborder
+set object rectangle from screen 0.22961, screen 0.87517 to screen 0.27961, screen 0.9085 front fillcolor rgb '#0072b2' fillstyle solid 0.85 noborder
 plot $p0_0 using 1:2:3:4:5:6 with boxxyerror fillcolor rgb '#0072b2' fillstyle solid 0.85 noborder notitle, \
      $p0_1 using 1:2:3:4 with vectors heads size screen 0.003,90 linewidth 1.2 linecolor rgb '#222222' notitle, \
      NaN notitle
@@ -220,32 +232,44 @@ struct CommaPoint : std::numpunct<char> {
 }  // namespace
 
 TEST_CASE("[script] byte for byte: lines with a gap, a reference and a note; PNG") {
-  CHECK(gnuplot_script(line_figure(), {}, {}) == kLineScript);
+  CHECK(gnuplot_script(line_figure(), plain, {}) == kLineScript);
 }
 
 TEST_CASE("[script] byte for byte: cells with numbers, a threshold and a missing value; PNG") {
-  CHECK(gnuplot_script(heat_figure(), {}, {}) == kHeatScript);
+  CHECK(gnuplot_script(heat_figure(), plain, {}) == kHeatScript);
 }
 
 TEST_CASE("[script] byte for byte: bars with an error bar on a logarithmic axis; SVG") {
-  CHECK(gnuplot_script(bar_figure(), {}, {Format::svg, 1}) == kBarScript);
+  CHECK(gnuplot_script(bar_figure(), plain, {Format::svg, 1}) == kBarScript);
 }
 
 TEST_CASE("[script] the locale changes nothing") {
   const std::locale before = std::locale::global(std::locale(std::locale::classic(), new CommaPoint));
-  const std::string script = gnuplot_script(line_figure(), {}, {});
+  const std::string script = gnuplot_script(line_figure(), plain, {});
   std::locale::global(before);
   CHECK(script == kLineScript);
 }
 
 TEST_CASE("[script] format and scale change the terminal line only") {
   const auto body = [](const std::string& script) { return script.substr(script.find('\n')); };
-  const std::string png = gnuplot_script(line_figure(), {}, {}),
-                    pdf = gnuplot_script(line_figure(), {}, {Format::pdf, 2});
+  const std::string png = gnuplot_script(line_figure(), plain, {}),
+                    pdf = gnuplot_script(line_figure(), plain, {Format::pdf, 1.5});
   CHECK(body(png) == body(pdf));
-  CHECK(pdf.starts_with("set terminal pdfcairo size 8in,6in "));
-  CHECK(gnuplot_script(line_figure(), {}, {Format::png, 1.37})
+  // 600 x 450 pixels of 1,500 to 7 inches; 13.5 pixels of 0.504 pt are fonts of 6.8 pt.
+  CHECK(
+      pdf.starts_with("set terminal pdfcairo size 2.8in,2.1in fontscale 0.378 pointscale 0.504 noenhanced "
+                      "font \"DejaVu Sans,13.5\" background rgb 'white' linewidth 1.008\n"));
+  CHECK(gnuplot_script(line_figure(), plain, {Format::png, 1.37})
             .starts_with("set terminal pngcairo size 548,411 "));
+}
+
+TEST_CASE("[script] a text scale keeps the picture's width and enlarges text, points and lines") {
+  const std::string script = gnuplot_script(line_figure(), plain, {Format::png, 1, 1.25});
+  CHECK(script.starts_with("set terminal pngcairo size 400,"));
+  CHECK(script.find(" fontscale 0.9375 pointscale 1.25 ") != std::string::npos);
+  CHECK(script.find(" linewidth 1.25\n") != std::string::npos);
+  CHECK(gnuplot_script(line_figure(), {}, {}) ==
+        gnuplot_script(line_figure(), plain, {Format::png, 1, Theme{}.scale}));
 }
 
 TEST_CASE("[script] marks that contradict themselves are refused") {

@@ -117,6 +117,7 @@ TEST_CASE("[surface] axes and colour bar are labelled and cover the same values"
   const std::string script = gnuplot_script(figure_of(map), {}, {});
   CHECK(script.find("set xlabel \"head\"") != std::string::npos);
   CHECK(script.find("set ylabel \"layer\"") != std::string::npos);
+  CHECK(script.find("set zlabel \"share\"") != std::string::npos);
   CHECK(script.find("\"share\" at screen") != std::string::npos);
   CHECK(script.find("\"head\" at screen") == std::string::npos);  // once, along its axis
   CHECK(script.find("set cbrange [0.25:0.75]") != std::string::npos);
@@ -143,8 +144,10 @@ TEST_CASE("[outline] thinner on small cells, none on the smallest") {
   const auto width = [](int side) {
     std::vector<double> z(static_cast<size_t>(side) * static_cast<size_t>(side), 0);
     z[0] = 1;
+    Theme plain;
+    plain.scale = 1;
     const std::string script = gnuplot_script(
-        figure_of({.z = z, .rows = side, .cols = side, .z_label = "z", .threshold = 0.5}), {}, {});
+        figure_of({.z = z, .rows = side, .cols = side, .z_label = "z", .threshold = 0.5}), plain, {});
     const std::string words = "with vectors nohead linewidth ";
     const size_t at = script.find(words);
     return at == std::string::npos ? 0 : script[at + words.size()] - '0';

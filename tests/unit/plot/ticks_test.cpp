@@ -36,6 +36,8 @@ TEST_CASE("[ticks] numbers are written short") {
   CHECK(number_label(-0.0, 2) == "0");
   CHECK(number_label(12, 0) == "12");
   CHECK(number_label(250000, 0) == "250k");
+  CHECK(number_label(50000, 0) == "50k");
+  CHECK(number_label(5000, 0) == "5000");
   CHECK(number_label(3000000, 0) == "3M");
   CHECK(number_label(1.5e-7, 8) == "1.5×10⁻⁷");
   CHECK(power_label(0) == "1");
@@ -47,6 +49,8 @@ TEST_CASE("[ticks] numbers are written short") {
 TEST_CASE("[ticks] a linear axis has round steps") {
   CHECK(labels(axis_ticks({}, {0, 1}, {400, 13, false})) == "0 0.2 0.4 0.6 0.8 1");
   CHECK(labels(axis_ticks({}, {-0.021, 0.022}, {200, 13, true})) == "-0.02 -0.01 0 0.01 0.02");
+  CHECK(axis_ticks({}, {0.5406, 0.5594}, {70, 13, true}).ticks.size() >=
+        3);  // a short axis has room for three
 }
 
 TEST_CASE("[ticks] whole axes never show fractions and thin out") {
@@ -80,6 +84,21 @@ TEST_CASE(
       CHECK(!row.ticks.empty());
       check_apart(row, range, {length, 13, true});
     }
+}
+
+TEST_CASE("[ticks] within a decade a logarithmic axis has a few ticks, a whole one no fractions") {
+  Axis axis{.label = "x", .scale = Scale::log10};
+  CHECK(axis_ticks(axis, {std::log10(40.2), std::log10(40.65)}, {900, 13, true}).ticks.size() <= 10);
+  CHECK(axis_ticks(axis, {std::log10(235), std::log10(665)}, {1300, 13, false}).ticks.size() <= 10);
+  axis.whole = true;
+  CHECK(labels(axis_ticks(axis, {-0.05, std::log10(8.5)}, {900, 13, false})) == "1 2 3 4 5 6 7 8");
+  CHECK(labels(axis_ticks(axis, {-0.05, 1.2}, {900, 13, false})) == "1 2 5 10");
+}
+
+TEST_CASE("[ticks] the end of an axis beyond which values lie says so, as a power of ten where it is one") {
+  Axis axis{.label = "x", .scale = Scale::log10, .floor = 1e-5, .ceiling = 3};
+  CHECK(labels(axis_ticks(axis, {-5, std::log10(3.0)}, {500, 13, true})).starts_with("≤ 10⁻⁵ "));
+  CHECK(labels(axis_ticks(axis, {-5, std::log10(3.0)}, {500, 13, true})).ends_with(" ≥ 3"));
 }
 
 TEST_CASE("[ticks] names: upright if they fit, else rotated, else numbers") {
