@@ -70,6 +70,8 @@ void read_class(const json& object, TokenizerConfig& config) {
   if (object.contains("add_prefix_space") && object.at("add_prefix_space").is_boolean()) {
     config.adds_prefix_space = object.at("add_prefix_space").get<bool>();
   }
+  if (object.contains("legacy") && object.at("legacy").is_boolean())
+    config.legacy = object.at("legacy").get<bool>();
   if (object.contains("added_tokens_decoder")) {
     for (const auto& [id, entry] : object.at("added_tokens_decoder").items()) {
       config.added.push_back(added_token(parse_id(id), entry));
