@@ -170,6 +170,22 @@ TEST_CASE("[analyze_generation] what a policy's cache holds, token by token") {
   CHECK(row(apart, "generated", {{"policy", "window"}, {"budget", "16"}})["bytes"] == 2 * 1024 * 16);
 }
 
+TEST_CASE("[analyze_generation] a text that grows past longrope's first context says so") {
+  const test::TemporaryFolder folder;
+  const auto model = fs::path(KVVIZ_FIXTURES) / "models" / "phi3_longrope";  // 32 tokens at first
+  write_file(folder.path() / "ids",
+             "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28");
+  const auto told = [&](const char* tokens) {
+    return test::run_kvviz(
+               {"analyze_generation", "--model", model.string(), "--tokens", (folder.path() / "ids").string(),
+                "--ignore-eos", "--no-plots", "--generate", tokens},
+               folder.path())
+        .err;
+  };
+  CHECK(holds(told("8"), "grows past the model's first context of 32 tokens"));
+  CHECK_FALSE(holds(told("4"), "first context"));
+}
+
 TEST_CASE("[analyze_generation] speed is measured unless it is not wanted") {
   const test::TemporaryFolder folder;
   const json result =

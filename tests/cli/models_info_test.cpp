@@ -110,6 +110,10 @@ TEST_CASE("[dtype] a run says what its matrices were kept in, and the numbers ar
   CHECK(half.at("provenance").at("dtype") == "f16");
   CHECK(brain.at("provenance").at("dtype") == "bf16");
   CHECK(brain.at("provenance").at("stored_dtype") == "f16");
+  // Products of bf16 round their inputs where the processor has instructions for them.
+  const std::string products = brain.at("provenance").at("bf16_products");
+  CHECK_MESSAGE((products.starts_with("oneDNN ") || products.starts_with("widened to f32: ")), products);
+  CHECK_FALSE(half.at("provenance").contains("bf16_products"));
   const auto perplexity = [](const json& result) {
     return result.at("summary").at("perplexity").get<double>();
   };

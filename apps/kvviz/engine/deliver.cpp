@@ -153,6 +153,7 @@ nlohmann::ordered_json provenance_of(const SubjectOrigin& o, const CallOptions& 
                                        {"device", o.device},
                                        {"threads", o.threads > 0 ? o.threads : kernels::thread_count()}};
   if (!o.stored_dtype.empty()) provenance["stored_dtype"] = o.stored_dtype;
+  if (!o.bf16_products.empty()) provenance["bf16_products"] = o.bf16_products;
   return provenance;
 }
 

@@ -2,6 +2,7 @@
 #include "kvviz/engine/generation_run.hpp"
 
 #include <ATen/ops/cat.h>
+#include <cstdio>
 
 #include <algorithm>
 
@@ -104,11 +105,24 @@ analysis::HeldCache held_by(const EvictingSession& session, const policy::Policy
   return held;
 }
 
+// transformers computes Phi-3's cache anew at this border; here what is cached stays.
+void tell_of_first_context(const ModelConfig& config, int64_t prompt, int64_t tokens) {
+  const RopeConfig& rope = config.rope;
+  if (config.position != PositionKind::rope || rope.scaling != RopeScaling::longrope) return;
+  const auto first = static_cast<int64_t>(rope.original_context);
+  if (prompt > first || prompt + tokens <= first || rope.short_factors == rope.long_factors) return;
+  std::fprintf(stderr,
+               "kvviz: the text grows past the model's first context of %lld tokens, from where on longrope "
+               "turns keys otherwise; those in the cache stay as they are\n",
+               static_cast<long long>(first));
+}
+
 }  // namespace
 
 GenerationRun generate_in_full(const Runner& runner, const GenerationRequest& request) {
   const Decoder& decoder = runner.model.decoder;
   const auto prompt = std::ssize(request.prompt);
+  if (!request.quiet) tell_of_first_context(decoder.config(), prompt, request.tokens);
   Session session(decoder);
   Watched watched;
   Session::Watch watch = watch_into(watched, decoder.config(), prompt);

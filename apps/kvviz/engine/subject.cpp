@@ -8,6 +8,7 @@
 #include "kvviz/core/free_memory.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/kernels/bf16_product.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/memory.hpp"
 #include "kvviz/model/session.hpp"
@@ -64,6 +65,13 @@ Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once,
   return {std::move(model), std::move(opened.tokenizer), std::move(opened.name), std::move(hash)};
 }
 
+// Where oneDNN multiplies, rows are rounded to bf16 too: the numbers depend on the processor.
+std::string products_of_bf16(const LoadedModel& model) {
+  if (model.dtype != "bf16" || !model.decoder.device().is_cpu()) return "";
+  const std::string method = kernels::bf16_products_method();
+  return kernels::bf16_products() ? method : "widened to f32: " + method;
+}
+
 SubjectOrigin origin_of(const Runner& runner) {
   return {.model = runner.folder,
           .architecture = runner.model.decoder.config().architecture,
@@ -75,7 +83,8 @@ SubjectOrigin origin_of(const Runner& runner) {
           .text = "",
           .text_sha256 = "",
           .bos = "",
-          .threads = kernels::thread_count()};
+          .threads = kernels::thread_count(),
+          .bf16_products = products_of_bf16(runner.model)};
 }
 
 SubjectOrigin origin_of(const Runner& runner, const TextInput& text) {

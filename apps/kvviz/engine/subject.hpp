@@ -17,7 +17,8 @@ namespace kvviz {
 struct SubjectOrigin {
   std::string model, architecture, dtype, stored_dtype = {}, device = "cpu", model_sha256, tokenizer_sha256,
                                           text, text_sha256, bos;
-  int threads = 0;  ///< 0: those of this process
+  int threads = 0;            ///< 0: those of this process
+  std::string bf16_products;  ///< how matrices of bf16 are multiplied with many rows; empty: there are none
 };
 
 /// What is analysed: a cache, and when a model made it, what the model did on the way.

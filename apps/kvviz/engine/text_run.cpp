@@ -30,7 +30,7 @@ namespace kvviz {
 
 // Of all shards the same, but for the threads.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SubjectOrigin, model, architecture, dtype, stored_dtype, device,
-                                   model_sha256, tokenizer_sha256, threads)
+                                   model_sha256, tokenizer_sha256, threads, bf16_products)
 
 namespace {
 

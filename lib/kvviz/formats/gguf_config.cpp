@@ -246,6 +246,8 @@ json gpt_neox(GgufKeys& keys) {
   config["hidden_act"] = "gelu";
   config["use_parallel_residual"] = keys.boolean("use_parallel_residual", true);
   read_rope(keys, config, Rotary::part);
+  config["rotary_emb_base"] = config["rope_theta"];
+  config["rotary_pct"] = config["partial_rotary_factor"];
   return config;
 }
 

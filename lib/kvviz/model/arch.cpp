@@ -7,6 +7,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/model/arch/families.hpp"
+#include "kvviz/model/arch/foreign_keys.hpp"
 #include "kvviz/model/arch/values.hpp"
 
 namespace kvviz {
@@ -28,15 +29,33 @@ const std::vector<Architecture>& families() {
   return all;
 }
 
-bool contains(const std::vector<std::string>& list, const std::string& name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
-}
-
 std::string supported() {
   std::string names;
   for (const Architecture& family : families())
-    for (const std::string& name : family.names) names += (names.empty() ? "" : ", ") + name;
+    for (const ModelClass& model : family.classes) names += (names.empty() ? "" : ", ") + model.name;
   return names;
+}
+
+struct Named {
+  const Architecture& family;
+  const ModelClass& model;
+};
+
+Named named_in(const json& config) {
+  const auto names = arch::value_or(config, "architectures", std::vector<std::string>{});
+  const auto type = arch::value_or(config, "model_type", std::string());
+  require(!names.empty() || !type.empty(), "config.json names neither architectures nor a model_type");
+  for (const Architecture& family : families()) {
+    for (const ModelClass& model : family.classes) {
+      if (names.empty() ? model.type != type : model.name != names.front()) continue;
+      require(type.empty() || type == model.type, "config.json: the architecture ", model.name,
+              " and the model_type ", arch::shown(type), " contradict each other; expected ", model.type);
+      return {family, model};
+    }
+  }
+  throw DataError(cat("config.json: the architecture ",
+                      names.empty() ? "of type " + arch::shown(type) : names.front().substr(0, 60),
+                      " is not supported; supported: ", supported()));
 }
 
 void check_layer(const LayerConfig& layer) {
@@ -79,6 +98,14 @@ void check_numbers(const ModelConfig& config) {
     require(is_finite(slope), "config.json: an ALiBi slope is ", slope, "; expected a finite number");
 }
 
+// max_position_embeddings stays what it was under linear and dynamic scaling, as transformers' documentation
+// asks; yarn and longrope say what they stretch, and then it may be the stretched context or not. The factor
+// of llama3 does not bound the text.
+int64_t stretched(const RopeConfig& rope, int64_t context) {
+  if (rope.scaling == RopeScaling::none || rope.scaling == RopeScaling::llama3) return context;
+  return std::max(context, static_cast<int64_t>(rope.factor * rope.original_context));
+}
+
 void check(const ModelConfig& config) {
   require(config.context > 0 && config.context <= arch::context_limits.most, "config.json: got a context of ",
           config.context, " positions; expected 1 to ", arch::context_limits.most);
@@ -95,21 +122,10 @@ void check(const ModelConfig& config) {
 
 }  // namespace
 
-const Architecture& architecture_of(const json& config) {
-  const auto names = arch::value_or(config, "architectures", std::vector<std::string>{});
-  const auto type = arch::value_or(config, "model_type", std::string());
-  for (const Architecture& family : families()) {
-    if (!names.empty() && contains(family.names, names.front())) return family;
-    if (names.empty() && contains(family.types, type)) return family;
-  }
-  throw DataError(cat("config.json: the architecture ",
-                      names.empty() ? "of type " + arch::shown(type) : names.front().substr(0, 60),
-                      " is not supported; supported: ", supported()));
-}
-
 const Architecture& architecture_of(const ModelConfig& config) {
   for (const Architecture& family : families())
-    if (contains(family.names, config.architecture)) return family;
+    for (const ModelClass& model : family.classes)
+      if (model.name == config.architecture) return family;
   throw std::logic_error("a ModelConfig of no family: " + config.architecture);
 }
 
@@ -117,13 +133,14 @@ ModelConfig parse_config(const json& config) {
   require(config.is_object(), "config.json is not a JSON object");
   arch::require_flat(config);
   try {
-    const Architecture& family = architecture_of(config);
-    ModelConfig parsed = family.parse_config(config);
-    const auto names = arch::value_or(config, "architectures", std::vector<std::string>{});
-    parsed.architecture = names.empty() ? family.names.front() : names.front();
-    // Dynamic scaling stretches the context by its factor as texts grow.
-    if (parsed.rope.scaling == RopeScaling::dynamic)
-      parsed.context = static_cast<int64_t>(static_cast<double>(parsed.context) * parsed.rope.factor);
+    const Named named = named_in(config);
+    json typed = config;
+    typed["model_type"] = named.model.type;
+    arch::refuse_foreign_keys(typed);
+    ModelConfig parsed = named.family.parse_config(typed);
+    parsed.architecture = named.model.name;
+    arch::check_layer_types(typed, parsed.layers);
+    if (parsed.position == PositionKind::rope) parsed.context = stretched(parsed.rope, parsed.context);
     if (const json& quantised = arch::value_at(config, "quantization_config"); !quantised.is_null())
       parsed.quantisation = arch::value_or(quantised, "quant_method", std::string("of an unknown kind"));
     check(parsed);

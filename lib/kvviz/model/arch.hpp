@@ -20,24 +20,28 @@ struct WeightSource {
   double added = 0;         ///< to every element
 };
 
+/// A class of transformers, as config.json's "architectures" names it, and its "model_type".
+struct ModelClass {
+  std::string name, type;
+};
+
 /// A family of models: two functions and the names it goes by. A new family is a file in arch/ and a row in
 /// arch.cpp.
 struct Architecture {
-  std::vector<std::string> names;    ///< of config.json's "architectures"
-  std::vector<std::string> types;    ///< of config.json's "model_type"
+  std::vector<ModelClass> classes;
   std::string prefix;                ///< of every tensor name; checkpoints of the bare base model lack it
   std::vector<std::string> ignored;  ///< endings of stored names that are no weights (masks, frequencies)
-  ModelConfig (*parse_config)(const nlohmann::json&);
+  std::string head = "lm_head";      ///< the head's name, which files of models with a tied one may hold too
+  ModelConfig (*parse_config)(const nlohmann::json&);  ///< of a config.json that has its model_type
   std::vector<WeightSource> (*weight_map)(const ModelConfig&);
 };
 
-/// The family that a config.json names. Throws DataError listing the supported ones.
-const Architecture& architecture_of(const nlohmann::json& config);
 /// The family that parsed this configuration.
 const Architecture& architecture_of(const ModelConfig& config);
 
-/// config.json as a ModelConfig. Throws DataError: unknown architecture, missing or impossible numbers, an
-/// option that is not supported (named, with what is).
+/// config.json as a ModelConfig, of the class that "architectures" names, else of the first of its
+/// "model_type". Throws DataError: unknown class, the two contradict each other, missing or impossible
+/// numbers, an option that is not supported, or not of this class (named, with what is).
 ModelConfig parse_config(const nlohmann::json& config);
 
 /// One source for every slot of weight_slots(config).

@@ -66,11 +66,13 @@ void refuse_strangers(const ModelConfig& config, const Checkpoint& checkpoint,
                       const std::vector<Filling>& fillings, const std::string& folder) {
   std::set<const StoredTensor*> used;
   for (const Filling& filling : fillings) used.insert(filling.stored);
-  const auto& ignored = architecture_of(config).ignored;
+  const Architecture& family = architecture_of(config);
+  const std::string tied_head = config.tied_head ? family.head + ".weight" : "";
   for (const auto& [name, stored] : checkpoint.tensors()) {
-    const bool known = used.contains(&stored) || (config.tied_head && name == "lm_head.weight") ||
-                       std::any_of(ignored.begin(), ignored.end(),
-                                   [&n = name](const std::string& end) { return n.ends_with(end); });
+    const std::string dotted = '.' + name;  // endings that are whole names lack the prefix too
+    const bool known = used.contains(&stored) || name == tied_head ||
+                       std::any_of(family.ignored.begin(), family.ignored.end(),
+                                   [&](const std::string& end) { return dotted.ends_with(end); });
     require(known, folder, ": the weights hold ", name, ", which ", config.architecture,
             " with this configuration does not have; the model would be run wrongly");
   }
@@ -148,10 +150,14 @@ at::Tensor fill(const Filling& filling, const LoadOptions& options) {
 }
 
 json config_json(const fs::path& file) {
+  const std::string text = read_file(file);
   try {
-    return json::parse(read_file(file));
+    return json::parse(text);
   } catch (const json::exception& error) {
-    throw DataError(cat(file.string(), " is not JSON: ", error.what()));
+    const bool python = text.find("NaN") != text.npos || text.find("Infinity") != text.npos;
+    throw DataError(
+        cat(file.string(), " is not JSON: ", error.what(),
+            python ? "; NaN and Infinity, which Python writes, are none: write null or a number" : ""));
   }
 }
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "kvviz/tokenizer/sentencepiece_tokenizer.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/tokenizer/added_tokens.hpp"
 #include "kvviz/tokenizer/pipeline_tokenizer.hpp"
 #include "kvviz/tokenizer/sentencepiece_api.hpp"
 #include "kvviz/tokenizer/sentencepiece_check.hpp"
@@ -99,10 +102,77 @@ Token token_of(std::string_view piece, KvvizSpKind kind) {
   return {Token::Kind::text, replaced(piece, metaspace, " ")};
 }
 
+// Of a message that stands twice in another the fields are merged, and the later ones count: add_dummy_prefix
+// is field 3 of normalizer_spec, and that field 3 of the model.
+std::string without_prefix(std::string model) {
+  return model.append({'\x1A', '\x02', '\x18', '\x00'});
+}
+
+/// A model with what transformers adds to it: tokens found in a text, and where a blank is put before it.
+/// `legacy` puts it before every part that is left of a text, and looks for tokens that are normalised with
+/// their blank; else it stands before the text alone, unless that begins with one.
+class Encoder {
+ public:
+  Encoder(const std::string& bytes, const std::string& name, const TokenizerConfig& config)
+      : model_(config.adds_prefix_space == false ? without_prefix(bytes) : bytes, name, sentencepiece_api()),
+        legacy_(config.legacy) {
+    if (legacy_ && std::ranges::all_of(config.added, &AddedToken::special)) return;
+    bare_.emplace(without_prefix(bytes), name, sentencepiece_api());
+    const bool prefixed = model_.encode("a") != bare_->encode("a");
+    std::vector<AddedToken> raw, normal;
+    for (AddedToken token : config.added) {
+      const bool with_blank = legacy_ && prefixed && token.normalized;
+      if (with_blank) token.text.insert(0, " ");
+      (with_blank ? normal : raw).push_back(std::move(token));
+    }
+    raw_tokens_ = AddedTokenFinder(std::move(raw));
+    normal_tokens_ = AddedTokenFinder(std::move(normal));
+  }
+
+  const Model& model() const { return model_; }
+
+  std::vector<int32_t> encode(std::string_view text) const {
+    if (!bare_) return model_.encode(text);
+    std::vector<int32_t> ids;
+    for (const AddedTokenFinder::Part& part : raw_tokens_.split(text)) {
+      const bool first = part.text.data() == text.data();
+      const bool blank = part.text.starts_with(' ') || part.text.starts_with(metaspace);
+      if (part.id)
+        ids.push_back(*part.id);
+      else if (legacy_)
+        add(ids, with_normalised(part.text));
+      else
+        add(ids, (first && !blank ? model_ : *bare_).encode(part.text));
+    }
+    return ids;
+  }
+
+ private:
+  static void add(std::vector<int32_t>& ids, const std::vector<int32_t>& more) {
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+
+  std::vector<int32_t> with_normalised(std::string_view text) const {
+    const std::string normal = cat(' ', text);
+    const auto parts = normal_tokens_.split(normal);
+    if (parts.size() == 1 && !parts.front().id) return model_.encode(text);
+    std::vector<int32_t> ids;
+    for (const AddedTokenFinder::Part& part : parts)
+      add(ids, part.id ? std::vector{*part.id} : bare_->encode(part.text));
+    return ids;
+  }
+
+  Model model_;
+  bool legacy_;
+  std::optional<Model> bare_;  ///< puts no blank before a text; where it is needed
+  AddedTokenFinder raw_tokens_, normal_tokens_;
+};
+
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  SentencePieceTokenizer(Model&& model, const TokenizerConfig& config, std::string hash)
-      : model_(std::move(model)), hash_(std::move(hash)) {
+  SentencePieceTokenizer(const std::string& bytes, const std::string& file, const TokenizerConfig& config,
+                         std::string hash)
+      : encoder_(bytes, file, config), model_(encoder_.model()), hash_(std::move(hash)) {
     size_ = model_.size();
     TextIds ids;
     for (int32_t id = 0; id < size_; ++id) {
@@ -118,7 +188,7 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text) const override {
     require_utf8(text);
-    return model_.encode(text);
+    return encoder_.encode(text);
   }
 
   std::string decode(const std::vector<int32_t>& ids) const override {
@@ -166,7 +236,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     ids.emplace(token.text, token.id);
   }
 
-  Model model_;
+  Encoder encoder_;
+  const Model& model_;
   std::vector<Token> tokens_;  ///< by id: the model's, then the added ones
   int32_t size_ = 0;           ///< of the model alone
   SequenceEnds ends_;
@@ -177,13 +248,13 @@ class SentencePieceTokenizer final : public Tokenizer {
 
 std::unique_ptr<Tokenizer> open_sentencepiece(const std::filesystem::path& file,
                                               const TokenizerConfig& config) {
-  return std::make_unique<SentencePieceTokenizer>(Model(read_file(file), file.string(), sentencepiece_api()),
-                                                  config, hash_of({file}, config));
+  return std::make_unique<SentencePieceTokenizer>(read_file(file), file.string(), config,
+                                                  hash_of({file}, config));
 }
 
 std::unique_ptr<Tokenizer> parse_sentencepiece(std::string_view bytes, const TokenizerConfig& config) {
-  return std::make_unique<SentencePieceTokenizer>(Model(bytes, "tokenizer.model", sentencepiece_api()),
-                                                  config, sha256(bytes));
+  return std::make_unique<SentencePieceTokenizer>(std::string(bytes), "tokenizer.model", config,
+                                                  sha256(bytes));
 }
 
 }  // namespace kvviz

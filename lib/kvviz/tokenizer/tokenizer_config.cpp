@@ -70,6 +70,8 @@ void read_class(const json& object, TokenizerConfig& config) {
   if (object.contains("add_prefix_space") && object.at("add_prefix_space").is_boolean()) {
     config.adds_prefix_space = object.at("add_prefix_space").get<bool>();
   }
+  if (object.contains("legacy") && object.at("legacy").is_boolean())
+    config.legacy = object.at("legacy").get<bool>();
   if (object.contains("added_tokens_decoder")) {
     for (const auto& [id, entry] : object.at("added_tokens_decoder").items()) {
       config.added.push_back(added_token(parse_id(id), entry));
@@ -145,7 +147,8 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
     try {
       require(object.is_object(), "an object is expected");
       if (name == std::string_view("config.json")) {
-        if (object.contains("model_type")) config.model_type = object.at("model_type").get<std::string>();
+        if (const auto type = object.find("model_type"); type != object.end() && !type->is_null())
+          config.model_type = type->get<std::string>();
         config.bos_id = end_id(object, "bos_token_id");
         config.eos_id = end_id(object, "eos_token_id");
         continue;

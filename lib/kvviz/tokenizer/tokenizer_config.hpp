@@ -39,6 +39,7 @@ struct TokenizerConfig {
   std::optional<std::string> bos, eos;
   std::optional<int32_t> bos_id, eos_id;  ///< of config.json; of several EOS the first
   std::optional<bool> adds_prefix_space;
+  bool legacy = true;  ///< transformers' first treatment of tokenizer.model
   std::vector<AddedToken> added;
   std::vector<std::filesystem::path>
       files;  ///< the files read that belong to the tokenizer (not config.json)

@@ -13,6 +13,7 @@
 #include "kvviz/model/session.hpp"
 #include "kvviz/tensor/runtime.hpp"
 #include "parity.hpp"
+#include "support/errors.hpp"
 #include "support/fixture.hpp"
 
 using namespace kvviz;
@@ -56,9 +57,9 @@ TEST_CASE("[model] prefill and decoding agree with transformers, and docs/models
     CAPTURE(fixture.name);
     test::Parity& parity = measured.emplace_back();
     CHECK_NOTHROW(parity = test::measure_parity(fixture));
-    for (const double x : {parity.logits, parity.keys_values, parity.attention, parity.layer_out})
+    for (const double x :
+         {parity.logits, parity.keys_values, parity.attention, parity.layer_out, parity.steps})
       CHECK(x <= tolerance);
-    CHECK((parity.steps <= tolerance || fixture.length_dependent_rope));
   }
   const std::string table = test::parity_table(fixtures, measured);
   // scripts/parity_table puts it into docs/models.md.
@@ -67,6 +68,8 @@ TEST_CASE("[model] prefill and decoding agree with transformers, and docs/models
   const size_t begin = docs.find("| family | checkpoint |");
   REQUIRE(begin != std::string::npos);
   CHECK(rows_of(docs.substr(begin, docs.find("\n\n", begin) - begin)) == rows_of(table));
+  const std::string readme = read_file(fs::path(KVVIZ_DOCS) / ".." / "README.md");
+  CHECK(test::holds(readme, cat("| ", fixtures.size(), " tiny random checkpoints")));
 }
 
 TEST_CASE("[model] CUDA or MPS, where there is one, agrees with transformers too") {
@@ -78,9 +81,9 @@ TEST_CASE("[model] CUDA or MPS, where there is one, agrees with transformers too
   for (const test::ModelFixture& fixture : test::model_fixtures()) {
     CAPTURE(fixture.name);
     const test::Parity parity = test::measure_parity(fixture, device);
-    for (const double x : {parity.logits, parity.keys_values, parity.attention, parity.layer_out})
+    for (const double x :
+         {parity.logits, parity.keys_values, parity.attention, parity.layer_out, parity.steps})
       CHECK(x <= tolerance);
-    CHECK((parity.steps <= tolerance || fixture.length_dependent_rope));
   }
 }
 

@@ -97,6 +97,7 @@ TEST_CASE("[config] a number that cannot be is refused by its key, with what was
       {"mpt_clip", "/attn_config/alibi_bias_max", -1e5, "an ALiBi slope is inf"},
       {"mpt_clip", "/attn_config/clip_qkv", -1, "the clip of queries, keys and values is -1"},
       {"llama_gqa", "/anything", nested(100), "nested more than 64 levels deep"},
+      {"llama_longrope", "/rope_scaling/factor", 1e300, "RoPE scaling factor 1e+300"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.model);
@@ -105,6 +106,149 @@ TEST_CASE("[config] a number that cannot be is refused by its key, with what was
     INFO(got);
     CHECK(test::holds(got, c.message));
   }
+}
+
+TEST_CASE(
+    "[config] what transformers would not read, or versions of it read differently, is refused by name") {
+  struct Case {
+    const char *model, *pointer;
+    json value;
+    const char* message;
+  };
+  const json nested_rope = {{"full_attention", {{"rope_type", "default"}}}};
+  const Case cases[] = {
+      {"qwen2", "/is_causal", false, "is_causal false is not supported for qwen2; supported: true"},
+      {"gemma", "/use_bidirectional_attention", true, "use_bidirectional_attention true is not supported"},
+      {"llama", "/attention_multiplier", 0.5,
+       "attention_multiplier 0.5 is not supported for llama; supported: 1"},
+      {"llama", "/logits_scaling", 4.0, "logits_scaling 4.0 is not supported for llama"},
+      {"llama", "/sliding_window", 4, "sliding_window 4 is not supported for llama"},
+      {"llama", "/rope_interleaved", true, "rope_interleaved true is not supported for llama"},
+      {"llama", "/no_rope_layers", {1, 0}, "no_rope_layers [1,0] is not supported for llama"},
+      {"llama", "/clip_qkv", 0.5, "clip_qkv 0.5 is not supported for llama"},
+      {"gemma", "/final_logit_softcapping", 30.0, "final_logit_softcapping 30.0 is not supported for gemma;"},
+      {"mistral", "/use_sliding_window", false, "use_sliding_window false is not supported for mistral"},
+      {"mixtral",
+       "/layer_types",
+       {"sliding_attention", "full_attention"},
+       "layer_types has \"sliding_attention\""},
+      {"llama", "/layer_types", {"full_attention", "sliding_attention"}, "for layer 1, which has none"},
+      {"llama", "/model_type", "mistral", "LlamaForCausalLM and the model_type \"mistral\" contradict"},
+      {"qwen3_moe", "/num_local_experts", 5, "num_experts is 4 and num_local_experts is 5"},
+      {"gemma", "/hidden_activation", "silu", "hidden_activation \"silu\" differ"},
+      {"gpt_neox", "/rope_theta", 77, "rope_theta 77 is not supported; supported: 500.0"},
+      {"gpt_neox", "/partial_rotary_factor", 0.5,
+       "partial_rotary_factor 0.5 is not supported; supported: 0.25"},
+      {"llama", "/partial_rotary_factor", 0.5, "partial_rotary_factor 0.5 is not supported; supported: 1"},
+      {"llama", "/rope_parameters/partial_rotary_factor", 0.5, "partial_rotary_factor 0.5 is not supported"},
+      {"llama", "/rope_parameters", nested_rope, "by the type of a layer (full_attention) are not supported"},
+      {"llama_linear_rope", "/rope_scaling/rope_type", "dynamic",
+       "the rope_type \"dynamic\" and the type \"linear\""},
+      {"llama_yarn", "/original_max_position_embeddings", 16, "is 16 beside the RoPE scaling and 48 in it"},
+      {"phi3_longrope", "/rope_scaling/factor", 3.0, "the factor 3, and its contexts have the ratio 8"},
+      {"phi3",
+       "/rope_scaling",
+       {{"type", "linear"}, {"factor", 2.0}},
+       "other than longrope is not supported"},
+      {"bloom", "/pretraining_tp", 2, ""},
+      {"mpt", "/norm_type", "rmsnorm", "norm_type rmsnorm is not supported"},
+      {"mpt",
+       "/ffn_config/ffn_act_fn",
+       {{"name", "silu"}},
+       "ffn_act_fn {\"name\":\"silu\"} is not supported"},
+      {"mpt", "/attn_config/sliding_window_size", 4, "sliding_window_size 4 is not supported"},
+      {"mpt", "/attn_config/rope", true, "rope true is not supported"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.model);
+    CAPTURE(c.pointer);
+    const std::string got = refusal(c.model, c.pointer, c.value);
+    INFO(got);
+    CHECK((*c.message == 0 ? got.empty() : test::holds(got, c.message)));
+  }
+  json bloom = config_of("bloom");
+  bloom.update({{"pretraining_tp", 2}, {"slow_but_exact", true}});
+  CHECK(test::message_of<DataError>([&] { parse_config(bloom); }) ==
+        "config.json: slow_but_exact true is not supported; supported: false");
+}
+
+TEST_CASE("[config] keys of other models that say nothing are let through") {
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, json>>{{"is_causal", true},
+                                                 {"logits_scaling", 1.0},
+                                                 {"sliding_window", nullptr},
+                                                 {"query_pre_attn_scalar", nullptr},
+                                                 {"no_rope_layers", json::array()},
+                                                 {"layer_types", {"full_attention", "full_attention"}}})
+    CHECK_MESSAGE(refusal("llama", "/" + key, value).empty(), key);
+  json config = config_of("llama");
+  config.update({{"sliding_window", 4096}, {"use_sliding_window", false}});
+  CHECK_NOTHROW(parse_config(config));
+}
+
+TEST_CASE("[config] architectures or model_type alone name the model") {
+  json config = config_of("mistral");
+  for (const char* key : {"model_type", "architectures"}) {
+    for (const bool null : {false, true}) {
+      json one = config;
+      one.erase(key);
+      if (null) one[key] = nullptr;
+      const ModelConfig parsed = parse_config(one);
+      CHECK(parsed.architecture == "MistralForCausalLM");
+      CHECK(parsed.layers.front().window == 7);
+    }
+  }
+  config = config_of("mixtral");
+  config.erase("architectures");
+  CHECK(parse_config(config).architecture == "MixtralForCausalLM");
+  config.erase("model_type");
+  CHECK(test::holds(test::message_of<DataError>([&] { parse_config(config); }),
+                    "names neither architectures nor a model_type"));
+}
+
+TEST_CASE("[config] null where Mistral has a default number of KV heads: as many as query heads") {
+  json config = config_of("mistral");
+  config["num_attention_heads"] = 16;
+  config["num_key_value_heads"] = nullptr;
+  CHECK(parse_config(config).layers.front().kv_heads == 16);
+  config.erase("num_key_value_heads");
+  CHECK(parse_config(config).layers.front().kv_heads == 8);
+}
+
+TEST_CASE("[config] the context under RoPE scaling is what the model can read with it") {
+  struct Case {
+    json scaling;
+    int64_t given, context;
+  };
+  const json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 32.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 8192}};
+  const Case cases[] = {
+      {nullptr, 4096, 4096},
+      {{{"type", "linear"}, {"factor", 4.0}}, 4096, 16384},  // vicuna-7b-v1.5-16k
+      {{{"type", "dynamic"}, {"factor", 2.0}}, 4096, 8192},
+      {{{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}},
+       32768,
+       131072},  // Qwen2.5's card
+      {{{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}}, 131072, 131072},
+      {{{"type", "yarn"}, {"factor", 4.0}}, 2048, 8192},
+      {llama3, 131072, 131072},  // Llama 3.2
+  };
+  for (const Case& c : cases) {
+    json config = config_of("llama_gqa");
+    config.update({{"rope_scaling", c.scaling}, {"max_position_embeddings", c.given}});
+    CAPTURE(config.dump());
+    CHECK(parse_config(config).context == c.context);
+  }
+}
+
+TEST_CASE("[config] yarn: truncate null is false, as in Python") {
+  json config = config_of("llama_yarn");
+  CHECK(parse_config(config).rope.whole_pairs);
+  config["rope_scaling"]["truncate"] = nullptr;
+  CHECK_FALSE(parse_config(config).rope.whole_pairs);
 }
 
 TEST_CASE("[config] experts of all layers together are bounded") {

@@ -72,6 +72,18 @@ TEST_CASE("[load] a missing, misshaped, strange or NaN tensor is named") {
   type.check_refused("supported: F32, F16, BF16");
 }
 
+TEST_CASE("[load] tensors that transformers leaves aside are left aside") {
+  Spoiled tied("gpt_neox"), untied("gpt_neox"), opt("opt"), bare("llama_gqa");
+  untied.tensors["lm_head.weight"] = untied.tensors["embed_out.weight"].clone();
+  untied.check_refused("lm_head.weight");
+  tied.config["tie_word_embeddings"] = true;
+  CHECK_NOTHROW(load_model(tied.write()));
+  opt.tensors["model.decoder.version"] = at::full({1}, 3.0F);
+  CHECK_NOTHROW(load_model(opt.write()));
+  bare.tensors["rotary_emb.inv_freq"] = at::full({6}, 1.0F);
+  CHECK_NOTHROW(load_model(bare.write()));
+}
+
 TEST_CASE("[load] what is not supported is named, with what is") {
   Spoiled architecture("llama_gqa"), scaling("llama3_rope"), act("llama_gqa"), heads("llama_gqa"),
       gap("llama_gqa");
@@ -93,6 +105,9 @@ TEST_CASE("[load] missing folders and files say what is expected") {
   CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("no config.json"), DataError);
   write_file(folder.path() / "config.json", "{");
   CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("not JSON"), DataError);
+  write_file(folder.path() / "config.json", R"({"embd_pdrop": NaN})");
+  CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("NaN and Infinity, which Python writes"),
+                       DataError);
   write_file(folder.path() / "config.json", read_file(models / "llama" / "config.json"));
   CHECK_THROWS_WITH_AS(load_model(folder.path()), doctest::Contains("no weights"), DataError);
 }

@@ -20,7 +20,7 @@ std::vector<ModelFixture> model_fixtures();
 /// the worst over the layers.
 struct Parity {
   double logits = 0, keys_values = 0, attention = 0, layer_out = 0;
-  double steps = 0;  ///< logits, K and V of decoding token by token; NaN where that is another computation
+  double steps = 0;  ///< logits, K and V of decoding token by token
 };
 /// Runs a fixture, its weights on `device`, as prefill and token by token. Fails the test on wrong shapes,
 /// counts and NaN.

@@ -52,6 +52,13 @@ TEST_CASE("[tokenizer files] tokenizer.json goes before tokenizer.model before v
   CHECK(open_tokenizer(folder.path())->vocabulary() > 600);
 }
 
+TEST_CASE("[tokenizer files] a model_type that is null is none") {
+  const TempFolder folder;
+  folder.link("tokenizer.json", fixtures() / "bytes" / "tokenizer.json");
+  folder.write("config.json", R"({"model_type": null})");
+  CHECK(open_tokenizer(folder.path())->vocabulary() > 600);
+}
+
 TEST_CASE("[tokenizer files] corrupt JSON is named with its place") {
   const TempFolder folder;
   folder.write("tokenizer.json", R"({"model": {"type": "BPE", "vocab")");

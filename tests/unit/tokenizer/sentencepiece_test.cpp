@@ -44,7 +44,7 @@ TEST_CASE("[sentencepiece] byte pieces decode to the text they spell, or to repl
   CHECK(contains(error_of<DataError>([&] { tokenizer->decode({-1}); }), "-1"));
 }
 
-TEST_CASE("[sentencepiece] tokens added beside the model are named and decoded, and stay text when written") {
+TEST_CASE("[sentencepiece] tokens added beside the model are named and decoded; special ones stay text") {
   const auto tokenizer = open_tokenizer(fixtures() / "sentencepiece-bpe");
   CHECK(tokenizer->vocabulary() == 503);
   CHECK(tokenizer->bos() == 1);
@@ -55,10 +55,72 @@ TEST_CASE("[sentencepiece] tokens added beside the model are named and decoded, 
   const std::vector<int32_t> ids = tokenizer->encode("the <|im_end|>");
   CHECK(std::find(ids.begin(), ids.end(), 500) == ids.end());
   CHECK(tokenizer->decode(ids) == "the <|im_end|>");
+  CHECK(tokenizer->encode("the <extra>").back() == 502);
   std::vector<int32_t> marked = tokenizer->encode("the");
   marked.insert(marked.end(), {500, 502});
   CHECK(tokenizer->decode(marked) == "the<extra>");
   CHECK(tokenizer->decode({501}).empty());
+}
+
+TEST_CASE("[sentencepiece] add_prefix_space false: no blank is put before a text, nor taken from it") {
+  const TempFolder folder;
+  folder.link("tokenizer.model", fixtures() / "sentencepiece-bpe" / "tokenizer.model");
+  const auto usual = open_tokenizer(folder.path());
+  folder.write("tokenizer_config.json", R"({"add_prefix_space": false})");
+  const auto bare = open_tokenizer(folder.path());
+  CHECK(usual->piece(usual->encode("the").front()).starts_with(" "));
+  CHECK_FALSE(bare->piece(bare->encode("the").front()).starts_with(" "));
+  CHECK(bare->encode(" the") == usual->encode("the"));
+  CHECK(bare->decode(bare->encode("the")) == "the");
+  folder.write("tokenizer_config.json", R"({"add_prefix_space": true})");
+  CHECK(open_tokenizer(folder.path())->encode("the") == usual->encode("the"));
+}
+
+TEST_CASE("[sentencepiece] added tokens, legacy and add_prefix_space: ids of transformers 4.57" *
+          doctest::test_suite("refdata")) {
+  const auto ids_of = [](const std::string& settings, const std::string& added, const char* text) {
+    const TempFolder folder;
+    folder.link("tokenizer.model", refdata() / "tokenizers" / "llama2" / "tokenizer.model");
+    folder.write("tokenizer_config.json", settings);
+    if (!added.empty()) folder.write("added_tokens.json", added);
+    return open_tokenizer(folder.path())->encode(text);
+  };
+  const std::string named = R"({"tokenizer_class": "LlamaTokenizer")",
+                    added = R"({"[INST]": 32000, "<|x|>": 32001})";
+  const std::string raw = R"(, "added_tokens_decoder": {"32000": {"content": "[INST]", "normalized": false},
+                             "32001": {"content": "<|x|>", "normalized": false}}})";
+  const std::string modern = R"(, "legacy": false})", bare = R"(, "add_prefix_space": false})";
+  using Ids = std::vector<int32_t>;
+  struct Case {
+    std::string settings, added;
+    const char* text;
+    Ids ids;
+  };
+  const Case cases[] = {
+      {named + "}", added, "a <|x|> [INST] b", {263, 32001, 32000, 289}},
+      {named + "}", added, "[INST] b", {32000, 289}},
+      {named + "}", added, "x[INST]y", {921, 29961, 25580, 29962, 29891}},
+      {named + "}", added, " [INST]  b", {29871, 32000, 29871, 289}},
+      {named + "}", added, "a [INST][INST] b", {263, 32000, 29961, 25580, 29962, 289}},
+      {named + raw, "", "a <|x|> [INST] b", {263, 29871, 32001, 259, 32000, 29871, 289}},
+      {named + raw, "", "x[INST]y", {921, 32000, 343}},
+      {named + raw, "", " [INST]  b", {259, 32000, 259, 289}},
+      {named + modern, added, "a <|x|> [INST] b", {263, 29871, 32001, 29871, 32000, 289}},
+      {named + modern, added, "x[INST]y", {921, 32000, 29891}},
+      {named + modern, "", " leading", {8236}},
+      {named + modern, "", " ", {29871}},
+      {named + modern, "", "Hello world", {15043, 3186}},
+      {named + bare, added, "a <|x|> [INST] b", {29874, 29871, 32001, 29871, 32000, 289}},
+      {named + bare, added, " [INST]  b", {29871, 32000, 29871, 289}},
+      {named + bare, "", "Hello world", {10994, 3186}},
+      {named + bare, "", " leading", {8236}},
+      {named + bare, "", "x", {29916}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.settings);
+    CAPTURE(c.text);
+    CHECK(ids_of(c.settings, c.added, c.text) == c.ids);
+  }
 }
 
 TEST_CASE("[sentencepiece] what is not a model is refused, and nothing crashes on damaged ones") {

@@ -89,7 +89,7 @@ nlohmann::ordered_json card_of(const ServedModel& model) {
   const LayerConfig& first = config.layers.front();
   return {{"id", model.id},
           {"architecture", config.architecture},
-          {"family", architecture_of(config).types.front()},
+          {"family", architecture_of(config).classes.front().type},
           {"layers", config.layers.size()},
           {"query_heads", first.heads},
           {"kv_heads", first.kv_heads},

@@ -24,6 +24,8 @@ ModelConfig parse(const json& j) {
   config.attention_bias = config.output_bias = config.mlp_bias = true;
   config.tied_head = value_or(j, "tie_word_embeddings", true);
   require_value(j, "apply_residual_connection_post_layernorm", false);
+  // transformers then leaves out the biases of two projections.
+  if (value_or<int64_t>(j, "pretraining_tp", 1) > 1) require_value(j, "slow_but_exact", false);
   const int64_t heads = whole(j, j.contains("n_head") ? "n_head" : "num_attention_heads", width_limits);
   config.layers = repeated({.heads = heads,
                             .kv_heads = heads,
@@ -54,8 +56,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture bloom_family() {
-  return {.names = {"BloomForCausalLM", "BloomModel"},
-          .types = {"bloom"},
+  return {.classes = {{"BloomForCausalLM", "bloom"}, {"BloomModel", "bloom"}},
           .prefix = "transformer.",
           .ignored = {},
           .parse_config = parse,

@@ -78,8 +78,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture falcon_family() {
-  return {.names = {"FalconForCausalLM"},
-          .types = {"falcon"},
+  return {.classes = {{"FalconForCausalLM", "falcon"}},
           .prefix = "transformer.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

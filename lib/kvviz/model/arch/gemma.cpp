@@ -27,18 +27,29 @@ void read_gemma2(const json& j, ModelConfig& config) {
   }
 }
 
+// Early configs say "gelu" and mean the tanh form, as transformers 5 corrects it. A hidden_activation that
+// says something else is what the first versions of transformers took.
+Activation first_activation(const json& j) {
+  const bool legacy = value_or(j, "hidden_act", std::string("gelu")) == "gelu";
+  const Activation activation = legacy ? Activation::gelu_tanh : activation_of(j, "hidden_act", "");
+  require(
+      value_at(j, "hidden_activation").is_null() || activation_of(j, "hidden_activation", "") == activation,
+      "config.json: hidden_act ", shown(value_at(j, "hidden_act")), " and hidden_activation ",
+      shown(value_at(j, "hidden_activation")),
+      " differ, and versions of transformers in which of them they take; expected the same");
+  return activation;
+}
+
 ModelConfig parse(const json& j) {
-  const bool second = value_or(j, "model_type", std::string("gemma")) == "gemma2";
+  const bool second = value_or(j, "model_type", std::string()) == "gemma2";
   ModelConfig config;
   config.hidden = whole(j, "hidden_size", width_limits);
   config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
   config.context = whole_or(j, "max_position_embeddings", context_limits, 8192);
   config.norm_eps = value_or(j, "rms_norm_eps", 1e-6);
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
-  // Early Gemma configs say "gelu" as hidden_act and mean the tanh form; hidden_activation overrules it.
-  config.activation = j.contains("hidden_activation")
-                          ? activation_of(j, "hidden_activation", "gelu_pytorch_tanh")
-                          : Activation::gelu_tanh;
+  config.activation =
+      second ? activation_of(j, "hidden_activation", "gelu_pytorch_tanh") : first_activation(j);
   config.attention_bias = config.output_bias = value_or(j, "attention_bias", false);
   config.tied_head = value_or(j, "tie_word_embeddings", true);
   const int64_t heads = whole(j, "num_attention_heads", width_limits);
@@ -79,8 +90,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture gemma_family() {
-  return {.names = {"GemmaForCausalLM", "Gemma2ForCausalLM"},
-          .types = {"gemma", "gemma2"},
+  return {.classes = {{"GemmaForCausalLM", "gemma"}, {"Gemma2ForCausalLM", "gemma2"}},
           .prefix = "model.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

@@ -59,8 +59,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture gpt2_family() {
-  return {.names = {"GPT2LMHeadModel", "GPT2Model"},
-          .types = {"gpt2"},
+  return {.classes = {{"GPT2LMHeadModel", "gpt2"}, {"GPT2Model", "gpt2"}},
           .prefix = "transformer.",
           .ignored = {".attn.bias", ".attn.masked_bias"},
           .parse_config = parse,

@@ -28,9 +28,8 @@ ModelConfig parse(const json& j) {
                           .head_dim = even_head_dim(config.hidden, heads),
                           .mlp_dim = whole(j, "intermediate_size", width_limits)};
   config.layers = repeated(layer, j, "num_hidden_layers");
-  const double share = value_or(j, "partial_rotary_factor", value_or(j, "rotary_pct", 0.25));
-  config.rope = read_rope(j, config, layer.head_dim, share);
-  config.rope.theta = value_or(j, "rotary_emb_base", config.rope.theta);
+  config.rope = read_rope(j, config, layer.head_dim,
+                          {.theta = "rotary_emb_base", .share = "rotary_pct", .default_share = 0.25});
   return config;
 }
 
@@ -54,10 +53,10 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture gpt_neox_family() {
-  return {.names = {"GPTNeoXForCausalLM"},
-          .types = {"gpt_neox"},
+  return {.classes = {{"GPTNeoXForCausalLM", "gpt_neox"}},
           .prefix = "gpt_neox.",
           .ignored = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"},
+          .head = "embed_out",
           .parse_config = parse,
           .weight_map = sources};
 }

@@ -54,8 +54,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture gptj_family() {
-  return {.names = {"GPTJForCausalLM"},
-          .types = {"gptj"},
+  return {.classes = {{"GPTJForCausalLM", "gptj"}},
           .prefix = "transformer.",
           .ignored = {".attn.bias", ".attn.masked_bias", ".attn.embed_positions"},
           .parse_config = parse,

@@ -11,7 +11,9 @@ namespace {
 using namespace arch;
 using nlohmann::json;
 
-enum class Window { never, where_given, where_switched_on };
+/// Whether a layer has the sliding window: never, where sliding_window is given, where use_sliding_window is
+/// true too, or then as layer_types says, or max_window_layers.
+enum class Window { never, where_given, where_switched_on, by_layer };
 
 /// What sets the members of the family apart, and what an absent key means in each (transformers'
 /// configuration classes say so).
@@ -43,17 +45,13 @@ constexpr Member members[] = {
      .theta = 1e6,
      .window = Window::where_given,
      .experts = "num_local_experts"},
-    {.type = "qwen2", .qkv_bias = true, .window = Window::where_switched_on, .default_window = 4096},
+    {.type = "qwen2", .qkv_bias = true, .window = Window::by_layer, .default_window = 4096},
     {.type = "qwen2_moe",
      .qkv_bias = true,
-     .window = Window::where_switched_on,
+     .window = Window::by_layer,
      .default_window = 4096,
      .experts = "num_experts"},
-    {.type = "qwen3",
-     .head_dim = 128,
-     .qk_norm = true,
-     .window = Window::where_switched_on,
-     .default_window = 4096},
+    {.type = "qwen3", .head_dim = 128, .qk_norm = true, .window = Window::by_layer, .default_window = 4096},
     {.type = "qwen3_moe",
      .kv_heads = 4,
      .qk_norm = true,
@@ -62,12 +60,10 @@ constexpr Member members[] = {
      .experts = "num_experts"},
 };
 
-const Member& member_of(const std::string& type) {
-  const auto* found =
-      std::find_if(std::begin(members), std::end(members), [&](const Member& m) { return m.type == type; });
-  require(found != std::end(members), "config.json: the model_type ", type,
-          " does not belong to its architecture");
-  return *found;
+const Member& member_of(const json& j) {
+  const auto type = value_or(j, "model_type", std::string());
+  return *std::find_if(std::begin(members), std::end(members),
+                       [&](const Member& m) { return m.type == type; });
 }
 
 // Qwen2's window holds from max_window_layers on, that of its mixture in every layer.
@@ -75,10 +71,24 @@ int64_t window_of(const json& j, const Member& member, int64_t layer) {
   if (member.window == Window::never) return 0;
   const auto window =
       j.contains("sliding_window") ? whole_or(j, "sliding_window", window_limits, 0) : member.default_window;
-  if (!value_or(j, "use_sliding_window", member.window == Window::where_given)) return 0;
-  const bool from_layer = member.window == Window::where_switched_on && member.experts == nullptr;
-  const bool reached = !from_layer || layer >= whole_or(j, "max_window_layers", {0, INT64_MAX}, 28);
+  const bool switched_on = value_or(j, "use_sliding_window", member.window == Window::where_given);
+  require(switched_on || window == 0 || member.window != Window::where_given,
+          "config.json: use_sliding_window false is not supported for ", member.type,
+          ", which has its sliding_window of ", window, " all the same; supported: sliding_window null");
+  if (!switched_on) return 0;
+  if (member.window != Window::by_layer) return window;
+  const bool reached =
+      member.experts != nullptr || layer >= whole_or(j, "max_window_layers", {0, INT64_MAX}, 28);
   return has_window(j, layer, reached) ? window : 0;
+}
+
+// transformers 5 writes the number of experts of every family under Mixtral's name.
+int64_t experts_in(const json& j, const Member& member) {
+  const auto count = whole_or(j, member.experts, expert_limits, 0);
+  const auto same = whole_or(j, "num_local_experts", expert_limits, count);
+  require(count == 0 || count == same, "config.json: ", member.experts, " is ", count,
+          " and num_local_experts is ", same, "; expected the same");
+  return count > 0 || same > 0 ? same : whole(j, member.experts, expert_limits);
 }
 
 ExpertConfig experts_of(const json& j, const Member& member, int64_t layer) {
@@ -88,7 +98,7 @@ ExpertConfig experts_of(const json& j, const Member& member, int64_t layer) {
   const int64_t step = whole_or(j, "decoder_sparse_step", {1, INT64_MAX}, 1);
   if ((layer + 1) % step != 0 || std::ranges::find(dense, json(layer)) != dense.end()) return {};
   ExpertConfig experts{
-      .count = whole(j, member.experts, expert_limits),
+      .count = experts_in(j, member),
       .used = whole(j, "num_experts_per_tok", expert_limits),
       .normalised = mixtral || value_or(j, "norm_topk_prob", false),
       .shared_dim = whole_or(j, "shared_expert_intermediate_size", {0, width_limits.most}, 0)};
@@ -98,7 +108,7 @@ ExpertConfig experts_of(const json& j, const Member& member, int64_t layer) {
 }
 
 ModelConfig parse(const json& j) {
-  const Member& member = member_of(value_or(j, "model_type", std::string("llama")));
+  const Member& member = member_of(j);
   const std::string type = member.type;
   ModelConfig config;
   config.hidden = whole(j, "hidden_size", width_limits);
@@ -113,16 +123,15 @@ ModelConfig parse(const json& j) {
   config.qk_norm = member.qk_norm;
   config.tied_head = value_or(j, "tie_word_embeddings", false);
   const int64_t heads = whole(j, "num_attention_heads", width_limits);
-  LayerConfig layer{.heads = heads,
-                    .kv_heads = whole_or(j, "num_key_value_heads", width_limits,
-                                         member.kv_heads > 0 ? member.kv_heads : heads),
-                    .head_dim = whole_or(j, "head_dim", width_limits,
-                                         member.head_dim > 0 ? member.head_dim : config.hidden / heads),
-                    .mlp_dim = whole(j, "intermediate_size", width_limits)};
+  const bool told = j.contains("num_key_value_heads") || member.kv_heads == 0;  // null: as many as heads
+  LayerConfig layer{
+      .heads = heads,
+      .kv_heads = whole_or(j, "num_key_value_heads", width_limits, told ? heads : member.kv_heads),
+      .head_dim = whole_or(j, "head_dim", width_limits,
+                           member.head_dim > 0 ? member.head_dim : config.hidden / heads),
+      .mlp_dim = whole(j, "intermediate_size", width_limits)};
   config.layers = repeated(layer, j, "num_hidden_layers");
-  require_value(j, "partial_rotary_factor", 1.0);
-  config.rope = read_rope(j, config, layer.head_dim);
-  if (!j.contains("rope_theta") && !j.contains("rope_parameters")) config.rope.theta = member.theta;
+  config.rope = read_rope(j, config, layer.head_dim, {.default_theta = member.theta});
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const auto index = static_cast<int64_t>(i);
     config.layers[i].window = window_of(j, member, index);
@@ -184,9 +193,13 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture llama_family() {
-  return {.names = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
-                    "MixtralForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM"},
-          .types = {"llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe"},
+  return {.classes = {{"LlamaForCausalLM", "llama"},
+                      {"MistralForCausalLM", "mistral"},
+                      {"Qwen2ForCausalLM", "qwen2"},
+                      {"Qwen3ForCausalLM", "qwen3"},
+                      {"MixtralForCausalLM", "mixtral"},
+                      {"Qwen2MoeForCausalLM", "qwen2_moe"},
+                      {"Qwen3MoeForCausalLM", "qwen3_moe"}},
           .prefix = "model.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

@@ -17,15 +17,29 @@ void check_attention(const json& attention) {
   require_value(attention, "alibi", true);
   require_value(attention, "qk_ln", false);
   require_value(attention, "prefix_lm", false);
+  require_value(attention, "qk_gn", false);
+  require_value(attention, "rope", false);
+  require_value(attention, "sliding_window_size", -1);
+  require_value(attention, "attn_logit_softcapping", json());
+}
+
+void check_blocks(const json& j) {
+  require_value(j, "no_bias", true);
+  require_value(j, "expansion_ratio", 4);
+  require_value(j, "logit_scale", json());
+  const auto norm = value_or(j, "norm_type", std::string("layernorm"));
+  require(norm == "layernorm" || norm == "low_precision_layernorm", "config.json: norm_type ", norm,
+          " is not supported; supported: layernorm, low_precision_layernorm");
+  const json mlp = value_or(j, "ffn_config", json::object());
+  require(mlp.is_object(), "config.json: ffn_config is ", shown(mlp), "; expected an object");
+  require_value(mlp, "ffn_type", "mptmlp");
+  require_value(mlp, "ffn_act_fn", json({{"name", "gelu"}, {"approximate", "none"}}));
 }
 
 ModelConfig parse(const json& j) {
   const json attention = value_or(j, "attn_config", json::object());
   check_attention(attention);
-  require_value(j, "no_bias", true);
-  require_value(j, "expansion_ratio", 4);
-  require(value_at(j, "logit_scale").is_null(), "config.json: logit_scale ",
-          shown(value_at(j, "logit_scale")), " is not supported; supported: null");
+  check_blocks(j);
   ModelConfig config;
   config.hidden = whole(j, "d_model", width_limits);
   config.vocabulary = whole(j, "vocab_size", vocabulary_limits);
@@ -68,8 +82,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture mpt_family() {
-  return {.names = {"MptForCausalLM", "MPTForCausalLM"},
-          .types = {"mpt"},
+  return {.classes = {{"MptForCausalLM", "mpt"}, {"MPTForCausalLM", "mpt"}},
           .prefix = "transformer.",
           .ignored = {},
           .parse_config = parse,

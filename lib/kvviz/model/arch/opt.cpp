@@ -66,10 +66,9 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture opt_family() {
-  return {.names = {"OPTForCausalLM"},
-          .types = {"opt"},
+  return {.classes = {{"OPTForCausalLM", "opt"}},
           .prefix = "model.",
-          .ignored = {},
+          .ignored = {".decoder.version"},
           .parse_config = parse,
           .weight_map = sources};
 }

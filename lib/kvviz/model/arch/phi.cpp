@@ -28,7 +28,8 @@ ModelConfig parse(const json& j) {
                           .head_dim = even_head_dim(config.hidden, heads),
                           .mlp_dim = whole(j, "intermediate_size", width_limits)};
   config.layers = repeated(layer, j, "num_hidden_layers");
-  config.rope = read_rope(j, config, layer.head_dim, value_or(j, "partial_rotary_factor", 0.5));
+  config.rope =
+      read_rope(j, config, layer.head_dim, {.share = "partial_rotary_factor", .default_share = 0.5});
   return config;
 }
 
@@ -53,8 +54,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture phi_family() {
-  return {.names = {"PhiForCausalLM"},
-          .types = {"phi"},
+  return {.classes = {{"PhiForCausalLM", "phi"}},
           .prefix = "model.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

@@ -28,7 +28,9 @@ ModelConfig parse(const json& j) {
   json with_context = j;  // absent, the first context is 4096: the class of transformers has this default
   if (value_or(j, "original_max_position_embeddings", 0.0) == 0)
     with_context["original_max_position_embeddings"] = 4096;
-  config.rope = read_rope(with_context, config, layer.head_dim, value_or(j, "partial_rotary_factor", 1.0));
+  config.rope = read_rope(with_context, config, layer.head_dim, {.share = "partial_rotary_factor"});
+  require(config.rope.scaling == RopeScaling::none || config.rope.scaling == RopeScaling::longrope,
+          "config.json: Phi-3 with a RoPE scaling other than longrope is not supported");
   return config;
 }
 
@@ -50,8 +52,7 @@ std::vector<WeightSource> sources(const ModelConfig& config) {
 }  // namespace
 
 Architecture phi3_family() {
-  return {.names = {"Phi3ForCausalLM"},
-          .types = {"phi3"},
+  return {.classes = {{"Phi3ForCausalLM", "phi3"}},
           .prefix = "model.",
           .ignored = {".rotary_emb.inv_freq"},
           .parse_config = parse,

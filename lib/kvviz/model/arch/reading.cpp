@@ -59,39 +59,92 @@ void read_yarn(const json& scaling, RopeConfig& rope) {
   rope.beta_slow = value_or(scaling, "beta_slow", 1.0);
   require(rope.beta_fast > 0 && rope.beta_slow > 0, "config.json: yarn RoPE scaling has beta_fast ",
           rope.beta_fast, " and beta_slow ", rope.beta_slow, "; expected more than 0");
-  rope.whole_pairs = value_or(scaling, "truncate", true);
+  rope.whole_pairs = value_or(scaling, "truncate", !scaling.contains("truncate"));  // null is false
   rope.attention_factor = value_or(scaling, "attention_factor", yarn_attention_factor(scaling, rope.factor));
 }
 
-// The context that a model was trained with first stands beside the scaling or in it; where both contexts are
-// given beside it, their ratio is the factor.
+void check_factor(double factor) {
+  require(factor > 0 && factor <= most_stretch, "config.json: RoPE scaling factor ", factor,
+          "; expected more than 0 and at most ", most_stretch);
+}
+
+// The context that a model was trained with first stands beside the scaling or in it; 0: nowhere.
+double original_context(const json& config, const json& scaling) {
+  constexpr const char* key = "original_max_position_embeddings";
+  const auto beside = value_or(config, key, 0.0), inside = value_or(scaling, key, 0.0);
+  require(beside <= 0 || inside <= 0 || beside == inside, "config.json: ", key, " is ", beside,
+          " beside the RoPE scaling and ", inside, " in it; expected the same");
+  return beside > 0 ? beside : inside;
+}
+
+// Where the first context stands beside the scaling alone, transformers 4 takes the ratio of the contexts as
+// the factor, and transformers 5 a factor that is given.
 void read_longrope(const json& config, const json& scaling, RopeConfig& rope, double context) {
   rope.short_factors = pair_factors(scaling, "short_factor", rope);
   rope.long_factors = pair_factors(scaling, "long_factor", rope);
-  const auto original = value_or(config, "original_max_position_embeddings", 0.0);
+  const double original = original_context(config, scaling);
   rope.original_context = original > 0 ? original : context;
-  rope.factor = original > 0 ? context / original : value_or(scaling, "factor", 1.0);
+  const double ratio = context / rope.original_context;
+  rope.factor = value_or(scaling, "factor", ratio);
+  check_factor(rope.factor);
+  const json& attention_factor = value_at(scaling, "attention_factor");
+  const bool clear = original <= 0 || value_or(scaling, "original_max_position_embeddings", 0.0) > 0 ||
+                     !attention_factor.is_null();
+  require(clear || std::abs(rope.factor - ratio) <= 1e-6 * ratio, "config.json: longrope has the factor ",
+          rope.factor, ", and its contexts have the ratio ", ratio, "; expected the same");
   rope.attention_factor =
       value_or(scaling, "attention_factor", longrope_attention_factor(rope.factor, rope.original_context));
 }
 
-void read_scaling(const json& config, const json& scaling, RopeConfig& rope, double context) {
-  rope.scaling =
+// `type` is the older name of `rope_type`; where both stand, versions of transformers differ in which counts.
+RopeScaling scaling_kind(const json& scaling) {
+  const auto kind =
       scaling_of(value_or(scaling, "rope_type", value_or(scaling, "type", std::string("default"))));
+  require(
+      kind == scaling_of(value_or(scaling, "type", value_or(scaling, "rope_type", std::string("default")))),
+      "config.json: RoPE scaling has the rope_type ", shown(value_at(scaling, "rope_type")), " and the type ",
+      shown(value_at(scaling, "type")), "; expected one");
+  return kind;
+}
+
+void read_scaling(const json& config, const json& scaling, RopeConfig& rope, double context) {
+  rope.scaling = scaling_kind(scaling);
   if (rope.scaling == RopeScaling::none) return;
   if (rope.scaling == RopeScaling::longrope) return read_longrope(config, scaling, rope, context);
   rope.factor = number(scaling, "factor");
-  require(rope.factor > 0 && rope.factor <= most_stretch, "config.json: RoPE scaling factor ", rope.factor,
-          "; expected more than 0 and at most ", most_stretch);
+  check_factor(rope.factor);
   const bool own_context = rope.scaling != RopeScaling::dynamic;  // which looks at the model's alone
-  rope.original_context =
-      own_context ? value_or(scaling, "original_max_position_embeddings", context) : context;
-  require(rope.original_context > 0, "config.json: RoPE scaling from a context of ", rope.original_context,
-          "; expected more than 0");
+  const double original = own_context ? original_context(config, scaling) : 0;
+  rope.original_context = original > 0 ? original : context;
   if (rope.scaling == RopeScaling::llama3) read_llama3(scaling, rope);
   if (rope.scaling == RopeScaling::yarn) read_yarn(scaling, rope);
   require(rope.scaling != RopeScaling::dynamic || rope.rotary_dim > 2,
           "config.json: dynamic RoPE scaling needs more than one pair of channels");
+}
+
+const json& rope_settings(const json& config) {
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const json& settings = value_at(config, key);
+    if (settings.is_null() || (settings.is_object() && settings.empty())) continue;
+    require(settings.is_object(), "config.json: ", key, " is ", shown(settings), "; expected an object");
+    for (const auto& [name, value] : settings.items())
+      require(!value.is_object(), "config.json: ", key, " by the type of a layer (", name,
+              ") are not supported; supported: the same for all layers");
+    return settings;
+  }
+  return value_at(config, "rope_parameters");
+}
+
+double rotary_share(const json& config, const json& settings, const RopeKeys& keys) {
+  constexpr const char* key = "partial_rotary_factor";
+  const char* beside = keys.share == nullptr ? key : keys.share;
+  const auto share = value_or(settings, key, value_or(config, beside, keys.default_share));
+  require(keys.share != nullptr || share == 1, "config.json: ", key, " ", share,
+          " is not supported; supported: 1");
+  require(share > 0 && share <= 1, "config.json: RoPE over ", share,
+          " of the channels; expected more than 0 and at most 1");
+  require_value(config, key, share);
+  return share;
 }
 
 }  // namespace
@@ -122,23 +175,17 @@ std::vector<LayerConfig> repeated(LayerConfig layer, const json& config, const c
   return std::vector<LayerConfig>(static_cast<size_t>(whole(config, count, layer_limits)), layer);
 }
 
-RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_dim, double share) {
-  require(share > 0 && share <= 1, "config.json: RoPE over ", share,
-          " of the channels; expected more than 0 and at most 1");
-  RopeConfig rope{.theta = value_or(config, "rope_theta", 10000.0),
+RopeConfig read_rope(const json& config, const ModelConfig& model, int64_t head_dim, const RopeKeys& keys) {
+  const json& settings = rope_settings(config);
+  const double share = rotary_share(config, settings, keys);
+  RopeConfig rope{.theta = value_or(settings, "rope_theta", value_or(config, keys.theta, keys.default_theta)),
                   .rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * share)};
   require(rope.rotary_dim > 0 && rope.rotary_dim <= head_dim && rope.rotary_dim % 2 == 0,
           "config.json: RoPE over ", rope.rotary_dim, " of ", head_dim,
           " channels; expected an even number of them");
-  // transformers 5 writes theta and scaling together as rope_parameters.
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const json& scaling = value_at(config, key);
-    if (scaling.is_null()) continue;
-    require(scaling.is_object(), "config.json: ", key, " is ", shown(scaling), "; expected an object");
-    rope.theta = value_or(scaling, "rope_theta", rope.theta);
-    read_scaling(config, scaling, rope, static_cast<double>(model.context));
-  }
   require(rope.theta > 0, "config.json: rope_theta is ", rope.theta, "; expected more than 0");
+  require_value(config, "rope_theta", rope.theta);  // what stands twice, or is not read, must agree
+  read_scaling(config, settings, rope, static_cast<double>(model.context));
   return rope;
 }
 

@@ -20,10 +20,19 @@ int64_t even_head_dim(int64_t hidden, int64_t heads);
 /// `layer` as often as the key `count` says, with attention scaled by 1 / sqrt(head_dim).
 std::vector<LayerConfig> repeated(LayerConfig layer, const nlohmann::json& config, const char* count);
 
-/// RoPE over `share` of head_dim: rope_theta, rope_scaling, rope_parameters and
-/// original_max_position_embeddings. Throws DataError for a scaling that is not known or is incomplete.
+/// What a family calls its base and the share of head_dim that turns, and what they are where absent.
+struct RopeKeys {
+  const char* theta = "rope_theta";
+  double default_theta = 10000;
+  const char* share = nullptr;  ///< null: all of head_dim turns, and another share is refused
+  double default_share = 1;
+};
+
+/// RoPE by rope_scaling, else rope_parameters (transformers 5 writes all of it there), and by the keys beside
+/// them, which count where these do not say: base, share, original_max_position_embeddings. Throws DataError
+/// for a scaling that is not known, is incomplete, differs by layer, or contradicts itself.
 RopeConfig read_rope(const nlohmann::json& config, const ModelConfig& model, int64_t head_dim,
-                     double share = 1);
+                     const RopeKeys& keys = {});
 
 /// Whether `layer_types` says that a layer has the sliding window; `fallback` where it says nothing. Throws
 /// DataError for a type other than sliding_attention and full_attention.
