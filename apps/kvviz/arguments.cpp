@@ -121,9 +121,17 @@ std::vector<std::string> option_names(const CLI::App& command) {
 bool is_chosen(const CLI::Option& option, std::span<const std::string> typed) {
   if (option.empty()) return false;
   if (std::ranges::count(typed, option.get_name()) > 0) return true;
-  const std::vector<std::string>& values = option.results();
+  std::string value;
+  for (const std::string& one : option.results()) value += (value.empty() ? "" : ",") + one;
   // A flag has no default's text.
-  return values.size() != 1 || (values.front() != option.get_default_str() && values.front() != "false");
+  return value != option.get_default_str() && value != "false";
+}
+
+std::vector<std::string> chosen_options(const CLI::App& command, std::span<const std::string> typed) {
+  std::vector<std::string> chosen;
+  for (const CLI::Option* option : command.get_options())
+    if (is_chosen(*option, typed)) chosen.push_back(option->get_name());
+  return chosen;
 }
 
 std::vector<std::string> given_options_of(const CLI::App& command, const char* group) {

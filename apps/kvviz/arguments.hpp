@@ -30,4 +30,7 @@ std::vector<std::string> option_names(const CLI::App& command);
 /// default, as one may list all options.
 bool is_chosen(const CLI::Option& option, std::span<const std::string> typed);
 
+/// The options of a command of which is_chosen() holds.
+std::vector<std::string> chosen_options(const CLI::App& command, std::span<const std::string> typed);
+
 }  // namespace kvviz

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kvviz/core/error.hpp"
+#include "kvviz/policy/budget.hpp"
 #include "kvviz/policy/policy.hpp"
 #include "kvviz/report/gate.hpp"
 #include "kvviz/result_names.hpp"
@@ -33,6 +34,15 @@ std::vector<std::string> names_of(const std::string& command) {
     for (std::string name; words >> name;) names.push_back(name);
   }
   return names;
+}
+
+CLI::Validator standard_input() {
+  return CLI::Validator(
+      [](std::string& text) {
+        if (text == "-") text = "/dev/stdin";
+        return std::string();
+      },
+      "", "");
 }
 
 // A gate of the command, as far as that can be said before it runs.
@@ -69,6 +79,24 @@ CLI::Validator not_empty() {
                         "", "");
 }
 
+CLI::Validator trimmed() {
+  return CLI::Validator(
+      [](std::string& text) {
+        CLI::detail::trim(text);
+        return std::string();
+      },
+      "", "");
+}
+
+CLI::Validator budget() {
+  return CLI::Validator(
+      [](std::string& text) {
+        text = policy::parse_budget(text).text;
+        return std::string();
+      },
+      "", "");
+}
+
 void bind_model_name(CLI::App& app, ModelOptions& o) {
   app.add_option("--model", o.model,
                  "model folder, .gguf file, hub id in the local cache (kvviz models pull), or demo")
@@ -95,9 +123,10 @@ void bind(CLI::App& app, ModelOptions& o) {
 void bind(CLI::App& app, TextOptions& o) {
   const char* group = "Text";
   app.add_option("--prompt", o.prompt, "the text itself")->check(not_empty())->group(group);
-  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file")
+  app.add_option("--prompt-file", o.prompt_file, "a UTF-8 text file; -: standard input")
       ->type_name("FILE")
       ->check(not_empty())
+      ->transform(standard_input())
       ->group(group);
   app.add_option("--tokens", o.tokens, "a file of token ids, white space or commas between them")
       ->type_name("FILE")

@@ -26,6 +26,12 @@ CLI::Validator above(int64_t bound);
 /// A number of a range: "got 3, expected 0 to 1"; shown as "0..1" in the help.
 CLI::Validator between(double least, double most);
 
+/// Takes blanks off both ends of a value: "layers, heads" is two of them.
+CLI::Validator trimmed();
+
+/// A budget of policies, in the one spelling that policy::parse_budget() gives it. Throws as that does.
+CLI::Validator budget();
+
 /// Groups of options that say nothing of what is computed.
 inline constexpr const char* output_group = "Output";
 inline constexpr const char* batch_group = "Batch";

@@ -89,8 +89,10 @@ void check_cache_alone(const CLI::App& command, const CallOptions& call) {
 /// None of `names` was chosen, whatever its value.
 void check_without_effect(const CLI::App& command, const CallOptions& call,
                           std::initializer_list<const char*> names, const char* why) {
-  for (const char* name : names)
-    require<UsageError>(!is_chosen(*command.get_option(name), call.typed), name, " has no effect ", why);
+  for (const char* name : names) {
+    const CLI::Option* option = command.get_option_no_throw(name);
+    require<UsageError>(option == nullptr || !is_chosen(*option, call.typed), name, " has no effect ", why);
+  }
 }
 
 void check_seed(const TextsOptions& texts, const CLI::App& command, const CallOptions& call) {
@@ -175,6 +177,23 @@ void check(const AnalyzeOptions& o, const CLI::App& command) {
                       "text");
 }
 
+void check_output(const CLI::App& command, const CallOptions& call) {
+  const auto chosen = [&](const char* name) { return std::ranges::count(call.chosen, name) > 0; };
+  if (chosen("--shard"))
+    check_without_effect(command, call,
+                         {"--csv", "--format", "--plot-scale", "--keep-plot-scripts", "--annotations"},
+                         "with --shard, which makes no result, only records; give it to kvviz merge");
+  if (chosen("--no-plots"))
+    check_without_effect(command, call, {"--format", "--plot-scale", "--keep-plot-scripts"},
+                         "with --no-plots");
+  const CLI::Option* annotations = command.get_option_no_throw("--annotations");
+  require<UsageError>(annotations == nullptr || annotations->as<std::string>() != "github" ||
+                          chosen("--fail-if") || chosen("--tolerance"),
+                      "--annotations github has no effect without a gate (--fail-if)");
+  require<UsageError>(!chosen("--legacy-threshold") || !chosen("--legacy-threshold-percent"),
+                      "got --legacy-threshold and --legacy-threshold-percent; give one of them");
+}
+
 void check(const SimilarityOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
   check_seed(o.texts, command, o.call);
@@ -214,8 +233,20 @@ void check(const CompressOptions& o, const CLI::App& command) {
   check_without_effect(command, o.call, {"--key-basis"}, "with --cache, whose keys are in one basis already");
 }
 
-void check(const SimulateOptions& o) {
+void check(const SimulateOptions& o, const CLI::App& command) {
   check(o.texts, o.output);
+  if (o.mode == "oneshot") {
+    check_seed(o.texts, command, o.call);
+    check_without_effect(command, o.call,
+                         {"--score-from", "--recent", "--observation", "--pool-kernel", "--pool",
+                          "--pyramid-beta", "--floor", "--lag", "--future", "--epsilon", "--refresh"},
+                         "with --mode oneshot, which masks finished attention by position and weight");
+  }
+  if (o.policies == std::vector<std::string>{"full"})
+    check_without_effect(command, o.call, {"--budget", "--budget-table", "--target"},
+                         "with --policies full, which holds every key");
+  if (!o.budget_table.empty())
+    check_without_effect(command, o.call, {"--budget"}, "with --budget-table, which has all budgets");
   require<UsageError>(o.prompt_tokens == 0 || o.prefill == "full",
                       "--prompt-tokens belongs to --prefill full; got --prefill ", o.prefill);
   require<UsageError>(o.target.empty() || o.budget_table.empty(),
@@ -301,9 +332,16 @@ void check(const GenerationOptions& o) {
       "got --budget or another option of eviction without --policy");
 }
 
-void check(const SinksOptions& o) {
+void check(const SinksOptions& o, const CLI::App& command) {
   const SinksOptions defaults;
   check(o.texts, o.output);
+  // kvviz merge may be asked for no figures of a run that was asked for maps.
+  if ((o.output.no_plots && o.call.records.empty()) || o.map_bins == 0)
+    check_without_effect(command, o.call, {"--all-maps"},
+                         o.map_bins == 0 ? "with --map-bins 0" : "with --no-plots: maps are figures");
+  if (!o.synthetic.empty() || !o.synthetic_fit.empty())
+    check_without_effect(command, o.call, {"--map-bins", "--all-maps"},
+                         "on random numbers, which have no attention maps");
   const ReuseOptions& reuse = o.reuse;
   require<UsageError>(
       reuse.evaluate || (reuse.heads == defaults.reuse.heads && reuse.layers.empty() &&

@@ -22,11 +22,12 @@ bool asks_for_attention(const AnalyzeOptions& options, const CLI::App& command);
 void check(const TextsOptions& options, const OutputOptions& output);
 /// Windows or streaming, a cache file or texts.
 void check(const CompressOptions& options, const CLI::App& command);
-void check(const SimulateOptions& options);
+/// Options of the chosen mode and policies only, and no two that exclude each other.
+void check(const SimulateOptions& options, const CLI::App& command);
 
 /// Ranks are 1 or more; a cache file comes without a text and without what needs a model.
 void check(const TuckerOptions& options, const CLI::App& command);
-void check(const SinksOptions& options);
+void check(const SinksOptions& options, const CLI::App& command);
 
 /// Something to remove, and no options that contradict each other.
 void check(const PruneOptions& options);
@@ -36,5 +37,8 @@ void check(const SimilarityOptions& options, const CLI::App& command);
 
 /// Sampling options only where tokens are drawn, eviction options only with a policy.
 void check(const GenerationOptions& options);
+
+/// Of any command: no option of output that was chosen is without effect beside the others.
+void check_output(const CLI::App& command, const CallOptions& call);
 
 }  // namespace kvviz

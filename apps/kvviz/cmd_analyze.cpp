@@ -12,8 +12,7 @@ Action declare_analyze(CLI::App& app) {
   auto o = std::make_shared<AnalyzeOptions>();
   o->texts.one_text = true;
   bind(app, o->model);
-  app.add_option("--cache", o->cache,
-                 "analyse this cache file (docs/cache_file.md) in place of a model and a text")
+  app.add_option("--cache", o->cache, "analyse this cache file in place of a model and a text")
       ->type_name("FILE")
       ->check(not_empty())
       ->group("Model");

@@ -46,7 +46,7 @@ void bind_eviction(CLI::App& app, GenerationOptions& o) {
                  "keys that a KV head may hold: a number of tokens (256), or a kept fraction of prompt and "
                  "generated tokens (none: 0.25)")
       ->delimiter(',')
-      ->check(not_empty())
+      ->transform(budget())
       ->group(group);
   app.add_option("--positions", o.positions,
                  "positions of held keys: those of the text, or their ranks in the cache (rotary models)")

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <unistd.h>
+
 #include <memory>
 
 #include "kvviz/help.hpp"
@@ -29,8 +31,8 @@ Action declare_models(CLI::App& app) {
   }
   return [chosen, &app](const CallOptions& call) {
     if (*chosen) return (*chosen)(call);
-    print_help(app);
-    return 0;
+    print_help(app, STDERR_FILENO);
+    return 2;
   };
 }
 

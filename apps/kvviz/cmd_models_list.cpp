@@ -38,7 +38,8 @@ std::string revision_text(const hub::CachedRevision& revision) {
 }
 
 std::string state(const hub::CachedRevision& revision) {
-  return revision.missing == 0 ? "whole" : cat(revision.missing, " files missing");
+  if (revision.missing > 0) return cat(revision.missing, " files missing");
+  return revision.weights ? "whole" : "no weights";
 }
 
 std::vector<Cell> row(const hub::CachedModel& model, const hub::CachedRevision& revision) {

@@ -24,6 +24,8 @@ bool confirmed(const std::filesystem::path& cache, const std::string& id) {
   const auto models = hub::cached_models(cache);
   const auto model = std::ranges::find(models, id, &hub::CachedModel::id);
   if (model == models.end()) return true;  // remove_model() says what is wrong
+  require<UsageError>(isatty(STDIN_FILENO) == 1, "rm asks before it removes ", id,
+                      ", and there is no terminal to ask; give --yes");
   std::fprintf(stderr, "Remove %s with %zu revision%s, %s, from %s? [y/N] ", id.c_str(),
                model->revisions.size(), model->revisions.size() == 1 ? "" : "s", size(model->bytes).c_str(),
                cache.c_str());
@@ -37,9 +39,6 @@ int remove(const ModelsRmOptions& o) {
   require<UsageError>(name.id == o.id, "got ", o.id,
                       "; rm removes a model with all its revisions and files: kvviz models rm ", name.id);
   const auto cache = hub::cache_folder(hub::process_environment());
-  const bool terminal = isatty(STDIN_FILENO) == 1;
-  require<UsageError>(o.yes || terminal, "rm asks before it removes ", o.id,
-                      ", and there is no terminal to ask; give --yes");
   if (!o.yes && !confirmed(cache, name.id)) {
     std::fprintf(stderr, "Nothing was removed.\n");
     return 1;

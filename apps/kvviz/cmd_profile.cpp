@@ -72,8 +72,13 @@ void bind_blocks(CLI::App& app, ProfileOptions& o) {
 void check(const ProfileOptions& o) {
   const bool any = o.layers > 0 || o.kv_heads > 0 || o.head_dim > 0 || o.window > 0;
   const bool all = o.layers > 0 && o.kv_heads > 0 && o.head_dim > 0;
-  require<UsageError>(!any || all, "got --layers ", o.layers, ", --kv-heads ", o.kv_heads, ", --head-dim ",
-                      o.head_dim, "; a geometry in place of a model needs all three, each 1 or more");
+  std::string missing;
+  for (const auto& [name, count] :
+       {std::pair("--layers", o.layers), {"--kv-heads", o.kv_heads}, {"--head-dim", o.head_dim}})
+    if (count == 0) missing += (missing.empty() ? "" : ", ") + std::string(name);
+  require<UsageError>(!any || all,
+                      "a geometry in place of a model (--layers, --kv-heads, --head-dim, --window) needs ",
+                      missing, " too, 1 or more");
   require<UsageError>(!all || o.model.model == ProfileOptions().model.model,
                       "got --model and --layers; give a model or a geometry");
 }

@@ -52,9 +52,9 @@ Action declare_simulate(CLI::App& app) {
   const CLI::Option* budgets =
       app.add_option("--budget,--budgets", o->budgets,
                      "keys that a KV head may hold: a number of tokens (256), or a kept fraction of the text "
-                     "(0.25); oneshot: 256 if none is given")
+                     "(0.25; 1 is one token, 1.0 all); oneshot: 256 if none is given")
           ->delimiter(',')
-          ->check(not_empty())
+          ->transform(budget())
           ->default_str("0.1,0.25,0.5")
           ->group(group);
   app.add_option("--budget-table", o->budget_table,
@@ -103,10 +103,10 @@ Action declare_simulate(CLI::App& app) {
   kvviz::bind(app, o->eviction);
   bind(app, o->needle);
   kvviz::bind(app, o->output);
-  return [o, budgets](const CallOptions& call) {
-    check(*o);
-    if (o->mode == "oneshot" && budgets->count() == 0) o->budgets = {"256"};
+  return [o, budgets, &app](const CallOptions& call) {
     o->call = call;
+    check(*o, app);
+    if (o->mode == "oneshot" && budgets->count() == 0) o->budgets = {"256"};
     return run_in_engine(*o);
   };
 }

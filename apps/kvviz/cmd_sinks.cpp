@@ -102,10 +102,10 @@ Action declare_sinks(CLI::App& app) {
       ->group("Synthetic");
   bind(app, o->random);
   kvviz::bind(app, o->output);
-  return [o, metric](const CallOptions& call) {
-    check(*o);
-    if (!o->synthetic.empty() && metric->count() == 0) o->metric = "share0";
+  return [o, metric, &app](const CallOptions& call) {
     o->call = call;
+    check(*o, app);
+    if (!o->synthetic.empty() && metric->count() == 0) o->metric = "share0";
     return run_in_engine(*o);
   };
 }

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "kvviz/option_values.hpp"
 #include "kvviz/report/console.hpp"
 
 namespace kvviz {
@@ -38,9 +39,10 @@ std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
   return at == std::string::npos ? text : text.replace(at, value.size() + 1, " [" + value + "]");
 }
 
-void print_help(const CLI::App& app) {
-  const std::string help = app.help();
-  std::cout << (isatty(STDOUT_FILENO) == 1 ? fitted_help(help, terminal_width(STDOUT_FILENO)) : help);
+void print_help(const CLI::App& app, int descriptor) {
+  const std::string help = app.help(app.get_parent() == nullptr ? "" : command_path(*app.get_parent(), ' '));
+  std::ostream& out = descriptor == STDERR_FILENO ? std::cerr : std::cout;
+  out << (isatty(descriptor) == 1 ? fitted_help(help, terminal_width(descriptor)) : help);
 }
 
 std::string fitted_help(const std::string& help, int columns) {

@@ -12,8 +12,9 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override;
 };
 
-/// Prints the help of the command that was chosen; on a terminal no line is wider than that.
-void print_help(const CLI::App& app);
+/// Prints the help of the command that was chosen to stdout or stderr, by its descriptor; on a terminal no
+/// line is wider than that.
+void print_help(const CLI::App& app, int descriptor);
 
 /// A help text in so many columns: longer lines are broken at spaces and go on below their descriptions.
 std::string fitted_help(const std::string& help, int columns);

@@ -20,6 +20,7 @@
 #include "kvviz/arguments.hpp"
 #include "kvviz/bind.hpp"
 #include "kvviz/build_facts.hpp"
+#include "kvviz/check.hpp"
 #include "kvviz/command.hpp"
 #include "kvviz/completion.hpp"
 #include "kvviz/core/error.hpp"
@@ -28,9 +29,8 @@
 #include "kvviz/core/version.hpp"
 #include "kvviz/help.hpp"
 #include "kvviz/manual.hpp"
-#include "kvviz/option_values.hpp"
+#include "kvviz/mistakes.hpp"
 #include "kvviz/paths.hpp"
-#include "kvviz/report/nearest.hpp"
 
 namespace {
 
@@ -46,85 +46,26 @@ std::string configuration(const CLI::App& app) {
   return text;
 }
 
-// The command that was chosen, down to `kvviz models pull`.
-const CLI::App& innermost(const CLI::App& app) {
-  const auto chosen = app.get_subcommands();
-  return chosen.empty() ? app : innermost(*chosen.front());
-}
-
-std::string unknown_command(const std::string& typed, const CLI::App& among) {
-  std::vector<std::string> names;
-  std::string list;
-  for (const CLI::App* command : among.get_subcommands({})) {
-    names.push_back(command->get_name());
-    list += (list.empty() ? "" : ", ") + names.back();
+// Keys with '_' are those with '-', as on the command line; names of commands, with '_', go the other way.
+class Configuration : public CLI::ConfigTOML {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& in) const override {
+    auto all = CLI::ConfigTOML::from_config(in);
+    for (CLI::ConfigItem& item : all) {
+      std::ranges::replace(item.name, '_', '-');
+      for (std::string& command : item.parents) std::ranges::replace(command, '-', '_');
+    }
+    return all;
   }
-  const std::string meant = likely_meant(typed, names);
-  return cat("unknown command or argument ", typed, meant.empty() ? "" : "; did you mean " + meant + "?",
-             "; commands: ", list);
-}
+};
 
-// What to say of an option that `command` does not have; empty: nothing.
-std::string advice_on(const std::string& option, const CLI::App& command) {
-  const std::string meant = likely_meant(option, option_names(command));
-  if (meant == option) return cat("; ", option, " goes after ", command.get_name());
-  return meant.empty() ? "" : cat("; did you mean ", meant, "?");
-}
-
-// What to say of arguments that nothing takes. CLI11 has them in an order of its own; `given` is the user's.
-std::string unexpected(const CLI::App& app, const std::vector<std::string>& given) {
-  std::vector<std::string> extras = app.remaining(true), ordered;
-  for (const std::string& argument : given) {
-    const auto extra = std::ranges::find(extras, argument);
-    if (extra == extras.end()) continue;
-    ordered.push_back(argument);
-    extras.erase(extra);
-  }
-  const CLI::App& chosen = innermost(app);
-  const auto is_option = [](const std::string& argument) { return argument.starts_with("-"); };
-  const auto word = std::ranges::find_if_not(ordered, is_option);
-  const bool takes_command =
-      &chosen == &app || (!chosen.get_subcommands({}).empty() && word == ordered.begin());
-  if (takes_command && word != ordered.end()) return unknown_command(*word, chosen);
-  std::string text = "got";
-  for (const std::string& argument : ordered) text += ' ' + argument;
-  text += ", which nothing takes";
-  const auto option = std::ranges::find_if(ordered, is_option);
-  if (&chosen == &app) return text + "; options go after a command";
-  if (option != ordered.end()) text += advice_on(option->substr(0, option->find('=')), chosen);
-  return cat(text, "; options: ", command_path(chosen, ' '), " --help");
-}
-
-// What to say of what a configuration holds and nothing takes: "analyze.foo", or "analyse.++" of a section.
-std::string unknown_key(const std::string& key, const CLI::App& app) {
-  const size_t dot = key.find('.');
-  if (dot == std::string::npos) {
-    const std::string meant = likely_meant("--" + key, option_names(app));
-    return cat("unknown key ", key, meant.empty() ? "" : cat("; did you mean ", meant.substr(2), "?"));
-  }
-  const std::string section = key.substr(0, dot);
-  std::vector<std::string> sections;
-  for (const CLI::App* command : app.get_subcommands({})) {
-    sections.push_back(command->get_name());
-    if (sections.back() == section)
-      return unknown_key(key.substr(dot + 1), *command) + " (in [" + section + "])";
-  }
-  const std::string meant = likely_meant(section, sections);
-  return cat("unknown section [", section, "]", meant.empty() ? "" : cat("; did you mean [", meant, "]?"));
-}
-
-std::string config_error(const std::string& message, const CLI::App& app) {
-  constexpr std::string_view nothing_takes = "INI was not able to parse ";
-  return message.starts_with(nothing_takes) ? unknown_key(message.substr(nothing_takes.size()), app)
-                                            : message;
-}
-
-// The configuration's name, where a message is of an option that the command line does not give.
-std::string place_of(const std::string& message, const CLI::App& app, std::span<const std::string> typed) {
-  const size_t begin = message.find("--");
-  if (app.get_config_ptr()->count() == 0 || begin == std::string::npos) return "";
-  const std::string option = message.substr(begin, message.find_first_of(" :,=", begin) - begin);
-  return std::ranges::count(typed, option) > 0 ? "" : app.get_config_ptr()->as<std::string>() + ": ";
+// The command line for CLI11, last first; `kvviz help COMMAND` is `kvviz COMMAND --help`.
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  auto arguments = normalised(argc, argv);
+  if (arguments.empty() || arguments.back() != "help") return arguments;
+  arguments.pop_back();
+  arguments.insert(arguments.begin(), "--help");
+  return arguments;
 }
 
 // Options that are answered in place of running a command, whatever else the command line lacks.
@@ -149,12 +90,12 @@ void add_questions(CLI::App& app, const CallOptions& call) {
       ->configurable(false);
 }
 
-int run(int argc, char** argv) {
-  CLI::App app{"See what is in a KV cache, and what shrinking it does to the model.", "kvviz"};
+int run(CLI::App& app, int argc, char** argv) {
   CallOptions call;
   bool dump = false;
   app.option_defaults()->always_capture_default();
   app.formatter(std::make_shared<HelpFormatter>());
+  app.config_formatter(std::make_shared<Configuration>());
   add_questions(app, call);
   app.set_config("--config", "", "TOML file with options; the command line wins")->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
@@ -169,6 +110,8 @@ int run(int argc, char** argv) {
     sub->option_defaults()->always_capture_default();
     sub->footer("Options of every command: kvviz --help");
     sub->final_callback([&action, run = command.declare(*sub)] { action = run; });
+    for (CLI::Option* option : sub->get_options())
+      if (option->get_delimiter() == ',') option->transform(trimmed());
   }
   if (argc > 1 && std::string_view(argv[1]) == "--complete") {
     auto words = normalised(argc - 1, argv + 1);
@@ -176,38 +119,34 @@ int run(int argc, char** argv) {
     std::cout << complete(app, words);
     return 0;
   }
+  const std::vector<std::string> last_first = arguments_of(argc, argv);
+  const std::vector<std::string> given(last_first.rbegin(), last_first.rend());
   try {
-    app.parse(normalised(argc, argv));
+    app.parse(std::vector<std::string>(last_first));
   } catch (const CLI::CallForHelp&) {
-    const std::string first = normalised(argc, argv).back();
-    if (&innermost(app) == &app && !first.starts_with("-")) throw UsageError(unknown_command(first, app));
-    print_help(app);
+    if (&innermost(app) == &app && !given.front().starts_with("-"))
+      throw UsageError(unknown_command(given.front(), app));
+    print_help(app, STDOUT_FILENO);
     return 0;
   } catch (const CLI::Success& done) {
     return app.exit(done);
-  } catch (const CLI::ExtrasError&) {
-    const auto last_first = normalised(argc, argv);
-    throw UsageError(unexpected(app, {last_first.rbegin(), last_first.rend()}));
-  } catch (const CLI::ConfigError& error) {
-    throw UsageError(cat(app.get_config_ptr()->as<std::string>(), ": ", config_error(error.what(), app),
-                         "; kvviz --dump-config lists the keys"));
   } catch (const CLI::ParseError& error) {
-    const std::string place =
-        place_of(error.what(), app, typed_options(innermost(app), normalised(argc, argv)));
-    throw UsageError(place + error.what());
+    throw UsageError(said_of(error, app, given));
   }
   if (dump) {
     std::cout << configuration(app);
     return 0;
   }
   if (!action) {
-    print_help(app);
-    return 0;
+    print_help(app, STDERR_FILENO);
+    return 2;
   }
   call.command_line = as_typed(argc, argv);
-  call.typed = typed_options(innermost(app), normalised(argc, argv));
+  call.typed = typed_options(innermost(app), given);
+  call.chosen = chosen_options(innermost(app), call.typed);
   call.arguments = given_options(innermost(app), std::array{output_group, batch_group});
   call.data = data_folder();
+  check_output(innermost(app), call);
   return action(call);
 }
 
@@ -220,11 +159,12 @@ bool nobody_reads_stdout() {
 
 int main(int argc, char** argv) {
   watch_signals();
+  CLI::App app{"See what is in a KV cache, and what shrinking it does to the model.", "kvviz"};
   int code = 3;
   try {
-    code = run(argc, argv);
+    code = run(app, argc, argv);
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "kvviz: %s\nTry: kvviz --help, kvviz COMMAND --help\n", error.what());
+    std::fprintf(stderr, "kvviz: %s\nTry: %s\n", error.what(), help_for(app).c_str());
     code = 2;
   } catch (const DataError& error) {
     std::fprintf(stderr, "kvviz: %s\n", error.what());

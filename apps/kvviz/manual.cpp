@@ -55,7 +55,10 @@ std::string upper(std::string text) {
 }
 
 std::string sentence(std::string text) {
-  if (!text.empty()) text.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(text.front())));
+  const size_t word = std::min(text.find(' '), text.size());
+  const bool name = word > 0 && (text[word - 1] == ',' || text[word - 1] == ':');  // snapkv, pyramidkv: ...
+  if (!text.empty() && !name)
+    text.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(text.front())));
   return text.ends_with('.') ? text : text + '.';
 }
 

@@ -29,6 +29,7 @@ struct CallOptions {
   /// What the command computes, as "--samples=0-9": its options without those of output and batch.
   std::vector<std::string> arguments{};
   std::vector<std::string> typed{};              ///< options that the command line itself gives: "--seed"
+  std::vector<std::string> chosen{};             ///< and those that a configuration sets to another value
   std::vector<std::filesystem::path> records{};  ///< kvviz merge: take these in place of a model and texts
 };
 

@@ -4,6 +4,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/hub/cache.hpp"
 #include "kvviz/hub/environment.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
@@ -33,6 +34,7 @@ fs::path model_folder(const std::string& model, const fs::path& data) {
   // A folder of results called demo is no model, and must not hide the shipped one.
   if (model == "demo" && !fs::exists(fs::path(model) / "config.json")) return data / "models/demo";
   if (fs::exists(model)) return model;
+  hub::refuse_address(model);
   require(
       hub::is_model_name(model), "there is no model folder ", model,
       "; expected a folder, a GGUF file, a hub id (name or owner/name) in the local Hugging Face cache, or "
@@ -41,7 +43,12 @@ fs::path model_folder(const std::string& model, const fs::path& data) {
     return hub::cached_model_path(hub::cache_folder(hub::process_environment()),
                                   hub::parse_model_name(model));
   } catch (const DataError& error) {
-    throw DataError(cat("there is no model folder ", model, ", and as a hub id: ", error.what()));
+    std::vector<std::string> names{"demo"};
+    for (const hub::CachedModel& cached : hub::cached_models(hub::cache_folder(hub::process_environment())))
+      names.push_back(cached.id);
+    const std::string meant = likely_meant(model, names);
+    throw DataError(cat("there is no model folder ", model, ", and as a hub id: ", error.what(),
+                        meant.empty() || meant == model ? "" : cat("; did you mean ", meant, "?")));
   }
 }
 

@@ -84,6 +84,9 @@ void check_failing_text(const Words& given) {
   const Words arguments = with(given, {"--prompts", "prompts.txt", "--no-plots"});
   const Finished done = run_kvviz(arguments, folder.path());
   REQUIRE_MESSAGE(done.code == 0, done.err);
+  CHECK(holds(done.err, "1 of 3 texts failed; the first, prompts.txt line 2: "));
+  CHECK(holds(done.err, "failed_texts names it; --strict stops"));
+  CHECK(run_kvviz(with(arguments, {"--quiet"}), folder.path()).err.empty());
   const auto result = nlohmann::json::parse(read_file(folder / "results" / (given.front() + ".json")));
   CHECK(result.at("summary").at("texts_failed") == 1);
   const auto& rows = result.at("tables").at("failed_texts").at("rows");

@@ -228,7 +228,7 @@ TEST_CASE("[compress] a cache file: errors and bytes, no loss") {
                      {"compress", "--cache", (folder.path() / "caches/cache.h5").string()});
     return test::refused(arguments, 2);
   };
-  CHECK(holds(wrong({"--method", "h2o:0.5"}), "no queries"));
+  CHECK(holds(wrong({"--method", "h2o:0.5"}), "run with the model"));
   CHECK(holds(wrong({"--method", "q8_0 | q4_0"}), "the model has 4"));
   CHECK(holds(wrong({"--recommend", "1"}), "--recommend"));
   CHECK(holds(wrong({"--samples", "0"}), "without a model"));

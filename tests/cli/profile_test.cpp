@@ -187,8 +187,8 @@ TEST_CASE("[profile] what is wrong on the command line is said") {
   CHECK(holds(error({"--l2", "small"}), "--l2 small is no size"));
   CHECK(holds(error({"--weights", "half"}), "neither a dtype"));
   CHECK(holds(error(with(llama8b, {"--weights", "f16"})), "needs a model to count the parameters"));
-  CHECK(holds(error({"--layers", "32"}), "needs all three"));
-  CHECK(holds(error({"--window", "32"}), "needs all three"));
+  CHECK(holds(error({"--layers", "32"}), "needs --kv-heads, --head-dim too"));
+  CHECK(holds(error({"--window", "32"}), "needs --layers, --kv-heads, --head-dim too"));
   CHECK(holds(error(with(llama8b, {"--model", "gpt2"})), "give a model or a geometry"));
   CHECK(holds(error(with(llama8b, {"--tokens", "9000000000000000"})), "2^62"));
   CHECK(holds(error({"--fail-if", "no_such>1"}), "no_such"));

@@ -255,6 +255,47 @@ TEST_CASE("[simulate] positions in the cache, full prefill and query heads of th
   CHECK(own["tables"]["simulate_sets"]["rows"].size() == 32);
 }
 
+TEST_CASE("[simulate] a fraction has one spelling in columns, options and records") {
+  const test::TemporaryFolder folder;
+  const json result = simulate({"--policies", "window", "--budget", "5e-1,.25"}, folder.path());
+  CHECK(result["provenance"]["options"]["budget"] == json({"0.5", "0.25"}));
+  for (const char* budget : {"0.5", "0.25"}) CHECK(outcome(result, "window", budget)["evictions"] > 0);
+  CHECK(number(row(result, "simulate_by_budget", {{"policy", "window"}}), "delta_ppl_0_5") > 0);
+  const json resumed =
+      simulate({"--policies", "window", "--budget", "0.50,25e-2", "--resume"}, folder.path());
+  CHECK(resumed["tables"]["simulate"] == result["tables"]["simulate"]);
+  CHECK(holds(refused({"--budget", "0.5,5e-1"}), "0.5 twice"));
+}
+
+TEST_CASE("[simulate] budgets of another text do not stay beside a result") {
+  const test::TemporaryFolder folder;
+  const fs::path table = folder / "results/budgets_adakv-h2o_0.25.tsv",
+                 other = folder / "results/budgets.tsv";
+  const auto run = [&](const char* policy, const char* budget, const char* text) {
+    test::result_of({"simulate", "--policies", policy, "--budget", budget, "--samples", text, "--seq-len",
+                     "200", "--no-timings"},
+                    folder.path());
+  };
+  run("adakv:h2o", "0.25", "0");
+  write_file(other, "not kvviz's\n");
+  REQUIRE(fs::exists(table));
+  run("window", "0.5", "0");  // of the same text
+  CHECK(fs::exists(table));
+  run("adakv:h2o", "0.25", "0");
+  run("window", "0.5", "1");
+  CHECK_FALSE(fs::exists(table));
+  CHECK(fs::exists(other));
+}
+
+TEST_CASE("[simulate] a target out of reach is said on the console") {
+  const test::TemporaryFolder folder;
+  const auto done = run_kvviz({"simulate", "--policies", "window,tova", "--budget", "0.5", "--samples", "0",
+                               "--seq-len", "64", "--target", "kl<0", "--no-timings", "--no-plots"},
+                              folder.path());
+  CHECK(done.code == 0);
+  CHECK(holds(done.out, "No budget of up to half of the shortest text stays within kl<0 with window, tova"));
+}
+
 TEST_CASE("[simulate] the command line's mistakes") {
   const test::TemporaryFolder folder;
   write_file(folder / "short.tsv", "layer\tkv_head\tbudget\n0\t0\t5\n");
@@ -262,15 +303,16 @@ TEST_CASE("[simulate] the command line's mistakes") {
   write_file(folder / "zero.tsv", "layer\tkv_head\tbudget\n0\t0\t0\n");
   write_file(folder / "columns.tsv", "a\tb\n0\t0\n");
   const auto table = [&](const char* name) {
-    return refused({"--policies", "h2o", "--budget-table", (folder / name).string()});
+    return test::refused({"simulate", "--policies", "h2o", "--budget-table", (folder / name).string()}, 1);
   };
   CHECK(holds(table("short.tsv"), "no budget for layer 0, KV head 1"));
   CHECK(holds(table("wrong.tsv"), "the model has layers 0 to 3"));
   CHECK(holds(table("zero.tsv"), "expected at least 1 key"));
   CHECK(holds(table("columns.tsv"), "no column layer"));
+  CHECK(holds(table("nothere.tsv"), "nothere.tsv is not a file"));
   for (const char* budget : {"0", "-3", "1.5", "0.0", "many"}) {
     CHECK(holds(refused({"--budget", budget}), std::string("got '") + budget));
-    CHECK(holds(refused({"--budget", budget}), "kept fraction in (0, 1]"));
+    CHECK(holds(refused({"--budget", budget}), "1 is one token, 1.0 the whole text"));
   }
   const std::string unknown = refused({"--policies", "h3o"});
   for (const char* name : {"h3o", "streaming_llm", "h2o:fullrow", "expected_attention", "adakv:<policy>"})

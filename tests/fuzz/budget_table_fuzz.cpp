@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }();
   const test::TemporaryFolder folder;
   const std::filesystem::path file = test::as_file(folder, test::as_text(data, size), "budgets.tsv");
-  return test::survives<UsageError>([&] {
+  return test::survives<DataError>([&] {
     const std::vector<int64_t> budgets = read_budgets(file, config);
     test::expect(budgets.size() == 4, "not a budget for each KV head");
     for (const int64_t budget : budgets) test::expect(budget > 0, "a budget without a key");

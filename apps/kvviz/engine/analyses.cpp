@@ -4,6 +4,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/analyze.hpp"
 #include "kvviz/engine/generation_run.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
@@ -37,8 +38,12 @@ Focus parse_focus(const std::vector<std::string>& names) {
       focus.*member = true;
       known = true;
     }
+    std::vector<std::string> all{"all"};
+    for (const auto& [part, member] : parts) all.emplace_back(part);
+    const std::string meant = known ? "" : likely_meant(name, all);
     require<UsageError>(known, "--focus ", name,
-                        ": expected all, layers, heads, tokens, embeddings, attention or distribution");
+                        ": expected all, layers, heads, tokens, embeddings, attention or distribution",
+                        meant.empty() ? "" : cat("; did you mean ", meant, "?"));
   }
   return focus;
 }

@@ -133,9 +133,9 @@ int deliver_over_texts(const TextRun& texts, const BatchLayout& layout, BatchDel
   Result result{.command = batch.command,
                 .provenance = texts.provenance(batch.call, std::move(batch.options))};
   all.put_into(result);
-  texts.add_failures(result);
   const SubjectOrigin origin = texts.origin();
   Delivery delivery{.gates = std::move(batch.gates)};
+  texts.add_failures(result, delivery);
   if (!batch.output.no_plots) delivery.figures = figures_of(result, layout);
   delivery.heading = cat(origin.model, ", ", origin.text);
   delivery.subtitle = cat(short_name(origin.model), ", ", origin.text, ", ", tokens_of(result));

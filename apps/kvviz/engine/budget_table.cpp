@@ -30,17 +30,17 @@ std::vector<std::string> cells_of(const std::string& line) {
 }  // namespace
 
 std::vector<int64_t> read_budgets(const std::filesystem::path& file, const ModelConfig& config) {
-  require<UsageError>(std::filesystem::is_regular_file(file), file.string(), " is not a file");
+  require(std::filesystem::is_regular_file(file), file.string(), " is not a file");
   std::ifstream in(file);
   std::string line;
-  require<UsageError>(static_cast<bool>(std::getline(in, line)), file.string(),
-                      " is empty; expected a TSV with a header layer, kv_head, budget");
+  require(static_cast<bool>(std::getline(in, line)), file.string(),
+          " is empty; expected a TSV with a header layer, kv_head, budget");
   const std::vector<std::string> header = cells_of(line);
   std::array<size_t, 3> place{};
   for (size_t c = 0; c < columns.size(); ++c) {
     const auto found = std::ranges::find(header, columns[c]);
-    require<UsageError>(found != header.end(), file.string(), " line 1: no column ", columns[c],
-                        "; expected a TSV with a header layer, kv_head, budget");
+    require(found != header.end(), file.string(), " line 1: no column ", columns[c],
+            "; expected a TSV with a header layer, kv_head, budget");
     place[c] = static_cast<size_t>(found - header.begin());
   }
   const auto layers = std::ssize(config.layers);
@@ -54,22 +54,21 @@ std::vector<int64_t> read_budgets(const std::filesystem::path& file, const Model
     for (size_t c = 0; c < columns.size(); ++c) {
       const std::string cell = place[c] < cells.size() ? cells[place[c]] : "";
       const auto read = std::from_chars(cell.data(), cell.data() + cell.size(), value[c]);
-      require<UsageError>(!cell.empty() && read.ec == std::errc() && read.ptr == cell.data() + cell.size(),
-                          at(), columns[c], " is '", cell, "', expected a whole number");
+      require(!cell.empty() && read.ec == std::errc() && read.ptr == cell.data() + cell.size(), at(),
+              columns[c], " is '", cell, "', expected a whole number");
     }
     const auto [layer, head, budget] = value;
-    require<UsageError>(layer >= 0 && layer < layers && head >= 0 && head < heads, at(), "layer ", layer,
-                        ", KV head ", head, "; the model has layers 0 to ", layers - 1, " and KV heads 0 to ",
-                        heads - 1);
-    require<UsageError>(budget > 0, at(), "budget ", budget, ", expected at least 1 key");
+    require(layer >= 0 && layer < layers && head >= 0 && head < heads, at(), "layer ", layer, ", KV head ",
+            head, "; the model has layers 0 to ", layers - 1, " and KV heads 0 to ", heads - 1);
+    require(budget > 0, at(), "budget ", budget, ", expected at least 1 key");
     int64_t& own = budgets[static_cast<size_t>(layer * heads + head)];
-    require<UsageError>(own == 0, at(), "layer ", layer, ", KV head ", head, " stands there twice");
+    require(own == 0, at(), "layer ", layer, ", KV head ", head, " stands there twice");
     own = budget;
   }
   const auto missing = std::ranges::find(budgets, 0) - budgets.begin();
-  require<UsageError>(missing == std::ssize(budgets), file.string(), ": no budget for layer ",
-                      missing / heads, ", KV head ", missing % heads, "; expected one for each of ", layers,
-                      " layers x ", heads, " KV heads");
+  require(missing == std::ssize(budgets), file.string(), ": no budget for layer ", missing / heads,
+          ", KV head ", missing % heads, "; expected one for each of ", layers, " layers x ", heads,
+          " KV heads");
   return budgets;
 }
 

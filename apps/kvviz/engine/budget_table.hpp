@@ -11,7 +11,7 @@
 namespace kvviz {
 
 /// Budgets of every layer and KV head, [layers x kv_heads], from a TSV with the columns layer, kv_head,
-/// budget in any order and any row order. Throws UsageError naming file and line: a column, a layer or a head
+/// budget in any order and any row order. Throws DataError naming file and line: a column, a layer or a head
 /// is missing, named twice or not in the model, a budget is no number above 0.
 std::vector<int64_t> read_budgets(const std::filesystem::path& file, const ModelConfig& config);
 

@@ -6,6 +6,7 @@
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/trimmed.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
@@ -62,7 +63,12 @@ compress::Method parse_codec(std::string_view step) {
   try {
     return compress::parse_method(step);
   } catch (const UsageError& error) {
-    throw UsageError(cat(error.what(), "; and policies with a budget, like h2o:0.25: ", policies));
+    std::vector<std::string> names;
+    for (const compress::MethodInfo& info : compress::methods()) names.emplace_back(info.name);
+    for (const policy::PolicyInfo& info : policy::policies()) names.emplace_back(info.name);
+    const std::string meant = likely_meant(step.substr(0, step.find(':')), names);
+    throw UsageError(cat(error.what(), "; and policies with a budget, like h2o:0.25: ", policies,
+                         meant.empty() ? "" : cat("; did you mean ", meant, "?")));
   }
 }
 

@@ -73,8 +73,8 @@ Subject open_cache(const std::filesystem::path& file) {
 Subject measure_cache(const std::filesystem::path& path, const CacheRequest& request) {
   const io::CacheFile file(path);
   require<UsageError>(file.has_queries() || !request.needs_queries, path.string(),
-                      ": it holds keys and values, no queries; got --focus attention or an option of "
-                      "attention, which needs them: capture again with --queries");
+                      ": it holds keys and values, no queries, which attention, asked for here, is measured "
+                      "with: capture again with --queries");
   Subject subject = subject_of(file, path);
   if (file.losses()) subject.scores = TokenScores{file.losses()->nll, file.losses()->top1};
   if (!request.attention.statistics) return subject;

@@ -10,6 +10,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/engine/kivi_errors.hpp"
+#include "kvviz/engine/policy_options.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 
 namespace kvviz {
@@ -39,7 +40,7 @@ std::string ruled_out(const CachePlan& plan, const CompressOptions& o) {
     if (o.sides != "both" && steps.eviction)
       return cat("a policy evicts keys and values together; got --sides ", o.sides);
     if (!o.cache.empty() && steps.eviction)
-      return "a cache file has no queries and no model, which policies are run with: give a model and a text";
+      return "policies are run with the model, which --cache is without: give --model and a text";
   }
   return "";
 }
@@ -72,12 +73,13 @@ std::vector<CachePlan> plans_of(const CompressOptions& o) {
       for (const std::string& plan : swept_plans_of(text)) add(plan, true);
   }
   const CompressOptions defaults;
-  const bool evicts = std::ranges::any_of(chosen, [](const CachePlan& plan) {
-    return std::ranges::any_of(plan.layers,
-                               [](const CacheSteps& steps) { return steps.eviction.has_value(); });
-  });
-  require<UsageError>(evicts || (o.eviction == defaults.eviction && o.gqa_agg == defaults.gqa_agg),
+  std::vector<policy::Policy> policies;
+  for (const CachePlan& plan : chosen)
+    for (const CacheSteps& steps : plan.layers)
+      if (steps.eviction) policies.push_back(steps.eviction->policy);
+  require<UsageError>(!policies.empty() || (o.eviction == defaults.eviction && o.gqa_agg == defaults.gqa_agg),
                       "got an option of policies (--gqa-agg, --sinks, ...), and no policy among the methods");
+  check_policy_options(policies, o.call);
   return chosen;
 }
 

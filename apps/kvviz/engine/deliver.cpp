@@ -185,7 +185,7 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   } else {
     write_file(advice, delivery.advice.dump(2) + "\n");
   }
-  remove_stale_files(result, output.out, {.csv = output.csv});
+  remove_stale_files(result, output.out, {.csv = output.csv, .more = delivery.more_files});
   const auto files = write_result(result, output.out, {.csv = output.csv});
   const CheckReport report = report_of(result, std::move(checks));
   if (!output.junit.empty()) write_file(output.junit, to_junit(report));
@@ -193,6 +193,10 @@ int deliver(Result result, Delivery delivery, const OutputOptions& output) {
   print(result, delivery, output, files.front());
   if (output.json.empty() && !report.checks.empty())
     std::printf("\n%s", to_console(report.checks, terminal_width(STDOUT_FILENO)).c_str());
+  if (!delivery.remark.empty()) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "kvviz: %s\n", delivery.remark.c_str());
+  }
   std::fputs(complaints(report.checks).c_str(), stderr);
   if (for_github(output)) std::fputs(github_annotations(report).c_str(), stderr);
   require(undrawn.empty(), undrawn, "\nno figure was kept; the numbers are complete in ",

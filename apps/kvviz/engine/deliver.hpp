@@ -43,6 +43,9 @@ struct Delivery {
   int64_t shown_rows = 12;                ///< of each at most
   /// Writes results/<command>.h5; empty: the command has no large arrays this time.
   std::function<void(const std::filesystem::path&)> write_arrays;
+  /// Further files that a result of the command may have, relative to the output folder.
+  std::function<std::vector<std::filesystem::path>(const Result&)> more_files;
+  std::string remark;             ///< for stderr, last; empty: none
   nlohmann::ordered_json advice;  ///< results/<command>_advice.json, for other programs; null: there is none
 };
 

@@ -10,6 +10,7 @@
 #include "kvviz/io/result_file.hpp"
 #include "kvviz/model/load.hpp"
 #include "kvviz/paths.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
@@ -21,7 +22,22 @@ int64_t size_of(const std::string& text, const char* option) {
   const auto size = parse_size(text);
   require<UsageError>(size.has_value(), option, " ", text,
                       " is no size; expected a number of bytes such as 24GiB, 80GB or 1073741824");
+  constexpr int64_t least_without_unit = 1 << 20;  // less is of a unit that was left out
+  require<UsageError>(
+      *size >= least_without_unit || text.find_first_not_of("0123456789.") != std::string::npos, option, ' ',
+      text, " is ", *size, " bytes; give its unit, as in ", text, "GiB");
   return *size;
+}
+
+const analysis::CacheType& dtype_of(const std::string& name) {
+  try {
+    return analysis::parse_cache_type(name);
+  } catch (const UsageError& error) {
+    std::vector<std::string> names;
+    for (const analysis::CacheType& type : analysis::cache_types()) names.emplace_back(type.name);
+    const std::string meant = likely_meant(name, names);
+    throw UsageError(cat("--dtype: ", error.what(), meant.empty() ? "" : cat("; did you mean ", meant, "?")));
+  }
 }
 
 analysis::MemoryTier tier_of(const std::string& text, const std::string& option) {
@@ -102,7 +118,7 @@ std::vector<analysis::MemoryTier> parse_tiers(const std::vector<std::string>& te
 }
 
 ProfileMemories read_memories(const ProfileOptions& o) {
-  ProfileMemories read{.type = analysis::parse_cache_type(o.dtype)};
+  ProfileMemories read{.type = dtype_of(o.dtype)};
   for (const std::string& text : o.memory) {
     const bool again = std::ranges::count(read.memories, text, &analysis::MemorySize::name) > 0;
     require<UsageError>(!again, "--memory has ", text, " twice");

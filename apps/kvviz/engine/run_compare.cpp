@@ -140,6 +140,26 @@ void add_facts(std::vector<Fact>& facts, const std::vector<MovedPart>& parts) {
   facts.push_back({"moved_values", moved, "", "  moved more than tolerated"});
 }
 
+/// The options of which the results have different values, one a line.
+std::string options_apart(const Result& a, const Result& b) {
+  const auto options_of = [](const Result& result) {
+    const auto at = result.provenance.find("options");
+    return at != result.provenance.end() && at->is_object() ? *at : nlohmann::ordered_json::object();
+  };
+  const auto of_a = options_of(a), of_b = options_of(b);
+  auto all = of_a;
+  all.update(of_b);
+  const auto value = [](const nlohmann::ordered_json& options, const std::string& name) {
+    const auto at = options.find(name);
+    return at == options.end() ? "not there" : at->is_string() ? at->get<std::string>() : at->dump();
+  };
+  std::string text;
+  for (const auto& [name, ignored] : all.items())
+    if (value(of_a, name) != value(of_b, name))
+      text += cat("\n--", name, ": ", value(of_a, name), " and ", value(of_b, name));
+  return text;
+}
+
 /// What moved from a, the baseline, to b by more than is tolerated: facts, a table, checks.
 void add_moves(Result& result, Delivery& delivery, const std::pair<const Result&, const Result&>& of,
                const std::vector<std::string>& tolerances) {
@@ -160,8 +180,8 @@ int compare(const CompareOptions& o) {
   Delivery delivery{.gates = check_output(o.output, Draws::maybe_not, check_names(o))};
   const Result a = read_result(o.results[0]), b = read_result(o.results[1]);
   require_comparable(a, b);
-  const auto origin = [](const Result& result) {
-    return cat(text_of(result, "model"), ", ", text_of(result, "text"));
+  const auto origin = [](const std::filesystem::path& file, const Result& result) {
+    return cat(file.string(), ": ", text_of(result, "model"), ", ", text_of(result, "text"));
   };
   delivery.shown_tables = {"comparison_sink_sweep", "comparison_sink_lengths"};
   if (a.command == "sinks") {
@@ -181,8 +201,9 @@ int compare(const CompareOptions& o) {
       result.summary.push_back(
           {cat("source_", name), std::string("synthetic (random numbers)"), "", cat("Source of ", name)});
   result.tables = tables_of(a, b);
-  delivery.heading = cat("a: ", origin(a), "\nb: ", origin(b), "\n\n",
-                         side_by_side(result.tables.front(), terminal_width(STDOUT_FILENO)));
+  delivery.heading =
+      cat("a: ", origin(o.results[0], a), "\nb: ", origin(o.results[1], b), options_apart(a, b), "\n\n",
+          side_by_side(result.tables.front(), terminal_width(STDOUT_FILENO)));
   if (!o.tolerances.empty()) add_moves(result, delivery, {a, b}, o.tolerances);
   if (is_synthetic(a) || is_synthetic(b)) add_sources(result.tables, a, b);
   return deliver(std::move(result), std::move(delivery), o.output);

@@ -128,7 +128,7 @@ int run_on_cache(const CompressOptions& o, std::vector<CachePlan> plans, Deliver
   const SubjectOrigin& origin = subject.origin;
   Result result{.command = "compress",
                 .provenance = provenance_of(origin, o.call, effective_options(o, plans))};
-  delivery.heading = origin.text;
+  delivery.heading = cat(origin.model, origin.model.empty() ? "" : ", ", origin.text);
   put_out(result, delivery, study, cat(short_name(origin.model), ", ", o.cache.filename().string()),
           o.output);
   return deliver(std::move(result), std::move(delivery), o.output);
@@ -180,7 +180,7 @@ int run_on_texts(const CompressOptions& o, std::vector<CachePlan> plans, Deliver
     result.tables.push_back(tables::kivi_layers_table(*kivi));
   }
   tables::add_over_texts(result, "compress_texts", tables::judged_facts);
-  texts->add_failures(result);
+  texts->add_failures(result, delivery);
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

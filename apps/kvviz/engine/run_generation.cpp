@@ -8,6 +8,7 @@
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
 #include "kvviz/engine/generation_run.hpp"
+#include "kvviz/engine/policy_options.hpp"
 #include "kvviz/engine/simulate_run.hpp"
 #include "kvviz/figures/generation_figures.hpp"
 #include "kvviz/io/result_file.hpp"
@@ -42,6 +43,7 @@ std::vector<Simulation> policies_of(const GenerationOptions& o, const ModelConfi
                         " reads the future, and generated text has none yet");
   }
   auto all = simulations_of(simulate_options(o), config);
+  if (!o.policies.empty()) check_policy_options(policies_named(o.policies), o.call);
   std::erase_if(all,
                 [](const Simulation& s) { return s.policy.name == "full" || s.policy.info.clairvoyant; });
   return all;

@@ -99,7 +99,8 @@ void add_sizes(std::vector<Fact>& facts, const Profiled& p, const ProfileOptions
   facts.push_back(
       {"longest_fast", longest ? integer(*longest) : Cell(Null{"no limit: every layer has a window"}),
        "tokens",
-       cat("Longest context that ", fast.name, p.subject.weights ? " holds beside them" : " holds alone")});
+       cat("Longest context that ", fast.name, " of ", size_text(static_cast<double>(fast.capacity)),
+           p.subject.weights ? " holds beside them" : " holds alone")});
   if (p.memories.l2 > 0)
     facts.push_back({"l2_share",
                      real(std::min(1.0, static_cast<double>(p.memories.l2) / static_cast<double>(bytes))), "",

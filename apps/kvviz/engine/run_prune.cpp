@@ -163,7 +163,7 @@ int run(const PruneOptions& o) {
   else
     fill(result, delivery, gather_prune(*texts, removals, o), !o.output.no_plots);
   tables::add_over_texts(result, "prune_texts", tables::judged_facts);
-  texts->add_failures(result);
+  texts->add_failures(result, delivery);
   return deliver(std::move(result), std::move(delivery), o.output);
 }
 

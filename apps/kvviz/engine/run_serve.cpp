@@ -26,10 +26,11 @@ void check(const ServeOptions& o) {
   constexpr size_t shortest = 16;
   require<UsageError>(o.token.empty() || o.token.size() >= shortest, "--token has ", o.token.size(),
                       " characters; give ", shortest, " or more, for example of openssl rand -hex 16");
+  const std::string port = o.port == 0 ? "PORT" : std::to_string(o.port);
   require<UsageError>(!serve::reachable_from_elsewhere(o.host) || !o.token.empty(), "--host ", o.host,
                       " lets other machines connect, which needs a --token. To use the page from another "
                       "machine without one: ssh -L ",
-                      o.port, ":127.0.0.1:", o.port, " to this machine");
+                      port, ":127.0.0.1:", port, " to this machine");
 }
 
 serve::Route health_route(ServeState& state) {

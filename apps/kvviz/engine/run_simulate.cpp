@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <cmath>
 
 #include "kvviz/core/error.hpp"
 #include "kvviz/engine/budget_table.hpp"
 #include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/entry.hpp"
+#include "kvviz/engine/policy_options.hpp"
 #include "kvviz/engine/simulate_generate.hpp"
 #include "kvviz/engine/simulate_needle.hpp"
 #include "kvviz/engine/simulate_oneshot.hpp"
@@ -46,6 +48,32 @@ nlohmann::ordered_json effective_options(const SimulateOptions& o) {
   return effective;
 }
 
+/// Relative to the output folder.
+std::filesystem::path budget_table(const std::string& policy, const std::string& budget) {
+  std::string name = cat("budgets_", policy, '_', budget, ".tsv");
+  std::ranges::replace(name, ':', '-');
+  return std::filesystem::path("results") / name;
+}
+
+/// Those that write_budget_tables() may have made of a result.
+std::vector<std::filesystem::path> budget_tables(const Result& result) {
+  std::vector<std::filesystem::path> files;
+  for (const Table& table : result.tables) {
+    const auto column = [&](const char* name) {
+      return static_cast<size_t>(std::ranges::find(table.columns, name, &Column::name) -
+                                 table.columns.begin());
+    };
+    if (table.name != "simulate" || table.columns.size() <= std::max(column("policy"), column("budget")))
+      continue;
+    for (const auto& row : table.rows) {
+      const auto* policy = std::get_if<std::string>(&row[column("policy")]);
+      const auto* budget = std::get_if<std::string>(&row[column("budget")]);
+      if (policy != nullptr && budget != nullptr) files.push_back(budget_table(*policy, *budget));
+    }
+  }
+  return files;
+}
+
 /// Budgets that differ between layers or heads, as tables that --budget-table takes.
 void write_budget_tables(const SimulateRun& run, const std::filesystem::path& out) {
   for (const analysis::PolicyOutcome& o : run.study.outcomes) {
@@ -53,10 +81,12 @@ void write_budget_tables(const SimulateRun& run, const std::filesystem::path& ou
     const bool varies = std::ranges::any_of(sets, [&](const auto& set) {
       return std::abs(set.final_entries - sets.front().final_entries) > 0.5;
     });
-    if (!varies) continue;
-    std::string name = cat("budgets_", o.policy, '_', o.budget, ".tsv");
-    std::ranges::replace(name, ':', '-');
-    write_budgets(out / "results" / name, sets);
+    const std::filesystem::path file = out / budget_table(o.policy, o.budget);
+    std::error_code ignored;
+    if (varies)
+      write_budgets(file, sets);
+    else if (std::filesystem::is_regular_file(file, ignored))
+      std::filesystem::remove(file, ignored);  // an earlier run's would pass for this one's
   }
 }
 
@@ -130,6 +160,16 @@ std::optional<SimulatePlan> measure_texts(TextRun& texts, const SimulateOptions&
   return plan;
 }
 
+/// A line that names the policies without a budget that is good enough; empty: none.
+std::string out_of_reach(std::span<const analysis::TargetBudget> targets) {
+  std::string policies;
+  for (const analysis::TargetBudget& target : targets)
+    if (std::isnan(target.budget_tokens)) policies += (policies.empty() ? "" : ", ") + target.policy;
+  return policies.empty() ? ""
+                          : cat("\nNo budget of up to half of the shortest text stays within ",
+                                targets.front().limit, " with ", policies);
+}
+
 std::vector<Table> tables_of(const SimulateRun& run) {
   std::vector<Table> all{
       tables::simulate_by_budget_table(run.study), tables::simulate_table(run.study),
@@ -148,6 +188,9 @@ int run(const SimulateOptions& o) {
   const std::optional<LossLimit> limit =
       o.target.empty() ? std::nullopt : std::optional(parse_limit(o.target));
   if (o.budget_table.empty()) simulations_of(o, {});  // wrong names are found before the texts are read
+  const std::vector<policy::Policy> policies = policies_named(o.policies);
+  check_policy_options(policies, o.call);
+  if (o.texts.probe == TextsOptions{}.probe) check_seed_of_policies(policies, o.call);
   set_threads(o.call.threads);
   TextRun texts(request_of(o));
   const std::optional<SimulatePlan> plan = measure_texts(texts, o);
@@ -157,11 +200,14 @@ int run(const SimulateOptions& o) {
   Result result{.command = "simulate", .provenance = texts.provenance(o.call, effective_options(o))};
   result.summary = simulate_facts(simulated.study);
   result.tables = tables_of(simulated);
-  if (limit)
-    result.tables.push_back(
-        tables::targets_table(find_targets(texts.runner(), texts.texts(), plan->simulations, *limit, o)));
+  delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
+  if (limit) {
+    const auto targets = find_targets(texts.runner(), texts.texts(), plan->simulations, *limit, o);
+    delivery.heading += out_of_reach(targets);
+    result.tables.push_back(tables::targets_table(targets));
+  }
   tables::add_over_texts(result, "simulate_texts", tables::judged_facts);
-  texts.add_failures(result);
+  texts.add_failures(result, delivery);
   const std::string what = cat(short_name(simulated.origin.model), ", ", simulated.origin.text);
   if (!o.output.no_plots) {
     delivery.figures = figures::simulate_figures(simulated.study, what);
@@ -171,10 +217,10 @@ int run(const SimulateOptions& o) {
                                   cat(short_name(simulated.origin.model), ", ", simulated.first_name)),
           std::back_inserter(delivery.figures));
   }
-  delivery.heading = cat(simulated.origin.model, ", ", simulated.origin.text);
   delivery.subtitle = what;
   delivery.shown_tables = {"simulate_by_budget", "targets", "needle", "generated"};
   delivery.shown_rows = 40;
+  delivery.more_files = budget_tables;
   delivery.write_arrays = [&](const auto& file) {
     write_simulate_arrays(file, simulated);
     write_budget_tables(simulated, o.output.out);

@@ -276,7 +276,7 @@ int sinks(const SinksOptions& o) {
   }
   if (texts) {
     tables::add_over_texts(result, "sink_texts");
-    texts->add_failures(result);
+    texts->add_failures(result, delivery);
   }
   delivery.heading = cat(run.origin.model, ", ", run.origin.text);
   delivery.subtitle = subtitle_of(run, o, rule);

@@ -80,7 +80,7 @@ int run(const TuckerOptions& o) {
   result.summary = summary_facts(study);
   result.tables = tables_of(study);
   tables::add_over_texts(result, "tucker_texts", tables::judged_facts);
-  if (work->texts) work->texts->add_failures(result);
+  if (work->texts) work->texts->add_failures(result, delivery);
   // A cache file may not say which model it is of.
   const auto named = [&](const std::string& model) {
     return cat(model, model.empty() ? "" : ", ", origin.text);

@@ -143,7 +143,7 @@ int run_oneshot(const SimulateOptions& o) {
                     {"mode", std::string("oneshot"), "",
                      "One decision for the finished text, as sinkvis made it; no model effect"}};
   result.tables = {mask_table("oneshot", masks.mean), mask_table("oneshot_sets", masks.sets)};
-  texts.add_failures(result);
+  texts.add_failures(result, delivery);
   delivery.heading = cat(origin.model, ", ", origin.text);
   delivery.shown_tables = {"oneshot"};
   delivery.shown_rows = 40;

@@ -7,6 +7,7 @@
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/sha256.hpp"
 #include "kvviz/engine/budget_table.hpp"
+#include "kvviz/report/nearest.hpp"
 
 namespace kvviz {
 namespace {
@@ -17,30 +18,46 @@ kernels::Aggregate aggregate_of(const std::string& name) {
   return name == "max" ? kernels::Aggregate::max : kernels::Aggregate::mean;
 }
 
+policy::Policy policy_named(const std::string& name) {
+  try {
+    return policy::find_policy(name);
+  } catch (const UsageError& error) {
+    std::vector<std::string> names;
+    for (const policy::PolicyInfo& info : policy::policies()) names.emplace_back(info.name);
+    const std::string meant = likely_meant(name, names);
+    throw UsageError(cat(error.what(), meant.empty() ? "" : cat("; did you mean ", meant, "?")));
+  }
+}
+
 }  // namespace
 
-std::vector<Simulation> simulations_of(const SimulateOptions& o, const ModelConfig& config) {
+std::vector<policy::Policy> policies_named(const std::vector<std::string>& names) {
   std::vector<policy::Policy> chosen;
-  for (const std::string& name : o.policies) {
+  for (const std::string& name : names) {
     if (name == "all") {
       for (const policy::PolicyInfo& info : policy::policies())
         chosen.push_back(policy::find_policy(info.name));
     } else {
-      chosen.push_back(policy::find_policy(name));
+      chosen.push_back(policy_named(name));
     }
   }
+  return chosen;
+}
+
+std::vector<Simulation> simulations_of(const SimulateOptions& o, const ModelConfig& config) {
   std::vector<policy::Budget> budgets;
   if (o.budget_table.empty()) {
     for (const std::string& text : o.budgets) {
-      require<UsageError>(std::ranges::count(budgets, text, &policy::Budget::text) == 0, "--budget names ",
-                          text, " twice");
-      budgets.push_back(policy::parse_budget(text));
+      policy::Budget budget = policy::parse_budget(text);
+      require<UsageError>(std::ranges::count(budgets, budget.text, &policy::Budget::text) == 0,
+                          "--budget names ", budget.text, " twice");
+      budgets.push_back(std::move(budget));
     }
   } else {
     budgets.push_back({.tokens = std::ranges::max(read_budgets(o.budget_table, config)), .text = "table"});
   }
   std::vector<Simulation> all;
-  for (const policy::Policy& one : chosen) {
+  for (const policy::Policy& one : policies_named(o.policies)) {
     const bool again =
         std::ranges::count(all, one.name, [](const Simulation& s) { return s.policy.name; }) > 0;
     require<UsageError>(!again, "--policies names ", one.name, " twice");

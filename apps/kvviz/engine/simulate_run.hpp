@@ -8,6 +8,9 @@
 
 namespace kvviz {
 
+/// The policies of these names, of which "all" stands for all. Throws UsageError.
+std::vector<policy::Policy> policies_named(const std::vector<std::string>& names);
+
 /// Every policy at every budget, `full` once; all names and budgets are checked. Throws UsageError. `config`
 /// is that of --budget-table.
 std::vector<Simulation> simulations_of(const SimulateOptions& options, const ModelConfig& config);

@@ -8,6 +8,8 @@
 #include "kvviz/core/free_memory.hpp"
 #include "kvviz/core/progress.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/formats/weight_files.hpp"
+#include "kvviz/hub/model_name.hpp"
 #include "kvviz/kernels/bf16_product.hpp"
 #include "kvviz/kernels/thread_pool.hpp"
 #include "kvviz/model/memory.hpp"
@@ -44,6 +46,16 @@ void refuse_what_does_not_fit(const OpenedFolder& opened, int64_t tokens, int64_
                       "a shorter text needs less; --force tries all the same"));
 }
 
+void require_weights_of_hub(const OpenedFolder& opened) {
+  const bool pulled =
+      hub::is_model_name(opened.name) && opened.folder != opened.name && opened.name != "demo";
+  require(!pulled || find_weights(opened.folder) ||
+              std::filesystem::exists(opened.folder / "adapter_config.json"),
+          opened.name,
+          " is in the local Hugging Face cache without weights (--no-weights); kvviz models pull ",
+          opened.name, " fetches them");
+}
+
 }  // namespace
 
 OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
@@ -57,6 +69,7 @@ OpenedFolder open_folder(const ModelOptions& options, const CallOptions& call) {
 Runner load_runner(OpenedFolder opened, int64_t tokens, int64_t at_once,
                    std::function<void(int64_t done, int64_t total)> on_bytes) {
   const at::ScalarType dtype = opened.options.dtype == "auto" ? at::kFloat : dtype_of(opened.options.dtype);
+  require_weights_of_hub(opened);
   if (!opened.options.force) refuse_what_does_not_fit(opened, tokens, at_once > 0 ? at_once : tokens, dtype);
   Progress progress("reading the weights", ProgressUnit::bytes, opened.quiet);
   if (!on_bytes) on_bytes = [&](int64_t done, int64_t total) { progress.update(done, total); };

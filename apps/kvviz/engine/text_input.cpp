@@ -11,6 +11,7 @@
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/file_identity.hpp"
 #include "kvviz/core/sha256.hpp"
+#include "kvviz/engine/byte_order_mark.hpp"
 #include "kvviz/text/wikitext.hpp"
 
 namespace kvviz {
@@ -67,7 +68,7 @@ TextIds read_source(const TextOptions& o, const Tokenizer& tokenizer, int64_t wa
   if (!o.prompt.empty()) return {tokenizer.encode(o.prompt), "prompt"};
   if (!o.tokens.empty()) return {parse_ids(o.tokens), cat("token ids of ", o.tokens.string())};
   if (o.prompt_file.empty()) return read_articles(open_articles(o, data), o, tokenizer, wanted);
-  const std::string text = read_input(o.prompt_file);
+  const std::string text(without_mark(read_input(o.prompt_file)));
   try {
     return {tokenizer.encode(text), cat("file ", o.prompt_file.string())};
   } catch (const DataError& error) {

@@ -412,7 +412,7 @@ nlohmann::ordered_json TextRun::provenance(const CallOptions& call, nlohmann::or
   return provenance_of(origin(), first, std::move(options));
 }
 
-void TextRun::add_failures(Result& result) const {
+void TextRun::add_failures(Result& result, Delivery& delivery) const {
   if (plan_texts() == 1) return;
   result.summary.push_back(
       {"texts_failed", static_cast<int64_t>(failures().size()), "", "Texts that failed"});
@@ -426,6 +426,11 @@ void TextRun::add_failures(Result& result) const {
   for (const Failure& failure : failures())
     table.rows.push_back({failure.index, failure.text, failure.reason});
   result.tables.push_back(std::move(table));
+  if (call_.quiet) return;
+  const Failure& first = failures().front();
+  delivery.remark = cat(failures().size(), " of ", plan_texts(), " texts failed; the first, ", first.text,
+                        ": ", first.reason, ". The table failed_texts names ",
+                        failures().size() == 1 ? "it" : "them", "; --strict stops at the first");
 }
 
 }  // namespace kvviz

@@ -11,6 +11,7 @@
 
 #include "kvviz/batch/record_file.hpp"
 #include "kvviz/batch/record_set.hpp"
+#include "kvviz/engine/deliver.hpp"
 #include "kvviz/engine/subject.hpp"
 #include "kvviz/engine/text_source.hpp"
 #include "kvviz/report/result.hpp"
@@ -102,8 +103,8 @@ class TextRun {
   SubjectOrigin origin() const;
   /// provenance_of() with the command line of the run that began.
   nlohmann::ordered_json provenance(const CallOptions& call, nlohmann::ordered_json options) const;
-  /// Facts texts_failed and table failed_texts, where texts have failed.
-  void add_failures(Result& result) const;
+  /// Facts texts_failed and table failed_texts, where texts have failed, and a remark on them.
+  void add_failures(Result& result, Delivery& delivery) const;
 
   /// The model, after measure(), for what is done once with all texts. Loaded now where nothing was measured.
   const Runner& runner();

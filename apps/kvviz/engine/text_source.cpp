@@ -11,6 +11,7 @@
 #include "kvviz/core/atomic_file.hpp"
 #include "kvviz/core/error.hpp"
 #include "kvviz/core/mapped_file.hpp"
+#include "kvviz/engine/byte_order_mark.hpp"
 
 namespace kvviz {
 namespace {
@@ -62,11 +63,14 @@ std::vector<Line> lines_of(std::string_view text, int64_t& count) {
 }
 
 TextSource prompt_lines(const TextsOptions& o, Reader reader, const CallOptions& call) {
+  const bool jsonl = o.prompts.extension() == ".jsonl";
+  require<UsageError>(o.prompts.extension() != ".json", "--prompts ", o.prompts.string(),
+                      " is JSON as a whole; expected a prompt a line, or JSON a line in a .jsonl file");
   const auto file = std::make_shared<const MappedFile>(o.prompts);
   const auto bytes = file->bytes();
   int64_t count = 0;
   auto lines = std::make_shared<const std::vector<Line>>(
-      lines_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, count));
+      lines_of(without_mark({reinterpret_cast<const char*>(bytes.data()), bytes.size()}), count));
   const std::string path = o.prompts.string();
   require(!lines->empty(), path, " holds no prompt (", count, " lines, all empty)");
   const int64_t empty = count - std::ssize(*lines);
@@ -76,7 +80,6 @@ TextSource prompt_lines(const TextsOptions& o, Reader reader, const CallOptions&
   const auto name = [path, lines](int64_t i) {
     return cat(path, " line ", (*lines)[static_cast<size_t>(i)].number);
   };
-  const bool jsonl = o.prompts.extension() == ".jsonl";
   return {.size = std::ssize(*lines),
           .files = {o.prompts},
           .name = name,
@@ -100,7 +103,8 @@ TextSource prompt_folder(const TextsOptions& o, Reader reader) {
           .read = [=, reader = std::move(reader)](int64_t i) {
             // Not read_input(): looking at every file after every text would take the square of their number.
             // A text that is another one when it is measured is noticed by its hash.
-            return reader.prompt(read_file(files[static_cast<size_t>(i)]), name(i));
+            return reader.prompt(std::string(without_mark(read_file(files[static_cast<size_t>(i)]))),
+                                 name(i));
           }};
 }
 

@@ -98,7 +98,9 @@ FittedLayer fit(const SinkStudy& measured, const SinkSummary& summary, int layer
     shares.push_back(summary.heads[h].sink_share);
     scores += static_cast<double>(summary.heads[h].score[metric].count);
   }
-  require(!shares.empty(), "--synthetic-fit: layer ", layer, " has no score of ", info_of(rule.metric).name);
+  require(
+      !shares.empty(), "--synthetic-fit: layer ", layer, " has no score of ", info_of(rule.metric).name,
+      ", as in a result of --synthetic; fit one that was measured with a model, or give the --metric it has");
   FittedLayer fitted{.tendency = moments_of(shares)};
   // A share of n texts varies by p (1 - p) / n even where all heads are alike.
   const double texts = scores / static_cast<double>(shares.size()), mean = fitted.tendency.mean;

@@ -24,7 +24,8 @@ std::string spellings() {
   for (const MethodInfo& info : methods()) {
     if (!text.empty()) text += ", ";
     text += info.name;
-    if (!info.arguments.empty()) text.append(":").append(info.arguments);
+    const bool optional = info.arguments.starts_with('[');  // so is the colon
+    if (!info.arguments.empty()) text.append(optional ? "[:" : ":").append(info.arguments.substr(optional));
   }
   return text;
 }

@@ -84,6 +84,12 @@ int64_t absent_parts(const std::vector<std::string>& files) {
   return absent;
 }
 
+bool has_weights(const std::vector<std::string>& files) {
+  return std::ranges::any_of(files, [](const std::string& file) {
+    return file.ends_with(".safetensors") || (file.starts_with("pytorch_model") && file.ends_with(".bin"));
+  });
+}
+
 CachedRevision read_revision(const fs::path& snapshot) {
   CachedRevision revision{.commit = snapshot.filename().string()};
   const auto files = files_below(snapshot);
@@ -98,6 +104,7 @@ CachedRevision read_revision(const fs::path& snapshot) {
   }
   std::error_code ignored;
   revision.updated = fs::last_write_time(snapshot, ignored);
+  revision.weights = has_weights(files) || !gguf_files(files).empty();
   revision.model_type = model_type(snapshot, files);
   return revision;
 }
@@ -142,12 +149,6 @@ std::string revisions_text(const CachedModel& model) {
 std::string pull_command(const ModelName& name) {
   const std::string revision = name.revision == ModelName{}.revision ? "" : '@' + name.revision;
   return cat("kvviz models pull ", name.id, revision, name.gguf.empty() ? "" : " --gguf " + name.gguf);
-}
-
-bool has_weights(const std::vector<std::string>& files) {
-  return std::ranges::any_of(files, [](const std::string& file) {
-    return file.ends_with(".safetensors") || (file.starts_with("pytorch_model") && file.ends_with(".bin"));
-  });
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ struct CachedRevision {
   std::vector<std::string> refs;  ///< branches and tags that stand at it
   int64_t files = 0, bytes = 0;   ///< of its files; a content that two revisions share counts in both
   int64_t missing = 0;            ///< files whose content is not there, and absent parts of GGUF models
+  bool weights = false;           ///< whether there is a file of weights
   std::string model_type;  ///< of config.json; "GGUF" where there is none but such a file; may be empty
   std::filesystem::file_time_type updated;
 };

@@ -2,7 +2,11 @@
 #include "kvviz/hub/model_name.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <sstream>
+#include <string_view>
+#include <vector>
 
 #include "kvviz/core/error.hpp"
 
@@ -60,12 +64,49 @@ Split split(const std::string& text) {
   return parts;
 }
 
+bool is_address(const std::string& text) {
+  return text.find("://") != std::string::npos || text.starts_with("huggingface.co/") ||
+         text.starts_with("hf.co/");
+}
+
+/// The name of the model that a page of the hub is of: "gpt2" of "https://huggingface.co/gpt2/tree/main";
+/// empty: it is of none.
+std::string name_of_page(const std::string& address) {
+  const size_t scheme = address.find("://");
+  std::istringstream path(address.substr(scheme == std::string::npos ? 0 : scheme + 3));
+  std::vector<std::string> parts;
+  for (std::string part; std::getline(path, part, '/');)
+    parts.push_back(part.substr(0, part.find_first_of("?#")));
+  constexpr std::array<std::string_view, 3> hosts{"huggingface.co", "www.huggingface.co", "hf.co"};
+  const bool of_hub = parts.size() >= 2 && std::ranges::count(hosts, parts[0]) > 0;
+  if (!of_hub || parts[1] == "datasets" || parts[1] == "spaces") return {};
+  constexpr std::array<std::string_view, 5> views{"tree", "blob", "resolve", "raw", "discussions"};
+  const auto is_view = [&](size_t at) {
+    return at < parts.size() && std::ranges::count(views, parts[at]) > 0;
+  };
+  const size_t end = is_view(2) || parts.size() == 2 || parts[2].empty() ? 2 : 3;
+  std::string name = end == 2 ? parts[1] : parts[1] + '/' + parts[2];
+  if (!is_id(name)) return {};
+  const bool has_revision = is_view(end) && parts[end] != "discussions" && parts.size() > end + 1;
+  if (has_revision && parts[end + 1] != ModelName{}.revision) name += '@' + parts[end + 1];
+  if (has_revision && parts.back().ends_with(".gguf")) name += ':' + parts.back();
+  return name;
+}
+
 bool is_good(const Split& parts) {
   return is_id(parts.id) && (!parts.has_revision || is_revision(parts.revision)) &&
          (!parts.has_gguf || !parts.gguf.empty());
 }
 
 }  // namespace
+
+void refuse_address(const std::string& text) {
+  if (!is_address(text)) return;
+  const std::string name = name_of_page(text);
+  throw UsageError(cat("'", text, "' is an address; ",
+                       name.empty() ? "expected the model's id, name or owner/name, e.g. Qwen/Qwen2.5-0.5B"
+                                    : "the model's name is " + name));
+}
 
 bool is_commit(const std::string& text) {
   return text.size() == 40 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -77,10 +118,11 @@ void check_revision(const std::string& revision) {
 }
 
 bool is_model_name(const std::string& text) {
-  return is_good(split(text));
+  return !is_address(text) && is_good(split(text));
 }
 
 ModelName parse_model_name(const std::string& text) {
+  refuse_address(text);
   const Split parts = split(text);
   require<UsageError>(is_id(parts.id), "'", parts.id,
                       "' is no id of a model; expected name or owner/name, of letters, digits, _, - and ., "

@@ -13,8 +13,12 @@ struct ModelName {
 };
 
 /// Throws UsageError saying what is wrong with the id (letters, digits, _, - and . in both parts, no "--" and
-/// "..", at most 96 characters in the name) or the revision (what git allows in a name).
+/// "..", at most 96 characters in the name) or the revision (what git allows in a name). Throws as
+/// refuse_address().
 ModelName parse_model_name(const std::string& text);
+
+/// Throws UsageError where `text` is an address, naming the model of a page of the hub.
+void refuse_address(const std::string& text);
 
 /// Whether parse_model_name() accepts the text.
 bool is_model_name(const std::string& text);

@@ -95,9 +95,11 @@ const std::string& CacheFile::name() const {
 
 void CacheFile::read_attributes() {
   const auto schema = file_->int_attribute("/", "kvviz_schema");
-  require(schema.has_value(), file_->name(),
-          ": the root attribute kvviz_schema is missing, so this is not a cache file ",
-          "of kvviz; export_hf_cache.py in scripts/ writes one from a Hugging Face cache");
+  require(
+      schema.has_value(), file_->name(),
+      ": the root attribute kvviz_schema is missing, so this is not a cache file ",
+      "of kvviz; kvviz capture writes one, and export_hf_cache.py (installed in share/kvviz/scripts) from a "
+      "Hugging Face cache");
   require(*schema <= cache_schema, file_->name(), ": got schema ", *schema,
           "; this kvviz reads up to schema ", cache_schema, ": use a newer kvviz");
   require(*schema >= 1, file_->name(), ": got schema ", *schema, "; expected 1 to ", cache_schema);

@@ -2,29 +2,46 @@
 #include "kvviz/policy/budget.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
 #include "kvviz/core/error.hpp"
 
 namespace kvviz::policy {
+namespace {
+
+/// The shortest decimals that are read as the same number, with a point: 1 would be a token.
+std::string fraction_text(double fraction) {
+  std::array<char, 512> digits{};
+  const auto end =
+      std::to_chars(digits.data(), digits.data() + digits.size(), fraction, std::chars_format::fixed);
+  const std::string text(digits.data(), end.ptr);
+  return text.find('.') == std::string::npos ? text + ".0" : text;
+}
+
+}  // namespace
 
 Budget parse_budget(std::string_view text) {
   constexpr int64_t most = int64_t{1} << 40;  // no text is so long, and sums of budgets do not overflow
   const auto fail = [&] {
-    throw UsageError(cat("[budget] got '", text,
-                         "', expected a number of tokens above 0 (256) or a kept fraction in (0, 1] (0.25)"));
+    throw UsageError(
+        cat("[budget] got '", text,
+            "', expected a number of tokens (256) or a kept fraction of the text (0.25); 1 is one token, "
+            "1.0 the whole text"));
   };
-  Budget budget{.text = std::string(text)};
+  Budget budget;
   const char* const end = text.data() + text.size();
   if (const auto whole = std::from_chars(text.data(), end, budget.tokens);
       whole.ec == std::errc() && whole.ptr == end) {
     if (budget.tokens <= 0 || budget.tokens > most) fail();
+    budget.text = cat(budget.tokens);
     return budget;
   }
   budget.tokens = 0;
   const auto part = std::from_chars(text.data(), end, budget.fraction);
   if (part.ec != std::errc() || part.ptr != end || !(budget.fraction > 0 && budget.fraction <= 1)) fail();
+  budget.text = fraction_text(budget.fraction);
   return budget;
 }
 

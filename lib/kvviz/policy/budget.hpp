@@ -12,11 +12,11 @@ namespace kvviz::policy {
 struct Budget {
   int64_t tokens = 0;     ///< used when > 0
   double fraction = 0;    ///< in (0, 1]
-  std::string text = {};  ///< as it was written
+  std::string text = {};  ///< its one spelling: "256", "0.25", "1.0"; the same number, the same text
 };
 
-/// "256" is tokens, "0.25" and "1.0" are fractions. Throws UsageError for 0, negative numbers, fractions
-/// above 1 and anything else.
+/// "256" is tokens, "0.25", ".25", "25e-2" and "1.0" are fractions, whose text has no exponent. Throws
+/// UsageError for 0, negative numbers, fractions above 1 and anything else.
 Budget parse_budget(std::string_view text);
 
 /// Keys per slot set for a text of `tokens`: a fraction is rounded down, but to no less than 1.

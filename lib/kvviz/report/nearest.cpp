@@ -2,6 +2,7 @@
 #include "kvviz/report/nearest.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 #include <vector>
 
@@ -22,16 +23,30 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+namespace {
+
+std::string in_small_letters(std::string_view text) {
+  std::string small(text);
+  for (char& letter : small) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return small;
+}
+
+}  // namespace
+
 std::string likely_meant(std::string_view typed, std::span<const std::string> names) {
+  const std::string small = in_small_letters(typed);
   std::string meant;
   size_t least = std::max<size_t>(typed.size() / 3, 1) + 1;
   for (const std::string& name : names) {
-    const size_t distance = edit_distance(typed, name);
+    const size_t distance = edit_distance(small, in_small_letters(name));
     if (distance >= least) continue;
     least = distance;
     meant = name;
   }
-  return meant;
+  if (!meant.empty() || typed.size() < 2) return meant;
+  const auto begins = [&](const std::string& name) { return in_small_letters(name).starts_with(small); };
+  const auto found = std::ranges::find_if(names, begins);
+  return found == names.end() ? "" : *found;
 }
 
 }  // namespace kvviz

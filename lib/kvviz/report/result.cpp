@@ -181,11 +181,13 @@ fs::path csv_file(const Result& result, const Table& table) {
 }
 
 // Relative to the folder.
-std::set<fs::path> figures_and_tables(const Result& result, bool csv) {
+std::set<fs::path> files_of(const Result& result, const ResultFiles& files) {
   std::set<fs::path> all;
   for (const FigureFile& figure : result.figures) all.insert(fs::path(figure.path).lexically_normal());
-  if (csv)
+  if (files.csv)
     for (const Table& table : result.tables) all.insert(csv_file(result, table).lexically_normal());
+  if (files.more)
+    for (const fs::path& file : files.more(result)) all.insert(file.lexically_normal());
   return all;
 }
 
@@ -206,14 +208,31 @@ void remove_stale_files(const Result& result, const fs::path& folder, const Resu
     return of(earlier.provenance) == of(result.provenance);
   };
   if (earlier.command != result.command || (same("model_sha256") && same("text_sha256"))) return;
-  const auto kept = figures_and_tables(result, files.csv);
-  for (const fs::path& file : figures_and_tables(earlier, true)) {
-    const bool own =
-        file.string().starts_with("graphs/") || file.parent_path() == fs::path("results") / result.command;
+  const auto kept = files_of(result, files);
+  for (const fs::path& file : files_of(earlier, {.csv = true, .more = files.more})) {
+    const bool own = file.string().starts_with("graphs/") ||
+                     file.parent_path() == fs::path("results") / result.command ||
+                     (file.parent_path() == "results" && file.extension() == ".tsv");
     if (own && !kept.contains(file) && fs::is_regular_file(folder / file, ignored))
       fs::remove(folder / file, ignored);
   }
 }
+
+namespace {
+
+// The result files of a run in `folder`, for a message.
+std::string results_below(const fs::path& folder) {
+  std::error_code error;
+  std::set<std::string> files;
+  for (const fs::path& place : {folder, folder / "results"})
+    for (fs::directory_iterator at(place, error), end; !error && at != end; at.increment(error))
+      if (at->path().extension() == ".json") files.insert(at->path().string());
+  std::string text;
+  for (const std::string& file : files) text += (text.empty() ? "; it has " : ", ") + file;
+  return text.empty() ? ", without a result file of kvviz" : text;
+}
+
+}  // namespace
 
 std::vector<fs::path> write_result(const Result& result, const fs::path& folder, const ResultFiles& files) {
   const fs::path results = folder / "results";
@@ -228,7 +247,13 @@ std::vector<fs::path> write_result(const Result& result, const fs::path& folder,
 }
 
 Result read_result(const fs::path& file) {
-  return result_from_json(read_input(file), file.string());
+  std::error_code ignored;
+  if (fs::is_directory(file, ignored))
+    throw DataError(cat(file.string(), " is a folder", results_below(file)));
+  const std::string text = read_input(file);
+  require(!text.starts_with("\x89HDF"), file.string(),
+          " is an HDF5 file; expected a result file of kvviz (JSON), such as results/sinks.json");
+  return result_from_json(text, file.string());
 }
 
 }  // namespace kvviz

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -54,11 +55,13 @@ const Table* find_table(const Result& result, std::string_view name);
 
 struct ResultFiles {
   bool csv = false;  ///< also one CSV file per table
+  /// Further files that a result may have, relative to the folder; empty: none.
+  std::function<std::vector<std::filesystem::path>(const Result&)> more{};
 };
 
-/// Removes the figures and CSV tables that the result which `folder` has of this command lists and this one
-/// will not write, where that was of another model or text: they would pass for its own. Only files of
-/// graphs/ and results/<command>/.
+/// Removes the figures, CSV tables and further files of the result which `folder` has of this command and
+/// that are none of this one, where that was of another model or text: they would pass for its own. Only
+/// files of graphs/ and results/<command>/, and results/*.tsv.
 void remove_stale_files(const Result& result, const std::filesystem::path& folder, const ResultFiles& files);
 
 /// Writes `folder`/results/<command>.json, and with csv `folder`/results/<command>/<table>.csv. Each file

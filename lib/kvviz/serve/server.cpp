@@ -268,7 +268,7 @@ const Route& Server::Implementation::find(const httplib::Request& request, std::
     }
     allowed += (allowed.empty() ? "" : ", ") + route.method;
   }
-  if (allowed.empty()) throw not_found("no such route; docs/http_api.md lists them");
+  if (allowed.empty()) throw not_found("no such route; http_api.md of the documentation lists them");
   response.set_header("Allow", allowed);
   throw HttpError(405, "method_not_allowed", cat("this route takes ", allowed));
 }

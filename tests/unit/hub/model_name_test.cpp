@@ -38,6 +38,27 @@ TEST_CASE("[hub] what is no id or revision is refused") {
   CHECK(holds(message_of<UsageError>([] { check_revision("a..b"); }), "revision 'a..b'"));
 }
 
+TEST_CASE("[hub] an address is no name, and says which name is meant") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"https://huggingface.co/gpt2", "name is gpt2"},
+      {"http://www.huggingface.co/gpt2/tree/main", "name is gpt2"},
+      {"huggingface.co/own/er", "name is own/er"},
+      {"hf.co/own/er/", "name is own/er"},
+      {"https://huggingface.co/own/er?library=x", "name is own/er"},
+      {"https://huggingface.co/own/er/tree/v1.0", "name is own/er@v1.0"},
+      {"https://hf.co/own/er/blob/main/er.Q8_0.gguf", "name is own/er:er.Q8_0.gguf"},
+      {"https://huggingface.co/", "expected the model's id"},
+      {"https://huggingface.co/datasets/own/er", "expected the model's id"},
+      {"https://example.com/own/er", "expected the model's id"}};
+  for (const auto& [address, name] : cases) {
+    CAPTURE(address);
+    CHECK_FALSE(is_model_name(address));
+    const std::string message = message_of<UsageError>([&] { parse_model_name(address); });
+    CHECK(holds(message, "is an address"));
+    CHECK_MESSAGE(holds(message, name), message);
+  }
+}
+
 TEST_CASE("[hub] folders of the cache and ids are the same thing spelt twice") {
   for (const std::string id : {"gpt2", "Qwen/Qwen2.5-0.5B", "a_/b"}) {
     CAPTURE(id);

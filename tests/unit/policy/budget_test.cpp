@@ -56,7 +56,19 @@ TEST_CASE("[budget] tokens and kept fractions") {
     CAPTURE(text);
     CHECK(message_of<UsageError>([&] { return policy::parse_budget(text); }) ==
           "[budget] got '" + std::string(text) +
-              "', expected a number of tokens above 0 (256) or a kept fraction in (0, 1] (0.25)");
+              "', expected a number of tokens (256) or a kept fraction of the text (0.25); 1 is one token, "
+              "1.0 the whole text");
+  }
+}
+
+TEST_CASE("[budget] a number has one spelling, without an exponent") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"256", "256"},  {"0256", "256"},   {"0.25", "0.25"}, {".5", "0.5"},           {"0.50", "0.5"},
+      {"1e-1", "0.1"}, {"25e-2", "0.25"}, {"1.", "1.0"},    {"1e-9", "0.000000001"}, {"1.000", "1.0"}};
+  for (const auto& [written, text] : cases) {
+    CAPTURE(written);
+    CHECK(policy::parse_budget(written).text == text);
+    CHECK(policy::parse_budget(text).text == text);
   }
 }
 

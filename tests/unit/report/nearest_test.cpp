@@ -23,6 +23,8 @@ TEST_CASE("[nearest] what is meant is the nearest name, none when all are far") 
   CHECK(likely_meant("--out", names) == "--out");
   CHECK(likely_meant("--temperature", names).empty());
   CHECK(likely_meant("xy", names).empty());
+  CHECK(likely_meant("--METHOD", names) == "--method");
+  CHECK(likely_meant("--me", names) == "--method");
   CHECK(likely_meant("--method", {}).empty());
 }
 
