@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <malloc.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -161,6 +163,8 @@ int main(int argc, char** argv) {
   watch_signals();
   CLI::App app{"See what is in a KV cache, and what shrinking it does to the model.", "kvviz"};
   int code = 3;
+  // To say that memory has run out takes some. (Volatile: the compiler would leave out what nobody reads.)
+  void* volatile reserve = std::malloc(size_t{1} << 20);
   try {
     code = run(app, argc, argv);
   } catch (const UsageError& error) {
@@ -173,6 +177,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "kvviz: %s: %s\n", error.path1().c_str(), error.code().message().c_str());
     code = 1;
   } catch (const std::bad_alloc&) {
+    mallopt(M_TOP_PAD, 0);  // engine.cpp lets the heap grow in large steps
+    std::free(reserve);
     std::fprintf(stderr, "kvviz: %s\n", no_memory_text().c_str());
     code = 1;
   } catch (const std::system_error& error) {

@@ -227,7 +227,7 @@ def reads_and_attention(text):
                 timeout=60,
             )
 
-        run("simulate", "--prompt", text, "--policy", "full", "--budget", "1.0")
+        run("simulate", "--prompt", text, "--policy", "full")
         run("profile", "--access", f"{folder}/results/simulate.h5")
         with h5py.File(Path(folder) / "results/profile.h5") as file:
             blocks = {"reads": file["profile/block_reads"][()], "attention": file["profile/block_attention"][()]}

@@ -14,7 +14,6 @@ struct PanelScript {
   std::vector<std::string> elements;  ///< of one plot command, in drawing order
 };
 
-
 /// `name` starts the names of the data blocks: p0, p1, ...
 PanelScript panel_script(const PanelLayout& panel, const Theme& theme, const std::string& name);
 

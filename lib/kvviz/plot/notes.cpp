@@ -13,6 +13,7 @@ namespace kvviz::plot {
 namespace {
 
 constexpr double kAway = 10;                            // from the point to its note
+constexpr double kLift = 2;                             // of a note beside a point over a bar's top
 constexpr std::ptrdiff_t kMostCovered = 3;              // a note that would lie over more lines is left out
 constexpr double kMarker = 4, kRing = 8, kWhisker = 3;  // half their widths
 constexpr double kWidest = 260;                         // longer notes are shortened
@@ -72,7 +73,7 @@ class Placer {
       const Area around[] = {{at->x + away, at->y - height / 2, at->x + away + width, at->y + height / 2},
                              {at->x - away - width, at->y - height / 2, at->x - away, at->y + height / 2},
                              {at->x - width / 2, at->y + away, at->x + width / 2, at->y + away + height},
-                             {at->x + away, at->y, at->x + away + width, at->y + height},
+                             {at->x + away, at->y + kLift, at->x + away + width, at->y + kLift + height},
                              {at->x + away, at->y - height, at->x + away + width, at->y},
                              {at->x - width / 2, at->y - away - height, at->x + width / 2, at->y - away},
                              {at->x - width, at->y - away - height, at->x, at->y - away},

@@ -71,9 +71,11 @@ SweepStudy sweep(SweepKind kind, int layers, int across) {
 
 TEST_CASE("[prune figures] losses of very different size are told apart, with their numbers at the bars") {
   PruningStudy made = study(3, 2, false);
-  made.variants[1].outcome.delta_ppl = 21.12 * made.full_ppl;
-  made.variants[2].outcome.delta_ppl = 0.0018 * made.full_ppl;
-  made.variants[3].outcome.delta_ppl = -0.01 * made.full_ppl;
+  const auto set = [&](size_t variant, double share) {
+    CacheOutcome& outcome = made.variants[variant].outcome;
+    outcome.delta_ppl = share * made.full_ppl, outcome.ppl = made.full_ppl + outcome.delta_ppl;
+  };
+  set(1, 21.12), set(2, 0.0018), set(3, -0.01);
   const plot::Panel panel = figures::prune_figures(made, "demo").front().figure.panels.front();
   CHECK(panel.y.scale == plot::Scale::log10);
   const auto& values = std::get<plot::Bars>(panel.marks[0]).groups[0].values;
