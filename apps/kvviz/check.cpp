@@ -180,11 +180,12 @@ void check(const AnalyzeOptions& o, const CLI::App& command) {
 void check_output(const CLI::App& command, const CallOptions& call) {
   const auto chosen = [&](const char* name) { return std::ranges::count(call.chosen, name) > 0; };
   if (chosen("--shard"))
-    check_without_effect(command, call,
-                         {"--csv", "--format", "--plot-scale", "--keep-plot-scripts", "--annotations"},
-                         "with --shard, which makes no result, only records; give it to kvviz merge");
+    check_without_effect(
+        command, call,
+        {"--csv", "--format", "--plot-scale", "--text-scale", "--keep-plot-scripts", "--annotations"},
+        "with --shard, which makes no result, only records; give it to kvviz merge");
   if (chosen("--no-plots"))
-    check_without_effect(command, call, {"--format", "--plot-scale", "--keep-plot-scripts"},
+    check_without_effect(command, call, {"--format", "--plot-scale", "--text-scale", "--keep-plot-scripts"},
                          "with --no-plots");
   const CLI::Option* annotations = command.get_option_no_throw("--annotations");
   require<UsageError>(annotations == nullptr || annotations->as<std::string>() != "github" ||

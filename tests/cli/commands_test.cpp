@@ -107,6 +107,7 @@ TEST_CASE("[cli] the command line's mistakes end with 2 and say what is expected
       {{"compress", "--cache", "a.h5", "--key-basis", "post_rope"}, "--key-basis has no effect with --cache"},
       {{"tucker", "--cache", "a.h5", "--samples", "0-3"}, "--samples has no effect with --cache"},
       {{"tucker", "--cache", "a.h5", "--prefix-tokens", "0"}, "--prefix-tokens has no effect with --cache"},
+      {{"analyze", "--no-plots", "--text-scale", "2"}, "--text-scale has no effect with --no-plots"},
       {{"analyze", "--probe", "random", "--map-bins", "8"}, "--map-bins has no effect on several texts"},
       {{"analyze", "--prompt", "a", "--generate", "1024"}, "--generate 1024 needs more than the model's"},
       {{"analyze", "--seed", "9"}, "--seed has no effect without --probe"},

@@ -79,7 +79,7 @@ TextRun::Request request_of(const AnalyzeOptions& options) {
 /// Of several texts only what all of them have is put out: no map, list or pattern of one.
 void check_several(const AnalyzeOptions& options) {
   for (const char* name : {"--map-bins", "--patterns", "--top-keys"})
-    require<UsageError>(std::ranges::count(options.call.typed, name) == 0, name,
+    require<UsageError>(std::ranges::count(options.call.chosen, name) == 0, name,
                         " has no effect on several texts, whose tokens are not shown one by one");
 }
 
